@@ -1,0 +1,1 @@
+"""What runs on a node: it measures, and sends reports."""
