@@ -1,0 +1,65 @@
+# `make help` lists the targets; each works in a fresh clone.
+
+PYTHON ?= python3
+JOBS ?= 2
+BIN := .venv/bin
+LOCKED := .venv/.locked
+INSTALLED := .venv/.installed
+SOURCES = $(wildcard agent collector tests grafana)
+COMPILE = pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	--python-version 3.11 --all-extras
+
+.PHONY: help demo test check bench verify tools tools-test lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo    a site with simulated nodes, until Ctrl-C (ARGS="--for 20s": for so long)'
+	@echo 'make test    all tests but the long ones (ARGS="tests/e2e": only those)'
+	@echo 'make check   linter, formatter and types'
+	@echo 'make verify  the long tests'
+	@echo 'make bench   the benchmarks (QUICK=1: a short run)'
+	@echo 'make tools   the servers that tests and benchmarks start, once per machine'
+	@echo 'make lock    requirements.lock from pyproject.toml (ARGS=--upgrade: to newer versions)'
+	@echo 'make clean   removes what the other targets made in this folder'
+
+demo: $(INSTALLED)
+	$(BIN)/meterhouse-collector demo $(ARGS)
+
+test: $(INSTALLED) tools-test
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(SOURCES)
+
+verify: $(INSTALLED) tools-test
+	$(BIN)/python -m pytest -m verify --timeout 3600 $(ARGS)
+
+bench: $(INSTALLED) tools
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(ARGS)
+
+tools: tools-test
+	@tests/tools/telegraf.sh
+
+tools-test:
+	@tests/tools/debian.sh
+	@tests/tools/influxd.sh
+
+lock: $(INSTALLED)
+	$(BIN)/python -m venv build/uv
+	build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/uv/bin/uv $(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
+
+$(LOCKED): requirements.lock
+	@PYTHON='$(PYTHON)' tests/tools/venv.sh
+	@touch $@
+
+$(INSTALLED): $(LOCKED) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +

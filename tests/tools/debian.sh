@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs what the tests need from Debian, unless it is there.
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+lacking=
+have mosquitto || lacking="$lacking mosquitto"
+have gcc || lacking="$lacking gcc"
+# gcc alone compiles nothing that includes a system header.
+[ -e /usr/include/stdio.h ] || lacking="$lacking libc6-dev"
+[ -n "$lacking" ] || exit 0
+# shellcheck disable=SC2086  # it is a list of words
+debian $lacking
+case $lacking in
+*mosquitto*)
+    # Debian starts it as a service; the tests start their own.
+    service mosquitto stop >/dev/null 2>&1 || true
+    if have systemctl; then systemctl disable mosquitto >/dev/null 2>&1 || true; fi
+    ;;
+esac
