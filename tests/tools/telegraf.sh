@@ -13,7 +13,8 @@ build() {
     cd module
     go mod init meterhouse.invalid/telegraf
     go mod edit -require "$telegraf@$version"
-    CGO_ENABLED=0 go build -mod=mod -trimpath -tags "$tags" -ldflags "-s -w" \
+    CGO_ENABLED=0 go build -mod=mod -trimpath -tags "$tags" \
+        -ldflags "-s -w -X $telegraf/internal.Version=${version#v}" \
         -o "$work/telegraf" "$telegraf/cmd/telegraf"
 }
 
