@@ -1,0 +1,131 @@
+"""What stands in the database: the packed rows of the ledger, and the plain points beside it.
+
+A ledger row is one thing, read by one reader, in one interval; packed as JSON in one string field
+it is written whole or not at all. ``milliseconds`` and ``joules`` are in the order of
+``wire.STATES``.
+"""
+
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from meterhouse_agent import wire
+
+Policy = Literal["detail", "ledger", "quarter", "live", "kept", "event"]
+POLICY_DAYS: Final[dict[Policy, int]] = {
+    "detail": 14,
+    "ledger": 35,
+    "quarter": 400,
+    "live": 35,
+    "kept": 3650,
+    "event": 400,
+}
+NOBODY: Final = "none"
+
+StateMilliseconds = tuple[int, int, int, int, int]
+StateJoules = tuple[float | None, float | None, float | None, float | None, float | None]
+
+
+class Share(Struct, array_like=True, frozen=True):
+    """The devices of one node that share a model and a holder; joules sum what was measured.
+
+    ``holder`` is ``engine:NAME``, ``tenant:NAME`` or ``none``. ``energy_quality`` is ``missing``
+    where a device that was in a state had no energy for it.
+    """
+
+    accelerator_model: str
+    holder: str
+    milliseconds: StateMilliseconds
+    joules: StateJoules
+    energy_method: wire.Method
+    energy_quality: wire.Quality
+
+
+class NodeRow(Struct, frozen=True, omit_defaults=True):
+    """A node in one interval; ``energy_joules`` is the whole node's where it is metered."""
+
+    length_milliseconds: int
+    shares: tuple[Share, ...] = ()
+    host_covered_milliseconds: int = 0
+    energy_joules: float | None = None
+    energy_method: wire.Method = "counter"
+    cpu_energy_joules: float | None = None
+
+
+class MeterRow(Struct, frozen=True, omit_defaults=True):
+    """A meter in one interval."""
+
+    length_milliseconds: int
+    covered_milliseconds: int
+    energy_joules: float | None = None
+    energy_method: wire.Method = "counter"
+    quality: wire.Quality = "ok"
+    power_watts: float | None = None
+    power_watts_max: float | None = None
+
+
+class Served(Struct, frozen=True, omit_defaults=True):
+    """What one engine served of one model in one interval."""
+
+    served_model: str
+    covered_milliseconds: int
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    requests: dict[str, int] = {}
+    running_requests: float | None = None
+    waiting_requests: float | None = None
+    latency: dict[str, wire.Histogram] = {}
+    quality: wire.Quality = "ok"
+
+
+class EngineRow(Struct, frozen=True, omit_defaults=True):
+    """An engine in one interval."""
+
+    length_milliseconds: int
+    served: tuple[Served, ...] = ()
+
+
+class SpanRow(Struct, frozen=True):
+    """The spans of one thing that one report carried; the row stands at the report's start."""
+
+    spans: tuple[wire.Span, ...]
+
+
+class DirtyRow(Struct, frozen=True):
+    """A mark: this thing's quarter has changed since it was summed."""
+
+    kind: wire.ThingKind
+
+
+class PackedRow(NamedTuple):
+    """One packed row: its key, and the JSON of one of the structs above."""
+
+    policy: Policy
+    measurement: str
+    site: str
+    thing: str
+    reader: str
+    start_seconds: int
+    row: str
+
+
+class Point(NamedTuple):
+    """One plain point; a field keeps one type for ever, so floats stay floats when whole."""
+
+    policy: Policy
+    measurement: str
+    tags: tuple[tuple[str, str], ...]
+    fields: dict[str, float | int | str | bool]
+    start_seconds: int
+
+
+Row = PackedRow | Point
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def pack(row: Struct) -> str:
+    """Encode a ledger row for its one string field."""
+    return _ENCODER.encode(row).decode()
