@@ -37,4 +37,4 @@ have gcc || lacking="$lacking gcc libc6-dev"
 have pkg-config || lacking="$lacking pkg-config"
 # shellcheck disable=SC2086  # it is a list of words
 [ -z "$lacking" ] || debian $lacking
-build_logged influxd "influxd $version: 5 to 15 minutes on two cores"
+build_logged influxd "influxd $version: about 5 minutes on two cores"

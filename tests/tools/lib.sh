@@ -52,6 +52,8 @@ once() {
 build_logged() {
     log=$cache/log/$1.log
     say "building $2, once; log: $log"
+    # What a killed build left; nobody else builds it now.
+    rm -rf "$cache/$1".??????
     work=$(mktemp -d "$cache/$1.XXXXXX")
     trap 'status=$?; rm -rf "$work"; [ $status = 0 ] || say "building failed: see $log" >&2' EXIT
     trap 'exit 1' HUP INT TERM

@@ -20,4 +20,4 @@ build() {
 
 once telegraf
 go_at_least 25 || die "missing: Go 1.25 or newer, to build telegraf $version"
-build_logged telegraf "telegraf $version: 1 to 5 minutes on two cores"
+build_logged telegraf "telegraf $version: about a minute on two cores"
