@@ -1,0 +1,326 @@
+"""Power meters behind one Modbus TCP gateway.
+
+One request is outstanding at a time, because gateways serialise them onto one RS-485 line anyway.
+Each value is a request of its own (at most 4 words), so that a register that a meter refuses does
+not take another with it. A meter that fails is read last in the next round, so that waiting for it
+costs nobody else a reading.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Final, cast
+
+from pydantic import Field, StringConstraints, model_validator
+
+from meterhouse_agent.samples import Counter, MeterSample, Readings, Things
+from meterhouse_agent.settings import DurationSeconds, Section, SourceConfig
+from meterhouse_agent.sources import SourceError
+from meterhouse_agent.sources.modbus_profiles import (
+    PROFILES,
+    EnergyRegister,
+    PowerRegister,
+    ProfileName,
+    Register,
+    decode,
+    energy_ticks,
+    power_watts,
+)
+from meterhouse_agent.wire import NAME_PATTERN
+
+if TYPE_CHECKING:
+    from pymodbus.client import AsyncModbusTcpClient
+
+_LOG: Final = logging.getLogger(__name__)
+# Illegal function, illegal address, illegal value: the meter lives, it only has no such register.
+_NO_SUCH_REGISTER: Final = (1, 2, 3)
+_EXCEPTIONS: Final = {
+    1: "illegal function",
+    2: "illegal address",
+    3: "illegal value",
+    4: "device failure",
+    5: "acknowledge",
+    6: "device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target did not answer",
+}
+_MARGIN_SECONDS: Final = 0.1
+_FAULTS_SHOWN: Final = 3
+
+
+class MeterConfig(Section):
+    """One meter behind the gateway; ``power_max_watts`` bounds what it can count."""
+
+    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+    unit_id: Annotated[int, Field(ge=0, le=255)]
+    profile: ProfileName
+    energy: EnergyRegister | None = None
+    power: PowerRegister | None = None
+    power_max_watts: Annotated[float, Field(gt=0.0, le=1e12)] | None = None
+
+    @model_validator(mode="after")
+    def _registers_if_custom(self) -> "MeterConfig":
+        given = self.energy is not None or self.power is not None
+        if self.profile == "custom" and not given:
+            raise ValueError('profile "custom" needs energy = {...}, power = {...} or both')
+        if self.profile != "custom" and given:
+            raise ValueError('registers are given for profile = "custom" only')
+        return self
+
+    @property
+    def registers(self) -> tuple[EnergyRegister | None, PowerRegister | None]:
+        """The registers of the profile, or those of the config."""
+        profile = PROFILES.get(self.profile)
+        return (self.energy, self.power) if profile is None else (profile.energy, profile.power)
+
+
+class Config(SourceConfig):
+    """One gateway and its meters; ``timeout`` bounds one request and one connect, in seconds."""
+
+    sample_every: DurationSeconds = "5s"  # type: ignore[assignment] # validated default
+    deadline: DurationSeconds = "4s"  # type: ignore[assignment] # validated default
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 502
+    timeout: DurationSeconds = "1s"  # type: ignore[assignment] # validated default
+    meters: Annotated[list[MeterConfig], Field(min_length=1, max_length=247)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Config":
+        if not 0.0 < self.timeout <= self.deadline - _MARGIN_SECONDS:
+            raise ValueError("timeout must be positive, and below deadline by 100ms")
+        names = [meter.name for meter in self.meters]
+        if len(set(names)) != len(names):
+            raise ValueError("two meters have the same name")
+        return self
+
+
+class _ConnectionFault(Exception):  # noqa: N818 - an outcome of one request, never seen outside
+    """An answer is late, damaged or lost: what comes next on this connection is not trusted."""
+
+
+class _GatewayFault(Exception):  # noqa: N818 - an outcome of one round, never seen outside
+    """The gateway takes no connection: no further meter of this round can be read."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What one meter gave this round: either value, when it was taken, and what went wrong."""
+
+    energy: Counter | None = None
+    energy_at: int = 0
+    power: float | None = None
+    power_at: int = 0
+    faults: list[str] = field(default_factory=list)
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One value in counts, the middle of its request in Unix milliseconds, or why there is none."""
+
+    value: float | None
+    at_milliseconds: int
+    fault: str = ""
+    meter_gone: bool = False
+
+
+class ModbusSource:
+    """The meters of one gateway."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._client: AsyncModbusTcpClient | None = None
+        self._failed_in_round: dict[str, int] = {}
+        self._round = 0
+
+    async def open(self) -> None:
+        """Connect to the gateway; raise ``SourceError`` where it takes no connection."""
+        # It logs every failed request as an error; here that is an outcome, told once by the loop.
+        logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
+        for meter in self._config.meters:
+            if meter.profile in PROFILES and PROFILES[meter.profile].unverified:
+                _LOG.warning(
+                    "meter %s: profile %s is unverified, compare its first readings with the "
+                    "meter's display",
+                    meter.name,
+                    meter.profile,
+                )
+        try:
+            await self._connect()
+        except _GatewayFault as fault:
+            raise self._error([str(fault)]) from None
+
+    def things(self) -> Things:
+        """Name the meters of the config."""
+        return Things(meters=tuple(meter.name for meter in self._config.meters))
+
+    async def read(self, at_milliseconds: int) -> Readings:  # noqa: ARG002 - samples have their own time
+        """Read every meter once, those that failed last time at the end, while there is time."""
+        self._round += 1
+        end = time.monotonic() + self._config.deadline - _MARGIN_SECONDS
+        samples: dict[str, MeterSample] = {}
+        faults: list[str] = []
+        waiting = sorted(
+            self._config.meters, key=lambda meter: self._failed_in_round.get(meter.name, 0)
+        )
+        for meter in waiting:
+            left = end - time.monotonic()
+            if left <= 0.0:
+                faults.append(f"{_title(meter)}: no time left")
+                continue
+            try:
+                attempt = await self._read_meter(meter, left)
+            except _GatewayFault as fault:
+                faults.append(str(fault))
+                break
+            sample = _sample(meter, attempt)
+            if sample is None or attempt.late:
+                self._failed_in_round[meter.name] = self._round
+            else:
+                self._failed_in_round.pop(meter.name, None)
+            if sample is None:
+                faults.append(f"{_title(meter)}: {'; '.join(attempt.faults)}")
+            else:
+                samples[meter.name] = sample
+        if not samples:
+            raise self._error(faults)
+        in_order = (meter.name for meter in self._config.meters)
+        return Readings(meters=tuple(samples[name] for name in in_order if name in samples))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+
+    async def _read_meter(self, meter: MeterConfig, left_seconds: float) -> _Attempt:
+        attempt = _Attempt()
+        try:
+            async with asyncio.timeout(left_seconds):
+                await self._fill(attempt, meter)
+        except (_ConnectionFault, TimeoutError) as fault:
+            # Its answer may still come, and must not be taken for the next request's.
+            self._drop()
+            attempt.late = True
+            attempt.faults.append(str(fault) or "no answer in the time left")
+        except asyncio.CancelledError:
+            self._drop()
+            raise
+        return attempt
+
+    async def _fill(self, attempt: _Attempt, meter: MeterConfig) -> None:
+        energy_register, power_register = meter.registers
+        if energy_register is not None:
+            answer = await self._ask(meter.unit_id, energy_register)
+            attempt.energy = _counter(answer.value, energy_register, meter.power_max_watts)
+            attempt.energy_at = answer.at_milliseconds
+            attempt.faults.append(f"energy register {energy_register.address}: {answer.fault}")
+            if answer.meter_gone:
+                return
+        if power_register is not None:
+            answer = await self._ask(meter.unit_id, power_register)
+            if answer.value is not None:
+                attempt.power = power_watts(answer.value, power_register)
+            attempt.power_at = answer.at_milliseconds
+            attempt.faults.append(f"power register {power_register.address}: {answer.fault}")
+
+    async def _ask(self, unit_id: int, register: Register) -> _Answer:
+        # Imported here, as pymodbus is an extra; after the first time it is a dictionary look-up.
+        from pymodbus.exceptions import ModbusException  # noqa: PLC0415
+
+        client = await self._connect()
+        read = (
+            client.read_holding_registers
+            if register.function_code == 3  # noqa: PLR2004 - the protocol's number
+            else client.read_input_registers
+        )
+        asked, begun = time.time(), time.monotonic()
+        try:
+            response = await read(register.address, count=register.words, device_id=unit_id)
+        except ModbusException as error:
+            raise _ConnectionFault(f"no answer in {self._config.timeout:g} s ({error})") from None
+        # The meter took its reading between request and answer: the middle is wrong by the least.
+        at = int((asked + (time.monotonic() - begun) / 2) * 1000)
+        if response.isError():
+            code = response.exception_code
+            text = f"exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
+            return _Answer(None, at, text, meter_gone=code not in _NO_SUCH_REGISTER)
+        if (
+            response.function_code != register.function_code
+            or len(response.registers) != register.words
+        ):
+            raise _ConnectionFault(
+                f"asked for {register.words} words by function {register.function_code}, got "
+                f"{len(response.registers)} by function {response.function_code}"
+            )
+        return _Answer(decode(response.registers, register), at, "holds no value")
+
+    async def _connect(self) -> "AsyncModbusTcpClient":
+        if self._client is not None and self._client.connected:
+            return self._client
+        self._drop()
+        try:
+            from pymodbus.client import AsyncModbusTcpClient  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise _GatewayFault("pymodbus is missing: pip install 'meterhouse[modbus]'") from None
+        # No reconnecting behind our back: a new connection begins with a new client, so that
+        # nothing of an old one can be left in it.
+        self._client = AsyncModbusTcpClient(
+            self._config.host,
+            port=self._config.port,
+            timeout=self._config.timeout,
+            retries=0,
+            reconnect_delay=0,
+        )
+        if not await self._client.connect():
+            self._drop()
+            raise _GatewayFault(f"no connection in {self._config.timeout:g} s")
+        return self._client
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _error(self, faults: list[str]) -> SourceError:
+        more = len(faults) - _FAULTS_SHOWN
+        shown = "; ".join(faults[:_FAULTS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        return SourceError(
+            f"Modbus gateway {self._config.host}, port {self._config.port}: tried "
+            f"{len(self._config.meters)} meters, none could be read: {shown}. Check that the "
+            "gateway is up and takes one more connection, the unit ids, and the profiles"
+        )
+
+
+def _title(meter: MeterConfig) -> str:
+    return f"meter {meter.name} (unit {meter.unit_id})"
+
+
+def _sample(meter: MeterConfig, attempt: _Attempt) -> MeterSample | None:
+    if attempt.energy is None and attempt.power is None:
+        return None
+    return MeterSample(
+        meter=meter.name,
+        at_milliseconds=attempt.power_at if attempt.energy is None else attempt.energy_at,
+        energy_joules=attempt.energy,
+        power_watts=attempt.power,
+    )
+
+
+def _counter(
+    count: float | None, register: EnergyRegister, power_max_watts: float | None
+) -> Counter | None:
+    ticks = None if count is None else energy_ticks(count, register)
+    if ticks is None:
+        return None
+    return Counter(
+        ticks=ticks[0],
+        unit=ticks[1],
+        modulus_ticks=None if register.is_float else register.modulus_ticks,
+        rate_max=power_max_watts,
+    )
+
+
+def create(config: SourceConfig, *, node: str) -> ModbusSource:  # noqa: ARG001 - meters have their own names
+    """Return the source of one gateway, not yet connected."""
+    return ModbusSource(cast("Config", config))
