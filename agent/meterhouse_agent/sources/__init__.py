@@ -34,7 +34,12 @@ class SourceUnresponsiveError(SourceError):
 
 
 class Source(Protocol):
-    """Reads things at one instant."""
+    """Reads things at one instant.
+
+    ``replayable`` says that any past tick can be read exactly, so missed ones are caught up.
+    """
+
+    replayable: bool
 
     async def open(self) -> None:
         """Connect or load; raise ``SourceAbsentError`` or ``SourceError``."""
