@@ -1,0 +1,1 @@
+"""Money: computed from what was measured and the site model, never stored with the readings."""

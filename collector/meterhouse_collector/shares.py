@@ -1,0 +1,224 @@
+"""Reports turned into ledger rows: who held a node's devices, in which state, for how long.
+
+Every function is pure, and ``node_row`` runs for every report of every node.
+"""
+
+from collections.abc import Sequence
+from math import fsum
+from typing import Final
+
+from meterhouse_agent import wire
+from meterhouse_collector.rows import (
+    EngineRow,
+    MeterRow,
+    NodeRow,
+    Served,
+    Share,
+    StateJoules,
+    StateMilliseconds,
+)
+from meterhouse_collector.site_index import ENGINE_PREFIX, Grouping, Part, SiteIndex
+
+METHODS: Final[tuple[wire.Method, ...]] = (
+    "counter",
+    "integrated",
+    "interpolated",
+    "estimated",
+    "nameplate",
+)
+_RANKS: Final[dict[wire.Method, int]] = {method: rank for rank, method in enumerate(METHODS)}
+_HELD_IDLE: Final = wire.STATES.index("held_idle")
+_FREE: Final = wire.STATES.index("free")
+_UNKNOWN: Final = wire.STATES.index("unknown")
+
+Milliseconds = Sequence[int]
+Joules = Sequence[float | None]
+
+
+class ReportError(ValueError):
+    """A report that contradicts itself or its inventory; the text says how."""
+
+
+def node_row(report: wire.Report, inventory: wire.Inventory, index: SiteIndex) -> NodeRow:
+    """Turn a report into its node's ledger row; raise ``ReportError`` where it cannot be true.
+
+    What a device's states leave of the interval is ``unknown``, and so is the whole interval of a
+    registered device that the inventory lacks.
+    """
+    grouping = index.grouping(report.node, inventory, report.start_seconds)
+    length = report.length_seconds * 1000
+    shares: tuple[Share, ...] = ()
+    if grouping.parts:
+        shares = _shares(report.accelerators or wire.Accelerators(), grouping, length)
+    host = report.host
+    if host is None:
+        return NodeRow(length_milliseconds=length, shares=shares)
+    _check_covered("host", host.covered_milliseconds, length)
+    return NodeRow(
+        length_milliseconds=length,
+        shares=shares,
+        host_covered_milliseconds=host.covered_milliseconds,
+        energy_joules=host.energy_joules,
+        energy_method=host.energy_method,
+        cpu_energy_joules=host.cpu_energy_joules,
+    )
+
+
+def _shares(accelerators: wire.Accelerators, grouping: Grouping, length: int) -> tuple[Share, ...]:
+    milliseconds, joules = accelerators.state_milliseconds, accelerators.state_joules
+    devices = grouping.devices
+    lengths = {*map(len, milliseconds.values()), *map(len, joules.values())}
+    if lengths and lengths != {devices}:
+        raise ReportError(f"columns of {sorted(lengths)} entries for {devices} devices")
+    methods = accelerators.energy_method
+    if not isinstance(methods, str) and len(methods) != devices:
+        raise ReportError(f"{len(methods)} energy methods for {devices} devices")
+    covered = list(map(sum, zip(*milliseconds.values(), strict=True)))
+    if covered and max(covered) > length:
+        raise ReportError(f"states of {max(covered)} ms in an interval of {length} ms")
+    whole = len(grouping.parts) == 1 and len(grouping.parts[0].columns) == devices
+    shares = []
+    for part in grouping.parts:
+        if whole:
+            shares.append(_share(part, milliseconds, joules, methods, length))
+            continue
+        columns = part.columns
+        shares.append(
+            _share(
+                part,
+                {state: [values[i] for i in columns] for state, values in milliseconds.items()},
+                {state: [values[i] for i in columns] for state, values in joules.items()},
+                methods if isinstance(methods, str) else [methods[i] for i in columns],
+                length,
+            )
+        )
+    return tuple(shares)
+
+
+def _share(
+    part: Part,
+    milliseconds: "dict[wire.State, list[int]]",
+    joules: "dict[wire.State, list[float | None]]",
+    methods: wire.Method | Sequence[wire.Method],
+    length: int,
+) -> Share:
+    times, energies, missing = [], [], part.missing > 0
+    for state in wire.STATES:
+        time = milliseconds.get(state)
+        energy = joules.get(state)
+        total = 0 if time is None else sum(time)
+        times.append(total)
+        measured = None if energy is None else _sum(energy)
+        energies.append(measured)
+        if total > 0 and not missing:
+            missing = measured is None or _lacks(time, energy)
+    uncovered = (len(part.columns) + part.missing) * length - sum(times)
+    times[_UNKNOWN] += uncovered
+    if part.holder.startswith(ENGINE_PREFIX):
+        # What an engine holds is allocated, whether or not its process is up.
+        times[_HELD_IDLE] += times[_FREE]
+        times[_FREE] = 0
+        energies[_HELD_IDLE] = _plus(energies[_HELD_IDLE], energies[_FREE])
+        energies[_FREE] = None
+    return Share(
+        part.accelerator_model,
+        part.holder,
+        _five(times),
+        _five_joules(energies),
+        methods if isinstance(methods, str) else _worst(methods),
+        "missing" if missing or uncovered > 0 else "ok",
+    )
+
+
+def _sum(values: Joules) -> float | None:
+    if values and None not in values:
+        return fsum(values)  # type: ignore[arg-type] # no None among them
+    measured = [value for value in values if value is not None]
+    return fsum(measured) if measured else None
+
+
+def _plus(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one + other
+
+
+def _lacks(times: Milliseconds | None, energies: Joules | None) -> bool:
+    if times is None or energies is None or None not in energies:
+        return False
+    return any(e is None and t > 0 for t, e in zip(times, energies, strict=True))
+
+
+def _worst(methods: Sequence[wire.Method]) -> wire.Method:
+    return max(methods, key=_RANKS.__getitem__, default="counter")
+
+
+def _five(times: list[int]) -> StateMilliseconds:
+    active, held_idle, free, unhealthy, unknown = times
+    return active, held_idle, free, unhealthy, unknown
+
+
+def _five_joules(energies: list[float | None]) -> StateJoules:
+    active, held_idle, free, unhealthy, unknown = energies
+    return active, held_idle, free, unhealthy, unknown
+
+
+def _check_covered(thing: str, covered: int, length: int) -> None:
+    if covered > length:
+        raise ReportError(f"{thing}: {covered} ms covered of an interval of {length} ms")
+
+
+def meter_row(meter: wire.Meter, length_seconds: int) -> MeterRow:
+    """Turn one meter of a report into its ledger row."""
+    length = length_seconds * 1000
+    _check_covered(f"meter {meter.meter}", meter.covered_milliseconds, length)
+    return MeterRow(
+        length_milliseconds=length,
+        covered_milliseconds=meter.covered_milliseconds,
+        energy_joules=meter.energy_joules,
+        energy_method=meter.energy_method,
+        quality=meter.quality,
+        power_watts=meter.power_watts,
+        power_watts_max=meter.power_watts_max,
+    )
+
+
+def meter_rows(report: wire.Report) -> dict[str, MeterRow]:
+    """Turn the meters of a report into ledger rows; raise ``ReportError`` for one there twice."""
+    result: dict[str, MeterRow] = {}
+    for meter in report.meters:
+        if meter.meter in result:
+            raise ReportError(f"meter {meter.meter} twice")
+        result[meter.meter] = meter_row(meter, report.length_seconds)
+    return result
+
+
+def engine_row(engines: Sequence[wire.Engine], length_seconds: int) -> EngineRow:
+    """Turn all that a report says of one engine into its ledger row."""
+    length = length_seconds * 1000
+    served: dict[str, Served] = {}
+    for engine in engines:
+        _check_covered(f"engine {engine.engine}", engine.covered_milliseconds, length)
+        if engine.served_model in served:
+            raise ReportError(f"engine {engine.engine}: {engine.served_model!r} twice")
+        served[engine.served_model] = Served(
+            served_model=engine.served_model,
+            covered_milliseconds=engine.covered_milliseconds,
+            input_tokens=engine.input_tokens,
+            cached_input_tokens=engine.cached_input_tokens,
+            output_tokens=engine.output_tokens,
+            requests=engine.requests,
+            running_requests=engine.running_requests,
+            waiting_requests=engine.waiting_requests,
+            latency=engine.latency,
+            quality=engine.quality,
+        )
+    return EngineRow(length_milliseconds=length, served=tuple(served.values()))
+
+
+def engine_rows(report: wire.Report) -> dict[str, EngineRow]:
+    """Turn the engines of a report into ledger rows."""
+    engines: dict[str, list[wire.Engine]] = {}
+    for engine in report.engines:
+        engines.setdefault(engine.engine, []).append(engine)
+    return {name: engine_row(parts, report.length_seconds) for name, parts in engines.items()}
