@@ -1,0 +1,58 @@
+"""The types a config file is made of: durations, secrets, and the base of a section."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, model_validator
+
+_DURATION: Final = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: object) -> object:
+    """Turn "5s", "250ms", "2m", "1h" or "7d" into seconds; raise ``ValueError`` otherwise."""
+    if not isinstance(text, str):
+        raise ValueError('a duration is a text like "5s", "250ms" or "2m"')  # noqa: TRY004 - pydantic reports ValueError
+    match = _DURATION.match(text)
+    if match is None:
+        raise ValueError('a duration is a text like "5s", "250ms" or "2m"')
+    return float(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+DurationSeconds = Annotated[float, BeforeValidator(parse_duration)]
+
+
+class Section(BaseModel):
+    """A table of a config file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Secret(Section):
+    """A secret by file or by environment variable; never in the config file, never printed."""
+
+    file: Path | None = None
+    env: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> "Secret":
+        if (self.file is None) == (self.env is None):
+            raise ValueError("give either file or env")
+        return self
+
+    def read(self) -> SecretStr:
+        """Return the secret without surrounding space; raise ``ValueError`` if it is not there."""
+        if self.env is not None:
+            value = os.environ.get(self.env, "").strip()
+            if not value:
+                raise ValueError(f"environment variable {self.env} is not set")
+            return SecretStr(value)
+        try:
+            value = Path(str(self.file)).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ValueError(f"secret file {self.file}: {error.strerror}") from None
+        if not value:
+            raise ValueError(f"secret file {self.file} is empty")
+        return SecretStr(value)
