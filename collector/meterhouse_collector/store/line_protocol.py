@@ -1,0 +1,151 @@
+"""Rows as InfluxDB's line protocol, exact to the last character or refused.
+
+A tag cannot hold everything: InfluxDB has no escape for a backslash there, so one at the end or
+before a space is refused, as is an empty tag, a control character and NaN.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from math import isfinite
+from typing import Final, NamedTuple
+
+from meterhouse_collector.rows import PackedRow, Row
+
+MAX_LINE_BYTES: Final = 1_000_000
+_MAX_SERIES_BYTES: Final = 60_000
+_MAX_SECONDS: Final = 9_223_372_036
+_MAX_INTEGER: Final = 2**63 - 1
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+# At the end it would swallow the separator; before a space it makes the server take what follows
+# for fields, so that a quote further on swallows the next line (found with 2.7.12).
+_SWALLOWS: Final = re.compile(r"\\(?: |\Z)")
+_MEASUREMENT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_LINE_BREAK: Final = re.compile(r"[\n\r\x00]")
+_ESCAPED: Final = re.compile(r"([,= ])")
+_RESERVED: Final = frozenset({"time", "_field", "_measurement"})
+_FORMATS: Final[dict[type, str]] = {float: "%r", int: "%di", bool: "%s", str: '"%s"'}
+
+Value = float | int | str | bool
+
+
+class _Plan(NamedTuple):
+    """How the fields of one shape are written."""
+
+    template: str
+    integers: tuple[str, ...]
+    strings: tuple[str, ...]
+
+
+class LineEncoder:
+    """Writes rows as lines; remembers the text of at most ``series_kept`` series of each kind."""
+
+    def __init__(self, series_kept: int = 131_072) -> None:
+        self._packed_series = lru_cache(maxsize=series_kept)(_packed_series)
+        self._point_series = lru_cache(maxsize=series_kept)(_point_series)
+        self._plan = lru_cache(maxsize=1024)(_plan)
+
+    def line(self, row: Row) -> bytes:
+        """Return the line of a row; raise ``ValueError``, naming the row, where it has none."""
+        try:
+            if isinstance(row, PackedRow):
+                series = self._packed_series(row[1], row[2], row[3], row[4])
+                fields = f'row="{_quoted(row[6])}"'
+            else:
+                series = self._point_series(row.measurement, row.tags)
+                fields = self._fields(row.fields)
+            start = row.start_seconds
+            if not -_MAX_SECONDS <= start <= _MAX_SECONDS:
+                raise ValueError(f"start {start} is out of range")  # noqa: TRY301 - named below
+            line = f"{series} {fields} {start:d}".encode()
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(f"{len(line)} bytes, at most {MAX_LINE_BYTES} are allowed")  # noqa: TRY301 - named below
+        except ValueError as error:
+            raise ValueError(f"{_name(row)}: {error}") from None
+        return line
+
+    def _fields(self, fields: dict[str, Value]) -> str:
+        plan = self._plan(tuple(fields), tuple(map(type, fields.values())))
+        for name in plan.integers:
+            if not -_MAX_INTEGER <= fields[name] <= _MAX_INTEGER:  # type: ignore[operator] # int by plan
+                raise ValueError(f"field {name} = {fields[name]} is out of range")
+        if plan.strings:
+            fields = fields | {name: _quoted(str(fields[name])) for name in plan.strings}
+        text = plan.template % tuple(fields.values())
+        # One look at the whole text is cheaper than one at each value; a string may look alike.
+        if "=nan" in text or "=inf" in text or "=-inf" in text:
+            _refuse_not_finite(fields)
+        return text
+
+
+def _packed_series(measurement: str, site: str, thing: str, reader: str) -> str:
+    return _series(measurement, (("reader", reader), ("site", site), ("thing", thing)))
+
+
+def _point_series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
+    if len({key for key, _ in tags}) != len(tags):
+        raise ValueError("a tag is there twice")
+    # InfluxDB sorts them otherwise, for each row again.
+    return _series(measurement, sorted(tags))
+
+
+def _series(measurement: str, tags: Iterable[tuple[str, str]]) -> str:
+    if _MEASUREMENT.fullmatch(measurement) is None:
+        raise ValueError("its measurement is no plain name")
+    parts = [measurement]
+    for key, value in tags:
+        if key in _RESERVED:
+            raise ValueError(f"tag {key} is reserved")
+        parts.append(f"{_escaped('name of a tag', key)}={_escaped(f'tag {key}', value)}")
+    series = ",".join(parts)
+    if len(series.encode()) > _MAX_SERIES_BYTES:
+        raise ValueError(f"its tags have more than {_MAX_SERIES_BYTES} bytes")
+    return series
+
+
+def _plan(names: tuple[str, ...], types: tuple[type, ...]) -> _Plan:
+    if not names:
+        raise ValueError("there is no field")
+    parts = []
+    for name, kind in zip(names, types, strict=True):
+        if name in _RESERVED:
+            raise ValueError(f"field {name} is reserved")
+        if kind not in _FORMATS:
+            raise ValueError(f"field {name} is a {kind.__name__}")
+        key = _escaped("name of a field", name).replace("%", "%%")
+        parts.append(f"{key}={_FORMATS[kind]}")
+    kinds = list(zip(names, types, strict=True))
+    return _Plan(
+        ",".join(parts),
+        tuple(name for name, kind in kinds if kind is int),
+        tuple(name for name, kind in kinds if kind is str),
+    )
+
+
+def _escaped(what: str, text: str) -> str:
+    if not text:
+        raise ValueError(f"{what} is empty")
+    if _CONTROL.search(text):
+        raise ValueError(f"{what} {text!r} holds a control character")
+    if _SWALLOWS.search(text):
+        raise ValueError(f"{what} {text!r} holds a backslash where none can be written")
+    return _ESCAPED.sub(r"\\\1", text)
+
+
+def _quoted(text: str) -> str:
+    if _LINE_BREAK.search(text):
+        raise ValueError("a text holds a line break")
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _refuse_not_finite(fields: dict[str, Value]) -> None:
+    for name, value in fields.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"field {name} is {value}")
+
+
+def _name(row: Row) -> str:
+    if isinstance(row, PackedRow):
+        return f"{row.measurement} of {row.thing!r} read by {row.reader!r} at {row.start_seconds}"
+    tags = " ".join(f"{key}={value!r}" for key, value in row.tags)
+    return f"{row.measurement} {tags} at {row.start_seconds}"[:500]
