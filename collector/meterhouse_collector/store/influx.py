@@ -1,0 +1,314 @@
+"""The store in InfluxDB 2: one write request per policy, read back through InfluxQL."""
+
+import asyncio
+import gzip
+import re
+import ssl
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Final, NamedTuple, get_args
+
+import aiohttp
+import msgspec
+from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+from influxdb_client.rest import ApiException
+from influxdb_client.service.write_service import WriteService
+
+from meterhouse_collector.rows import PackedRow, Point, Policy, Row
+from meterhouse_collector.store import Rejection, StoreUnavailableError
+from meterhouse_collector.store.config import InfluxConfig
+from meterhouse_collector.store.influxql import (
+    CHUNK_ROWS,
+    AnswerError,
+    AnyAnswer,
+    NoAnswer,
+    PackedAnswer,
+    PointsAnswer,
+    packed_query,
+    points_query,
+    probe_query,
+    window,
+)
+from meterhouse_collector.store.line_protocol import LineEncoder
+
+MAX_REQUEST_LINES: Final = 5000
+MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
+_POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
+# A receipt hangs on the ledger alone, so nothing else may stand in its way.
+_WRITE_ORDER: Final = ("ledger", *(policy for policy in _POLICIES if policy != "ledger"))
+_DROPPED: Final = re.compile(r"dropped=(\d+)")
+_RETENTION: Final = "outside retention policy"
+_MEASUREMENT: Final = re.compile(rb"\w+")
+
+
+class _Line(NamedTuple):
+    """A line, and where its row stands in the batch."""
+
+    row_index: int
+    text: bytes
+
+
+class _Refusal(NamedTuple):
+    """What the server said of a request that it did not take whole."""
+
+    reason: str
+    dropped: int | None
+
+
+class _Failure(msgspec.Struct):
+    """The body of an error: of the API, or of InfluxQL."""
+
+    message: str = ""
+    error: str = ""
+
+
+class _Connection(NamedTuple):
+    """One client for what is written and one for what is read, with the same token."""
+
+    client: InfluxDBClientAsync
+    writes: WriteService
+    session: aiohttp.ClientSession
+
+
+class InfluxStore:
+    """Keeps rows in the buckets ``DATABASE/POLICY``; every request is bounded by the timeout.
+
+    The token is read again after the server refused it.
+    """
+
+    def __init__(self, config: InfluxConfig, *, series_kept: int = 131_072) -> None:
+        self._config = config
+        self._encoder = LineEncoder(series_kept)
+        self._compresses = config.compresses()
+        self._connection: _Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Prove that every bucket can be written and read, or raise ``StoreUnavailableError``."""
+        for policy in _POLICIES:
+            refusal = await self._post(policy, [])
+            if refusal is not None:
+                raise self._unavailable(f"writing bucket {self._bucket(policy)}", refusal.reason)
+        await self._ask(probe_query(_POLICIES), NoAnswer(), "reading all buckets")
+
+    async def write(self, rows: Sequence[Row]) -> list[Rejection]:
+        """Write rows, the ledger's first; return those the server will never take.
+
+        Raises ``StoreUnavailableError`` when it is not sure that all others are written.
+        """
+        rejections: list[Rejection] = []
+        lines: dict[str, list[_Line]] = {}
+        for index, row in enumerate(rows):
+            try:
+                line = _Line(index, self._encoder.line(row))
+            except ValueError as error:
+                rejections.append(Rejection(index, str(error)))
+                continue
+            lines.setdefault(row.policy, []).append(line)
+        for policy in _WRITE_ORDER:
+            for request in _requests(lines.get(policy, [])):
+                rejections += await self._write_request(policy, request)
+        return sorted(rejections, key=lambda rejection: rejection.index)
+
+    async def packed(
+        self,
+        policy: Policy,
+        measurement: str,
+        *,
+        start_seconds: int,
+        end_seconds: int,
+        thing: str | None = None,
+    ) -> list[PackedRow]:
+        """Read packed rows with a start in [start, end), by thing, reader and start."""
+        answer = PackedAnswer(policy, measurement)
+        query = packed_query(policy, measurement, window(start_seconds, end_seconds), thing)
+        await self._ask(query, answer, f"reading {measurement} from {self._bucket(policy)}")
+        return answer.rows()
+
+    async def points(
+        self, policy: Policy, measurement: str, *, start_seconds: int, end_seconds: int
+    ) -> list[Point]:
+        """Read plain points with a start in [start, end), by start and tags."""
+        answer = PointsAnswer(policy, measurement)
+        query = points_query(policy, measurement, window(start_seconds, end_seconds))
+        await self._ask(query, answer, f"reading {measurement} from {self._bucket(policy)}")
+        return answer.rows()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            async with asyncio.timeout(self._config.timeout):
+                await connection.client.close()  # type: ignore[no-untyped-call]
+                await connection.session.close()
+        except TimeoutError:
+            raise self._unavailable("closing", f"not in {self._config.timeout:g} s") from None
+
+    async def _write_request(self, policy: str, request: list[_Line]) -> list[Rejection]:
+        """Write lines; where some are refused, halve until the rest was taken without a word.
+
+        A line counts as written only in a request that was taken whole: after a partial write
+        the server may still be at work on the others, and may yet fail.
+        """
+        rejections: list[Rejection] = []
+        waiting = [request]
+        while waiting:
+            lines = waiting.pop()
+            refusal = await self._post(policy, lines)
+            if refusal is None:
+                continue
+            if len(lines) == 1 or refusal.dropped == len(lines):
+                too_old = _RETENTION in refusal.reason
+                rejections += [Rejection(line.row_index, refusal.reason, too_old) for line in lines]
+                continue
+            lines = _gathered(lines, refusal)
+            middle = len(lines) // 2
+            waiting += [lines[middle:], lines[:middle]]
+        return rejections
+
+    async def _post(self, policy: str, lines: list[_Line]) -> _Refusal | None:
+        """Send one request; return what was refused, None where everything is written."""
+        what = f"writing {len(lines)} rows to bucket {self._bucket(policy)}"
+        try:
+            async with asyncio.timeout(self._config.timeout):
+                connection = await self._connect()
+                body = b"\n".join([line.text for line in lines])
+                headers = {}
+                if self._compresses:
+                    body = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
+                    headers["content_encoding"] = "gzip"
+                await connection.writes.post_write_async(  # type: ignore[no-untyped-call]
+                    self._config.org, self._bucket(policy), body, precision="s", **headers
+                )
+        except ApiException as error:
+            reason = _reason(error.body)
+            refusal = _refusal(error.status, reason, len(lines))
+            if refusal is None:
+                raise await self._refused(what, error.status, reason) from None
+            return refusal
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._unavailable(what, self._trouble(error)) from None
+        return None
+
+    async def _ask(self, query: str, answer: AnyAnswer, what: str) -> None:
+        """Send a query and let the answer take what comes; the timeout holds between pieces."""
+        timeout = self._config.timeout
+        parameters = {"db": self._config.database, "q": query, "epoch": "s"}
+        parameters |= {"chunked": "true", "chunk_size": str(CHUNK_ROWS)}
+        try:
+            async with asyncio.timeout(timeout) as deadline:
+                session = (await self._connect()).session
+                url = f"{self._config.url}/query"
+                async with session.post(url, data=parameters, allow_redirects=False) as response:
+                    if response.status != HTTPStatus.OK:
+                        reason = _reason(await response.read())
+                        raise await self._refused(what, response.status, reason)
+                    async for data in response.content.iter_any():
+                        answer.feed(data)
+                        deadline.reschedule(asyncio.get_running_loop().time() + timeout)
+                    answer.end()
+        except AnswerError as error:
+            raise self._unavailable(what, str(error)) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._unavailable(what, self._trouble(error)) from None
+
+    async def _connect(self) -> _Connection:
+        async with self._connecting:
+            if self._connection is None:
+                config = self._config
+                token = (await asyncio.to_thread(config.token.read)).get_secret_value()
+                context = await asyncio.to_thread(ssl.create_default_context, cafile=config.ca_file)
+                client = InfluxDBClientAsync(
+                    config.url,
+                    token,
+                    config.org,
+                    timeout=config.timeout * 1000,
+                    ssl_context=context,
+                    allow_redirects=False,
+                )
+                session = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(ssl=context),
+                    headers={"Authorization": f"Token {token}"},
+                    # Each use has its own deadline, which moves while an answer comes in.
+                    timeout=aiohttp.ClientTimeout(total=None),
+                )
+                writes = WriteService(client.api_client)  # type: ignore[no-untyped-call]
+                self._connection = _Connection(client, writes, session)
+            return self._connection
+
+    def _bucket(self, policy: str) -> str:
+        return f"{self._config.database}/{policy}"
+
+    def _trouble(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"no answer in {self._config.timeout:g} s: check that the server runs"
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return f"{error.os_error}: check that the server runs, and the url"
+        return f"{type(error).__name__} {error}".strip()
+
+    async def _refused(self, what: str, status: int | None, reason: str) -> StoreUnavailableError:
+        advice = ""
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            await self.close()
+            source = self._config.token.file or f"the variable {self._config.token.env}"
+            advice = (
+                f": check that {source} holds the collector's token; "
+                "meterhouse-collector init-influx makes one"
+            )
+        elif status == HTTPStatus.NOT_FOUND:
+            advice = ": meterhouse-collector init-influx makes the buckets; check org and url"
+        return self._unavailable(what, f"{status} {reason}{advice}")
+
+    def _unavailable(self, what: str, reason: str) -> StoreUnavailableError:
+        if "not found: " in reason:
+            reason += ": meterhouse-collector init-influx makes it; or the token may not read it"
+        return StoreUnavailableError(f"{what} at {self._config.url}: {reason}")
+
+
+def _requests(lines: list[_Line]) -> Iterator[list[_Line]]:
+    """Cut lines into requests that the server takes."""
+    first = size = 0
+    for position, line in enumerate(lines):
+        if position - first == MAX_REQUEST_LINES or size + len(line.text) > MAX_REQUEST_BYTES:
+            yield lines[first:position]
+            first, size = position, 0
+        size += len(line.text) + 1
+    if lines:
+        yield lines[first:]
+
+
+def _gathered(lines: list[_Line], refusal: _Refusal) -> list[_Line]:
+    """Put together what is likely refused together; lines of one key keep their order."""
+    if _RETENTION in refusal.reason:
+        return sorted(lines, key=lambda line: int(line.text[line.text.rindex(b" ") :]))
+    if refusal.dropped is not None:
+        return sorted(lines, key=lambda line: _MEASUREMENT.match(line.text)[0])  # type: ignore[index] # each starts with one
+    return lines
+
+
+def _refusal(status: int | None, reason: str, lines: int) -> _Refusal | None:
+    """Tell whether an error speaks of rows; any other is the server's, and passes."""
+    if lines == 0:
+        return None
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY and "partial write" in reason:
+        dropped = _DROPPED.search(reason)
+        return _Refusal(reason, int(dropped[1]) if dropped else None)
+    if status == HTTPStatus.BAD_REQUEST and "unable to parse" in reason:
+        return _Refusal(reason, None)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return _Refusal(f"413 {reason}", None)
+    return None
+
+
+def _reason(body: bytes | str | None) -> str:
+    """Return what the server said, in one line of at most 500 characters."""
+    if body is None:
+        return ""
+    try:
+        failure = msgspec.json.decode(body, type=_Failure)
+        text = failure.message or failure.error
+    except msgspec.MsgspecError:
+        text = body.decode(errors="replace") if isinstance(body, bytes) else body
+    return " ".join(text.split())[:500]
