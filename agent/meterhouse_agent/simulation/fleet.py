@@ -20,6 +20,7 @@ PerMille = Annotated[int, Field(ge=0, le=1000)]
 UtcSeconds = Annotated[int, Field(ge=0, le=2**40)]
 Positive = Annotated[int, Field(ge=1, le=10**9)]
 Bytes = Annotated[int, Field(ge=1, le=2**53)]
+Label = Annotated[str, Field(min_length=1, max_length=128)]
 NodeName = Annotated[str, Field(pattern=NAME_PATTERN)]
 FaultKind = Literal[
     "lost",
@@ -85,8 +86,8 @@ class FleetSpec(Section):
     facility_node: NodeName = "facility"
     origin_seconds: UtcSeconds = 1_767_225_600  # 2026-01-01 UTC
 
-    vendor: str = "simulated"
-    accelerator_model: str = "sim-h100"
+    vendor: Label = "simulated"
+    accelerator_model: Label = "sim-h100"
     idle_power_watts: Watts = 75
     held_power_watts: Watts = 90
     max_power_watts: Watts = 700
@@ -105,7 +106,7 @@ class FleetSpec(Section):
     )
 
     engine_devices: Annotated[int, Field(ge=0, le=MAX_DEVICES)] = 4
-    served_models: Annotated[tuple[str, ...], Field(min_length=1)] = ("sim-70b", "sim-8b")
+    served_models: Annotated[tuple[Label, ...], Field(min_length=1)] = ("sim-70b", "sim-8b")
     tokens_per_second: Positive = 1500
     input_per_mille_of_output: Annotated[int, Field(ge=0, le=1_000_000)] = 4000
     cached_per_mille_of_input: PerMille = 300
