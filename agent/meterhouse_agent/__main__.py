@@ -1,0 +1,141 @@
+"""The command ``meterhouse-agent``."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+from meterhouse_agent import __version__
+from meterhouse_agent.check import check
+from meterhouse_agent.config import AgentConfig, ConfigError, load_config
+from meterhouse_agent.loop import NodeAgent
+from meterhouse_agent.spool import Spool, SpoolError
+from meterhouse_agent.telemetry import Metrics, Telemetry
+
+_USAGE_ERROR: Final = 2
+_FAILED: Final = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, 1 for a failure, 2 for a wrong config."""
+    options = _parser().parse_args(arguments)
+    if options.command == "sample-config":
+        print(sample_config(), end="")
+        return 0
+    logging.basicConfig(
+        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        config = load_config(options.config)
+        return int(options.do(config, options))
+    except ConfigError as error:
+        print("\n".join(error.faults), file=sys.stderr)
+        return _USAGE_ERROR
+    except (SpoolError, OSError) as error:
+        print(error, file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        return 0
+
+
+def sample_config() -> str:
+    """Return the text of agent.sample.toml, the only text about the config."""
+    return resources.files("meterhouse_agent").joinpath("agent.sample.toml").read_text("utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="meterhouse-agent", description="Measure this node, or the meters of a building."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("sample-config", help="print a config file to start from")
+    for name, text, do in (
+        ("run", "measure and report until stopped", _run),
+        ("check", "validate the config and try every source", _check),
+        ("resend", "send the refused reports of the spool again", _resend),
+        ("truth", "print what the simulated fleet did, as JSON", _truth),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("-c", "--config", type=Path, required=True, metavar="FILE")
+        command.add_argument(
+            "--log-level", default="info", choices=("debug", "info", "warning", "error")
+        )
+        command.set_defaults(do=do)
+        if name == "truth":
+            command.add_argument("--from", dest="start", type=int, required=True, metavar="SECONDS")
+            command.add_argument("--to", dest="end", type=int, required=True, metavar="SECONDS")
+    return parser
+
+
+def _run(config: AgentConfig, options: argparse.Namespace) -> int:
+    del options
+    asyncio.run(_serve(config))
+    return 0
+
+
+async def _serve(config: AgentConfig) -> None:
+    metrics = Metrics(CollectorRegistry())
+    if config.metrics is not None:
+        start_http_server(config.metrics.port, config.metrics.host, metrics.registry)
+    agents = [NodeAgent(config, node, Telemetry(metrics, node)) for node in config.nodes]
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with contextlib.suppress(_Stopped):
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_raise_when(stop), name="stop")
+                for agent in agents:
+                    tasks.create_task(agent.run(), name="agent")
+        except* _Stopped:
+            raise _Stopped from None
+
+
+class _Stopped(Exception):  # noqa: N818 - no error
+    """A signal asked the agent to stop."""
+
+
+async def _raise_when(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise _Stopped
+
+
+def _check(config: AgentConfig, options: argparse.Namespace) -> int:
+    del options
+    rows, good = asyncio.run(check(config))
+    for row in rows:
+        print(row)
+    return 0 if good else _FAILED
+
+
+def _resend(config: AgentConfig, options: argparse.Namespace) -> int:
+    del options
+
+    async def resend(node: str) -> int:
+        spool = Spool(config.spool.directory / f"{node}.spool", config.spool.max_bytes)
+        await spool.open()
+        try:
+            return await spool.resend()
+        finally:
+            await spool.close()
+
+    for node in config.nodes:
+        print(f"{node}: {asyncio.run(resend(node))} reports put back in the queue")
+    return 0
+
+
+def _truth(config: AgentConfig, options: argparse.Namespace) -> int:
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    sys.exit(main())

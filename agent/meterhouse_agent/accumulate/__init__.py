@@ -1,0 +1,1 @@
+"""Sums per interval: samples in, the parts of a report out. No I/O."""

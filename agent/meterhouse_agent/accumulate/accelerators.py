@@ -1,0 +1,182 @@
+"""Accelerator samples in, the columns of a report out."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec.structs import replace
+
+from meterhouse_agent.accumulate.amount import Amount, IntervalSums
+from meterhouse_agent.accumulate.energy import Energy
+from meterhouse_agent.accumulate.gauges import Coverage, Gauge
+from meterhouse_agent.accumulate.timeline import Timeline, Whose
+from meterhouse_agent.samples import AcceleratorSample, Counter
+from meterhouse_agent.states import PowerRange, state_of
+from meterhouse_agent.wire import Accelerators, Method, State
+
+# Report column, and the decimals its instruments are worth.
+GAUGES: Final[dict[str, int]] = {
+    "power_watts": 3,
+    "utilization_ratio": 4,
+    "sm_activity_ratio": 4,
+    "tensor_activity_ratio": 4,
+    "memory_used_bytes": 0,
+    "temperature_celsius": 1,
+    "memory_temperature_celsius": 1,
+    "sm_clock_hertz": 0,
+}
+ERRORS: Final = ("ecc_corrected_errors", "ecc_uncorrected_errors")
+
+
+class _Device:
+    """One accelerator's open intervals."""
+
+    def __init__(self, node: str, device: str) -> None:
+        whose = Whose(kind="node", thing=node, quantity="energy_joules", device=device)
+        self.energy = Energy(whose)
+        self.errors = {name: Amount(replace(whose, quantity=name)) for name in ERRORS}
+        self.error_sums = {name: IntervalSums() for name in ERRORS}
+        self.coverage = Coverage()
+        self.power = PowerRange()
+        self.gauges = {name: Gauge() for name in GAUGES}
+        self.throttled: dict[int, int] = {}
+        self.milliseconds: dict[tuple[int, State], int] = {}
+        self.joules: dict[tuple[int, State], IntervalSums] = {}
+        self.reasons: dict[int, str] = {}
+
+    def amounts(self) -> Iterator[Amount]:
+        yield self.energy.amount
+        yield from self.errors.values()
+
+
+class AcceleratorSums:
+    """Accumulates the accelerators of one node."""
+
+    def __init__(self, node: str, timeline: Timeline) -> None:
+        self._node = node
+        self._timeline = timeline
+        self._devices: dict[str, _Device] = {}
+
+    def device(self, name: str) -> _Device:
+        """Return a device's sums, new ones at the first word of it."""
+        found = self._devices.get(name)
+        if found is None:
+            found = self._devices[name] = _Device(self._node, name)
+        return found
+
+    def amount(self, device: str, quantity: str) -> Amount | None:
+        """Return one counted quantity of a device, ``None`` if it counts no such thing."""
+        sums = self.device(device)
+        return sums.energy.amount if quantity == "energy_joules" else sums.errors.get(quantity)
+
+    def amounts(self) -> Iterator[Amount]:
+        """Yield everything counted, for the spool to keep."""
+        for device in self._devices.values():
+            yield from device.amounts()
+
+    def feed(self, sample: AcceleratorSample, max_gap_milliseconds: float) -> None:
+        """Take one sample: it stands for the time since the one before it."""
+        timeline = self._timeline
+        device = self.device(sample.device)
+        if sample.power_watts is not None:
+            device.power.learn(sample.power_watts)
+        state = state_of(sample, device.power)
+        slices = device.coverage.reach(
+            sample.at_milliseconds,
+            steps=timeline.steps,
+            closed_until_milliseconds=timeline.closed_until_milliseconds,
+            length_milliseconds=timeline.length_milliseconds,
+            max_gap_milliseconds=max_gap_milliseconds,
+        )
+        for interval, milliseconds in slices:
+            key = (interval, state)
+            device.milliseconds[key] = device.milliseconds.get(key, 0) + milliseconds
+            if state == "unhealthy":
+                device.reasons[interval] = sample.health_reason or sample.health
+            if sample.throttled is True:
+                device.throttled[interval] = device.throttled.get(interval, 0) + milliseconds
+            elif sample.throttled is False:
+                device.throttled.setdefault(interval, 0)
+            for name, gauge in device.gauges.items():
+                value = getattr(sample, name)
+                if value is not None:
+                    gauge.add(interval, value, milliseconds)
+        self._feed_counters(device, sample, state, max_gap_milliseconds)
+
+    def _feed_counters(
+        self, device: _Device, sample: AcceleratorSample, state: State, max_gap: float
+    ) -> None:
+        laid = device.energy.feed(
+            sample.energy_joules,
+            sample.power_watts,
+            sample.at_milliseconds,
+            self._timeline,
+            max_gap,
+        )
+        for piece in laid.pieces:
+            key = (piece.interval_milliseconds, state)
+            device.joules.setdefault(key, IntervalSums()).add(laid._replace(pieces=(piece,)))
+        for name, amount in device.errors.items():
+            value = getattr(sample, name)
+            if value is not None:
+                counter = Counter(ticks=value, unit=1.0)
+                device.error_sums[name].add(
+                    amount.feed(counter, sample.at_milliseconds, self._timeline, max_gap)
+                )
+
+    def take(self, interval_milliseconds: int, order: list[str]) -> Accelerators | None:
+        """Hand out an interval's columns in inventory order, ``None`` if nothing was read."""
+        devices = [self.device(name) for name in order]
+        taken = [_take_states(device, interval_milliseconds) for device in devices]
+        states = dict.fromkeys(s for pair in taken for sums in pair for s in sums)
+        if not states:
+            return None
+        columns = Accelerators(energy_method=_one([d.energy.method for d in devices]))
+        for state in states:
+            columns.state_milliseconds[state] = [m.get(state, 0) for m, _ in taken]
+            columns.state_joules[state] = [
+                j.get(state, None if state in m else 0.0) for m, j in taken
+            ]
+        self._take_gauges(columns, devices, interval_milliseconds)
+        columns.unhealthy_reasons = {
+            index: device.reasons.pop(interval_milliseconds)
+            for index, device in enumerate(devices)
+            if interval_milliseconds in device.reasons
+        }
+        for device in devices:
+            for amount in device.amounts():
+                amount.close(interval_milliseconds)
+        return columns
+
+    def _take_gauges(self, columns: Accelerators, devices: list[_Device], interval: int) -> None:
+        for name, decimals in GAUGES.items():
+            values = [device.gauges[name].take(interval) for device in devices]
+            if all(value is None for value in values):
+                continue
+            means = [None if v is None else round(v[0], decimals) for v in values]
+            setattr(columns, name, means)
+            if name == "power_watts":
+                columns.power_watts_max = [None if v is None else round(v[1], 3) for v in values]
+        throttled = [device.throttled.pop(interval, None) for device in devices]
+        if any(value is not None for value in throttled):
+            columns.throttled_milliseconds = list(throttled)
+        for name in ERRORS:
+            counts = [device.error_sums[name].take(interval) for device in devices]
+            if any(count is not None for count in counts):
+                setattr(columns, name, counts)
+
+
+def _take_states(device: _Device, interval: int) -> tuple[dict[State, int], dict[State, float]]:
+    device.coverage.take(interval)
+    milliseconds = {}
+    joules = {}
+    for key in [k for k in device.milliseconds if k[0] == interval]:
+        milliseconds[key[1]] = device.milliseconds.pop(key)
+    for key in [k for k in device.joules if k[0] == interval]:
+        amount = device.joules.pop(key).take(interval)
+        if amount is not None:
+            joules[key[1]] = amount
+    return milliseconds, joules
+
+
+def _one(methods: list[Method]) -> Method | list[Method]:
+    return methods[0] if len(set(methods)) == 1 else methods

@@ -1,0 +1,68 @@
+"""Where the time of one agent stands, shared by all that it accumulates."""
+
+from collections import Counter as Tally
+from typing import Final
+
+from msgspec import Struct
+
+from meterhouse_agent.counters import Delta
+from meterhouse_agent.wire import Method, Span, ThingKind
+
+MAX_SPANS: Final = 4096
+
+
+class Whose(Struct, frozen=True):
+    """Which quantity of which thing an amount is of."""
+
+    kind: ThingKind
+    thing: str
+    quantity: str
+    device: str | None = None
+    served_model: str | None = None
+
+
+class Timeline:
+    """The grid, the end of the last closed interval, and the spans that wait for a report."""
+
+    def __init__(self, length_milliseconds: int) -> None:
+        self.length_milliseconds = length_milliseconds
+        self.closed_until_milliseconds = 0
+        self.steps = 0
+        self.events: Tally[str] = Tally()
+        self._spans: list[Span] = []
+
+    def add_span(
+        self,
+        whose: Whose,
+        delta: Delta,
+        amount: float,
+        reason: str,
+        method: Method = "interpolated",
+    ) -> None:
+        """Keep an amount that no single interval covers for the next report."""
+        if len(self._spans) >= MAX_SPANS:
+            self.events["span_dropped"] += 1
+            return
+        self._spans.append(
+            Span(
+                kind=whose.kind,
+                thing=whose.thing,
+                quantity=whose.quantity,
+                device=whose.device,
+                served_model=whose.served_model,
+                from_milliseconds=delta.from_milliseconds,
+                to_milliseconds=delta.to_milliseconds,
+                amount=amount,
+                method=method,
+                reason=reason,
+            )
+        )
+
+    def take_spans(self) -> list[Span]:
+        """Hand out the spans that waited."""
+        spans, self._spans = self._spans, []
+        return spans
+
+    def has_spans(self) -> bool:
+        """Tell whether a span waits."""
+        return len(self._spans) > 0

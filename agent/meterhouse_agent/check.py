@@ -1,0 +1,84 @@
+"""Tries every source of a config once and says, in a table, what was found and what is missing."""
+
+import asyncio
+from typing import Final
+
+from meterhouse_agent import sources
+from meterhouse_agent.clock import Clock
+from meterhouse_agent.config import AgentConfig
+from meterhouse_agent.samples import Readings
+from meterhouse_agent.settings import SourceConfig
+from meterhouse_agent.sources import Source, SourceAbsentError, SourceError
+
+_OPEN_DEADLINE_SECONDS: Final = 30.0
+
+
+async def check(config: AgentConfig) -> tuple[list[str], bool]:
+    """Return the lines of the table, and whether every source could be read."""
+    rows = [("node", "source", "state", "found")]
+    good = True
+    for node in config.nodes:
+        for section in config.source:
+            state, found = await _try(section, node)
+            rows.append((node, section.kind, state, found))
+            good = good and state == "ok"
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]])
+        for row in rows
+    ]
+    return lines, good
+
+
+async def _try(section: SourceConfig, node: str) -> tuple[str, str]:
+    source = sources.load(section.kind).create(section, node=node)
+    try:
+        return "ok", await _probe(source, section)
+    except SourceAbsentError as error:
+        return "absent", str(error)
+    except (SourceError, TimeoutError) as error:
+        return "failed", str(error) or f"no answer within {section.deadline:g} s"
+    finally:
+        await source.close()
+
+
+async def _probe(source: Source, section: SourceConfig) -> str:
+    async with asyncio.timeout(_OPEN_DEADLINE_SECONDS):
+        await source.open()
+    async with asyncio.timeout(max(section.deadline, section.sample_every)):
+        readings = await source.read(Clock.now_milliseconds())
+    things = source.things()
+    parts = []
+    if things.devices:
+        models = ", ".join(sorted({device.accelerator_model for device in things.devices}))
+        read = len(readings.accelerators)
+        parts.append(f"{read} of {len(things.devices)} accelerators read ({models})")
+    if things.meters:
+        parts.append(f"{len(readings.meters)} of {len(things.meters)} meters read")
+    if things.engines:
+        parts.append(f"{len(readings.engines)} of {len(things.engines)} engines read")
+    if readings.host is not None:
+        parts.append("host read")
+    missing = _missing(readings)
+    if missing:
+        parts.append("not measured: " + ", ".join(missing))
+    return "; ".join(parts) or "nothing found"
+
+
+def _missing(readings: Readings) -> list[str]:
+    fields = (
+        "energy_joules",
+        "power_watts",
+        "utilization_ratio",
+        "sm_activity_ratio",
+        "tensor_activity_ratio",
+        "memory_used_bytes",
+        "temperature_celsius",
+    )
+    if not readings.accelerators:
+        return []
+    return [
+        name
+        for name in fields
+        if all(getattr(sample, name) is None for sample in readings.accelerators)
+    ]

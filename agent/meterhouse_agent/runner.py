@@ -1,0 +1,132 @@
+"""Runs one source: opens it, reads it on its own ticks, bounds it, scores it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final, Literal
+
+from meterhouse_agent.clock import Clock
+from meterhouse_agent.samples import Readings
+from meterhouse_agent.settings import SourceConfig
+from meterhouse_agent.sources import (
+    Source,
+    SourceAbsentError,
+    SourceError,
+    SourceUnresponsiveError,
+)
+from meterhouse_agent.telemetry import Telemetry
+from meterhouse_agent.wire import SourceState
+
+_LOG: Final = logging.getLogger(__name__)
+_OPEN_DEADLINE_SECONDS: Final = 30.0
+_RETRY_SECONDS: Final = (1.0, 60.0)
+_CATCH_UP_TICKS: Final = 300
+_GAP_TICKS: Final = 2.5
+
+Outcome = Literal["ok", "absent", "failed", "unresponsive"]
+
+
+class SourceRunner:
+    """One source of one node; loss and recovery are logged once."""
+
+    def __init__(
+        self,
+        source: Source,
+        config: SourceConfig,
+        node: str,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        feed: Callable[[Readings, float], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.source = source
+        self.kind = config.kind
+        self._node = node
+        self._clock = clock
+        self._telemetry = telemetry
+        self._feed = feed
+        self._changed = changed
+        self._period = round(config.sample_every * 1000)
+        self._deadline = config.deadline
+        self._state: Outcome | None = None
+        self._detail = ""
+        self._tick = 0
+
+    @property
+    def state(self) -> SourceState:
+        """How the source fares, for the status message."""
+        return SourceState(source=self.kind, state=self._state or "absent", detail=self._detail)
+
+    def owes(self, end_milliseconds: int) -> bool:
+        """Tell whether a reading at the end of an interval is still to come."""
+        return (
+            self._state == "ok"
+            and end_milliseconds % self._period == 0
+            and self._tick < end_milliseconds
+        )
+
+    async def run(self) -> None:
+        """Open and read until cancelled; a failed opening is tried again, ever more slowly."""
+        wait, longest = _RETRY_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(_OPEN_DEADLINE_SECONDS):
+                    await self.source.open()
+                wait = _RETRY_SECONDS[0]
+                await self._read_on()
+            except (SourceError, TimeoutError) as error:
+                self._turn(_outcome(error), str(error) or "did not open in time")
+            finally:
+                with contextlib.suppress(SourceError, TimeoutError):
+                    async with asyncio.timeout(_OPEN_DEADLINE_SECONDS):
+                        await self.source.close()
+            await asyncio.sleep(wait)
+            wait = min(longest, wait * 2)
+
+    async def _read_on(self) -> None:
+        period = self._period
+        self._tick = max(self._tick, self._clock.now_milliseconds() // period * period)
+        while True:
+            await self._clock.sleep_until(self._tick + period)
+            now = self._clock.now_milliseconds() // period * period
+            first = self._tick + period
+            if not self.source.replayable or (now - first) // period > _CATCH_UP_TICKS:
+                first = now
+            for tick in range(first, now + 1, period):
+                await self._round(tick)
+                self._tick = tick
+
+    async def _round(self, tick_milliseconds: int) -> None:
+        try:
+            async with asyncio.timeout(self._deadline):
+                readings = await self.source.read(tick_milliseconds)
+        except TimeoutError:
+            self._turn("failed", f"no answer within {self._deadline:g} s")
+        except SourceError as error:
+            self._turn(_outcome(error), str(error))
+        else:
+            self._turn("ok", "")
+            self._feed(readings, self._period * _GAP_TICKS)
+            self._tick = tick_milliseconds
+            self._changed()
+
+    def _turn(self, state: Outcome, detail: str) -> None:
+        self._telemetry.round(self.kind, state)
+        if state == self._state:
+            return
+        before, self._state, self._detail = self._state, state, detail[:500]
+        who = f"{self._node}: source {self.kind}"
+        if state != "ok":
+            level = logging.INFO if state == "absent" else logging.WARNING
+            _LOG.log(level, "%s %s: %s", who, state, detail)
+        elif before is not None:
+            _LOG.info("%s reads again", who)
+        self._changed()
+
+
+def _outcome(error: Exception) -> Outcome:
+    if isinstance(error, SourceAbsentError):
+        return "absent"
+    return "unresponsive" if isinstance(error, SourceUnresponsiveError) else "failed"

@@ -1,0 +1,251 @@
+"""The durable queue of reports without a receipt: SQLite on one thread of its own.
+
+Bounded by bytes: the oldest reports are dropped, and counted. A report and the readings it was
+made from are committed together, so that a killed agent goes on exactly where its last report
+ended. Reports refused for good are set aside in a small table, oldest dropped first.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from meterhouse_agent.accumulate.amount import KeptReading
+
+T = TypeVar("T")
+
+_LOG: Final = logging.getLogger(__name__)
+_DEADLINE_SECONDS: Final = 30.0
+_REFUSED_KEPT: Final = 1000
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS report (start_seconds INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS refused
+    (start_seconds INTEGER PRIMARY KEY, reason TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS inventory (hash TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL);
+"""
+
+
+class SpoolError(Exception):
+    """The spool could not be read or written; the text says which file and why."""
+
+
+class Spooled(NamedTuple):
+    """One report as it waits."""
+
+    start_seconds: int
+    body: bytes
+
+
+class Recovered(NamedTuple):
+    """What an earlier life left: where its time stood, and the readings it ended with."""
+
+    closed_until_seconds: int
+    readings: list[KeptReading]
+
+
+class Spool:
+    """The spool of one node."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"spool-{path.stem}")
+        self._database: sqlite3.Connection | None = None
+        self.reports = 0
+        self.bytes = 0
+        self.oldest_seconds: int | None = None
+        self.dropped = 0
+
+    async def open(self) -> Recovered:
+        """Open or make the file; a damaged one is set aside and a new one begun."""
+        return await self._do(self._open)
+
+    async def commit(
+        self,
+        report: Spooled,
+        readings: Sequence[KeptReading],
+        closed_until_seconds: int,
+        inventory: tuple[str, bytes],
+    ) -> None:
+        """Write a report, and where time and counters stood at its end, in one transaction."""
+        await self._do(lambda: self._commit(report, readings, closed_until_seconds, inventory))
+
+    async def forget(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Delete the reports that a receipt names, by inclusive ranges of starts."""
+        await self._do(lambda: self._forget(list(ranges)))
+
+    async def set_aside(self, refused: Iterable[tuple[int, str]]) -> None:
+        """Move reports that were refused for good out of the queue, each with its reason."""
+        await self._do(lambda: self._set_aside(list(refused)))
+
+    async def oldest(self, count: int, *, skip: Iterable[int]) -> list[Spooled]:
+        """Return the oldest reports but for those to skip."""
+        return await self._do(lambda: self._oldest(count, set(skip)))
+
+    async def inventory(self, name: str) -> bytes | None:
+        """Return an inventory by its hash, also one of long ago."""
+        return await self._do(lambda: self._inventory(name))
+
+    async def resend(self) -> int:
+        """Put every refused report back in the queue; return how many."""
+        return await self._do(self._resend)
+
+    async def close(self) -> None:
+        """Close the file."""
+        with contextlib.suppress(SpoolError):
+            await self._do(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                return await loop.run_in_executor(self._thread, work)
+        except (sqlite3.Error, OSError, TimeoutError) as error:
+            raise SpoolError(f"spool {self._path}: {error or 'did not answer'}") from error
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._database is None:
+            raise sqlite3.ProgrammingError("not open")
+        return self._database
+
+    def _open(self) -> Recovered:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._connect()
+        except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            aside = self._path.with_suffix(f".damaged-{int(time.time())}")
+            _LOG.error("spool %s: %s; moved to %s and begun anew", self._path, error, aside)
+            self._close()
+            self._path.rename(aside)
+            for suffix in ("-wal", "-shm"):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+            return self._connect()
+
+    def _connect(self) -> Recovered:
+        self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
+        if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("damaged")
+        self._measure()
+        closed = self._state("closed_until_seconds")
+        kept = self._state("readings")
+        return Recovered(
+            int(closed) if closed is not None else 0,
+            msgspec.json.decode(kept, type=list[KeptReading]) if kept is not None else [],
+        )
+
+    def _state(self, key: str) -> bytes | None:
+        found = self._db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def _measure(self) -> None:
+        self.reports, self.bytes, self.oldest_seconds = self._db.execute(
+            "SELECT count(*), coalesce(sum(length(body)), 0), min(start_seconds) FROM report"
+        ).fetchone()
+
+    def _commit(
+        self,
+        report: Spooled,
+        readings: Sequence[KeptReading],
+        closed_until_seconds: int,
+        inventory: tuple[str, bytes],
+    ) -> None:
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO report VALUES (?, ?)", report)
+            self._db.execute("INSERT OR IGNORE INTO inventory VALUES (?, ?)", inventory)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO state VALUES (?, ?)",
+                [
+                    ("closed_until_seconds", str(closed_until_seconds).encode()),
+                    ("readings", msgspec.json.encode(readings)),
+                ],
+            )
+        self.reports += 1
+        self.bytes += len(report.body)
+        if self.oldest_seconds is None:
+            self.oldest_seconds = report.start_seconds
+        self._shrink()
+
+    def _shrink(self) -> None:
+        while self.bytes > self._max_bytes and self.reports > 1:
+            excess = max(1, self.reports // 100)
+            with self._transaction():
+                gone = self._db.execute(
+                    "DELETE FROM report WHERE start_seconds IN "
+                    "(SELECT start_seconds FROM report ORDER BY start_seconds LIMIT ?)",
+                    (excess,),
+                ).rowcount
+            self.dropped += gone
+            self._measure()
+
+    def _forget(self, ranges: list[tuple[int, int]]) -> None:
+        with self._transaction():
+            self._db.executemany("DELETE FROM report WHERE start_seconds BETWEEN ? AND ?", ranges)
+        self._measure()
+
+    def _set_aside(self, refused: list[tuple[int, str]]) -> None:
+        with self._transaction():
+            for start, reason in refused:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO refused SELECT start_seconds, ?, body "
+                    "FROM report WHERE start_seconds = ?",
+                    (reason, start),
+                )
+                self._db.execute("DELETE FROM report WHERE start_seconds = ?", (start,))
+            self._db.execute(
+                "DELETE FROM refused WHERE start_seconds NOT IN "
+                "(SELECT start_seconds FROM refused ORDER BY start_seconds DESC LIMIT ?)",
+                (_REFUSED_KEPT,),
+            )
+        self._measure()
+
+    def _oldest(self, count: int, skip: set[int]) -> list[Spooled]:
+        rows = self._db.execute(
+            "SELECT start_seconds, body FROM report ORDER BY start_seconds LIMIT ?",
+            (count + len(skip),),
+        )
+        found = [Spooled(start, body) for start, body in rows if start not in skip]
+        return found[:count]
+
+    def _inventory(self, name: str) -> bytes | None:
+        found = self._db.execute("SELECT body FROM inventory WHERE hash = ?", (name,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def _resend(self) -> int:
+        with self._transaction():
+            moved = self._db.execute(
+                "INSERT OR IGNORE INTO report SELECT start_seconds, body FROM refused"
+            ).rowcount
+            self._db.execute("DELETE FROM refused")
+        self._measure()
+        return moved
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
