@@ -129,6 +129,8 @@ class _Answer:
 class ModbusSource:
     """The meters of one gateway."""
 
+    replayable = False
+
     def __init__(self, config: Config) -> None:
         self._config = config
         self._client: AsyncModbusTcpClient | None = None
