@@ -1,0 +1,194 @@
+"""Single calls to NVML, each remembering what its device or driver does not support."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import pynvml
+
+from meterhouse_agent.readers.serve import LibraryError
+
+# Field ids of nvml.h; those that nvidia-ml-py has no name for in older releases stand here too.
+ECC_UNCORRECTED_VOLATILE: Final = 4
+ECC_CORRECTED: Final = 5
+ECC_UNCORRECTED: Final = 6
+MEMORY_TEMPERATURE: Final = 82
+ENERGY: Final = 83
+REMAP_PENDING: Final = 144
+REMAP_FAILURE: Final = 145
+POWER_AVERAGE: Final = 185
+POWER_INSTANT: Final = 186
+RECOVERY_ACTION: Final = 230
+
+_GPM_VERSION: Final = 1
+_GPM_SM_UTIL: Final = 2
+_GPM_ANY_TENSOR: Final = 5
+# NVML asks for more than 100 ms between two samples.
+_GPM_LEAST_SECONDS: Final = 0.12
+
+# These do not change while the driver is loaded, so they are not asked for again.
+_NEVER: Final = frozenset(
+    {
+        pynvml.NVML_ERROR_NOT_SUPPORTED,
+        pynvml.NVML_ERROR_NO_PERMISSION,
+        pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+        pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+    }
+)
+_LIBRARY_LOST: Final = frozenset(
+    {
+        pynvml.NVML_ERROR_UNINITIALIZED,
+        pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+    }
+)
+_MEMBER: Final = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal"}
+
+Handle = Any
+Number = int | float
+
+
+class GpuLostError(Exception):
+    """The driver no longer reaches the GPU."""
+
+
+class GpuFailedError(Exception):
+    """The GPU needs a reset; the text is the driver's."""
+
+
+class Refused:
+    """What was refused on one device: how often in this round, and once each for the log."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.notes: list[str] = []
+
+    def take(self, name: str, code: int) -> bool:
+        """Take note of an error code; tell whether the call is never to be made again."""
+        text = f"{name}: {pynvml.NVMLError(code)}"
+        if code == pynvml.NVML_ERROR_GPU_IS_LOST:
+            raise GpuLostError(text)
+        if code == pynvml.NVML_ERROR_RESET_REQUIRED:
+            raise GpuFailedError(text)
+        if code in _LIBRARY_LOST:
+            raise LibraryError(f"NVML {text}")
+        if code == pynvml.NVML_ERROR_NO_PERMISSION:
+            self.notes.append(
+                f"{name}: no permission; run the agent as root, or grant it CAP_SYS_ADMIN"
+            )
+        if code not in _NEVER:
+            self.failures.append(text)
+        return code in _NEVER
+
+    def take_notes(self) -> list[str]:
+        """Return the notes that were not returned before."""
+        notes, self.notes = self.notes, []
+        return notes
+
+
+class Metric:
+    """One metric of one device: the calls that may give it, each until it is known not to."""
+
+    def __init__(self, name: str, refused: Refused, *calls: Callable[[Handle], Any]) -> None:
+        self._name = name
+        self._refused = refused
+        self._calls = list(calls)
+
+    def read(self, handle: Handle) -> Any:  # noqa: ANN401 - the binding has no types
+        """Return the metric, or None where it was not to be had."""
+        while self._calls:
+            try:
+                return self._calls[0](handle)
+            except pynvml.NVMLError as error:
+                if not self._refused.take(self._name, error.value):
+                    return None
+                del self._calls[0]
+        return None
+
+
+class Fields:
+    """Many values in one call, without those that this device turned out not to have."""
+
+    def __init__(self, refused: Refused, *ids: int) -> None:
+        self._refused = refused
+        self._ids = list(ids)
+        self._batch = Metric(
+            "field values", refused, lambda h: pynvml.nvmlDeviceGetFieldValues(h, self._ids)
+        )
+
+    def read(self, handle: Handle) -> dict[int, Number]:
+        """Return the values by field id; what could not be read is not in it."""
+        found: dict[int, Number] = {}
+        for value in (self._batch.read(handle) or ()) if self._ids else ():
+            code = int(value.nvmlReturn)
+            if code == pynvml.NVML_SUCCESS:
+                member = _MEMBER.get(int(value.valueType))
+                if member is not None:
+                    found[int(value.fieldId)] = getattr(value.value, member)
+            elif code == pynvml.NVML_ERROR_INVALID_ARGUMENT:
+                # So an older driver answers to a field it does not know.
+                self._ids.remove(int(value.fieldId))
+            elif self._refused.take(f"field {int(value.fieldId)}", code):
+                self._ids.remove(int(value.fieldId))
+        return found
+
+    def drop(self, field: int) -> None:
+        """Do not ask for a field again."""
+        if field in self._ids:
+            self._ids.remove(field)
+
+
+class Activity:
+    """SM and tensor activity of one device from GPM, between its last two samples."""
+
+    def __init__(self, handle: Handle, refused: Refused) -> None:
+        support = Metric("activity (GPM)", refused, _gpm_buffers)
+        self._sample = Metric("activity (GPM)", refused, self._take)
+        self._compare = Metric("activity (GPM)", refused, self._between)
+        self._taken: float | None = None
+        buffers = support.read(handle)
+        self.supported = buffers is not None
+        if buffers is not None:
+            self._request, self._older, self._newer = buffers
+
+    def read(self, handle: Handle) -> tuple[float | None, float | None]:
+        """Return SM and tensor activity in percent since the last read; None for the first."""
+        now = time.monotonic()
+        if not self.supported or (
+            self._taken is not None and now - self._taken < _GPM_LEAST_SECONDS
+        ):
+            return None, None
+        if self._sample.read(handle) is None:
+            self._taken = None
+            return None, None
+        first, self._taken = self._taken is None, now
+        found = None if first else self._compare.read(handle)
+        self._older, self._newer = self._newer, self._older
+        return (None, None) if found is None else found
+
+    def _take(self, handle: Handle) -> bool:
+        pynvml.nvmlGpmSampleGet(handle, self._newer)
+        return True
+
+    def _between(self, _handle: Handle) -> tuple[float | None, float | None]:
+        request = self._request
+        request.version, request.numMetrics = _GPM_VERSION, 2
+        request.sample1, request.sample2 = self._older, self._newer
+        request.metrics[0].metricId, request.metrics[1].metricId = _GPM_SM_UTIL, _GPM_ANY_TENSOR
+        pynvml.nvmlGpmMetricsGet(request)
+        return _percent(request.metrics[0]), _percent(request.metrics[1])
+
+
+def _gpm_buffers(handle: Handle) -> tuple[Any, Any, Any] | None:
+    if not pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice:
+        return None
+    request = pynvml.c_nvmlGpmMetricsGet_t()
+    return request, pynvml.nvmlGpmSampleAlloc(), pynvml.nvmlGpmSampleAlloc()
+
+
+def _percent(metric: Any) -> float | None:  # noqa: ANN401 - the binding has no types
+    if int(metric.nvmlReturn) != pynvml.NVML_SUCCESS:
+        return None
+    # JSON has no NaN; a negative share is junk as well, and so gets counted as junk.
+    return float(metric.value) if math.isfinite(metric.value) else -1.0

@@ -1,0 +1,265 @@
+"""The child's side: answers ticks with readings, one thread per device, until its stdin closes.
+
+A vendor's C library can hang in the kernel for ever, where no thread can be cancelled. So the main
+thread never calls it: it answers each tick with a heartbeat, and ends the process when it must.
+"""
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from queue import SimpleQueue
+from types import FrameType
+from typing import Final, Literal, NoReturn, Protocol
+
+import msgspec
+from msgspec import Raw, Struct
+
+_GATHER_SECONDS: Final = 0.1
+_FINISH_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 1.0
+_NAME_AGAIN_SECONDS: Final = 10.0
+_STDIN: Final = 0
+
+
+class AbsentError(Exception):
+    """What the library reads is not on this machine: the text says what to do."""
+
+
+class LibraryError(Exception):
+    """The library as a whole is of no more use to this process: only a new one may help."""
+
+
+class DeviceError(Exception):
+    """One device gave no answer that can be used this time: the text says why."""
+
+
+class Line(Struct, omit_defaults=True, kw_only=True):
+    """One line from child to parent; ``slot`` numbers the child's devices from 0.
+
+    ``heard`` answers each tick; ``found`` tells once how many devices there are (in ``slot``);
+    ``device`` carries a device's identity, ``reading`` what it read for a tick, ``error`` why it
+    read nothing; after ``absent`` or ``failed`` the parent ends the child.
+    """
+
+    kind: Literal["heard", "found", "device", "reading", "error", "absent", "failed"]
+    slot: int = 0
+    tick: int = 0
+    text: str = ""
+    body: Raw = Raw()
+
+
+class Device(Protocol):
+    """One device of a library; all its calls are made in one thread of its own."""
+
+    def identify(self) -> Struct:
+        """Return who it is; raise ``DeviceError`` or ``LibraryError``."""
+
+    def read(self) -> Struct:
+        """Read it once; raise ``DeviceError`` or ``LibraryError``."""
+
+
+class Library(Protocol):
+    """A vendor's library."""
+
+    def open(self) -> Sequence[Device]:
+        """Load it and find its devices; raise ``AbsentError`` or ``LibraryError``."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class _Outbox:
+    """Lines on their way to the parent; those that answer one tick leave in one write."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._encoder = msgspec.json.Encoder()
+        self._lines: list[bytes] = []
+        self._tick = 0
+        self._expected = 0
+        self.gathering = False
+
+    def begin(self, tick: int, expected: int) -> None:
+        """Start to gather the answers of so many devices to one tick."""
+        with self._lock:
+            self._lines.append(self._encoder.encode(Line(kind="heard", tick=tick)))
+            self._tick, self._expected, self.gathering = tick, expected, expected > 0
+            if not self.gathering:
+                self._write()
+
+    def put(self, line: Line, body: Struct | None = None) -> None:
+        """Send a line: with the last of its tick's, or at once when gathering is over."""
+        if body is not None:
+            line.body = Raw(self._encoder.encode(body))
+        with self._lock:
+            self._lines.append(self._encoder.encode(line))
+            if self.gathering and line.tick == self._tick:
+                self._expected -= 1
+                self.gathering = self._expected > 0
+            if not self.gathering:
+                self._write()
+
+    def flush(self) -> None:
+        """Stop gathering: what is late goes out when it comes."""
+        with self._lock:
+            self.gathering = False
+            self._write()
+
+    def _write(self) -> None:
+        if not self._lines:
+            return
+        data = b"\n".join(self._lines) + b"\n"
+        self._lines.clear()
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except OSError:
+                # The parent is gone, and with it the reason to be.
+                os._exit(0)
+
+
+class _Worker:
+    """The thread of one device."""
+
+    def __init__(self, slot: int, device: Device, outbox: _Outbox) -> None:
+        self._slot = slot
+        self._device = device
+        self._outbox = outbox
+        self._ticks: SimpleQueue[int] = SimpleQueue()
+        self._named = False
+        self._nameless = ""
+        self._name_again = 0.0
+        self.busy = True
+        threading.Thread(target=self._run, name=f"device-{slot}", daemon=True).start()
+
+    def ask(self, tick: int) -> None:
+        """Ask for a reading; only while it is not busy."""
+        self.busy = True
+        self._ticks.put(tick)
+
+    def _run(self) -> None:
+        self._answer(0)
+        while True:
+            self._answer(self._ticks.get())
+
+    def _answer(self, tick: int) -> None:
+        line = Line(kind="reading", slot=self._slot, tick=tick)
+        body: Struct | None = None
+        try:
+            if not self._named:
+                self._identify()
+            if tick > 0:
+                body = self._device.read()
+        except LibraryError as error:
+            line.kind, line.text = "failed", str(error)
+        except Exception as error:  # noqa: BLE001 - a thread that ends would be a device that hangs
+            name = "" if isinstance(error, DeviceError) else f"{type(error).__name__}: "
+            line.kind, line.text = "error", f"{name}{error}"[:500]
+        # Free again before the answer is out, or the next tick could come to a busy device.
+        self.busy = False
+        if tick > 0 or line.kind != "reading":
+            self._outbox.put(line, body)
+
+    def _identify(self) -> None:
+        if time.monotonic() < self._name_again:
+            raise DeviceError(self._nameless)
+        self._name_again = time.monotonic() + _NAME_AGAIN_SECONDS
+        try:
+            identity = self._device.identify()
+        except DeviceError as error:
+            self._nameless = str(error)
+            raise
+        self._named = True
+        self._outbox.put(Line(kind="device", slot=self._slot, tick=-1), identity)
+
+
+class _Server:
+    def __init__(self, library: Library, outbox: _Outbox) -> None:
+        self._library = library
+        self._outbox = outbox
+        self._workers: tuple[_Worker, ...] = ()
+        self._opened = False
+
+    def open(self) -> None:
+        """Load the library, in a thread of its own."""
+        try:
+            devices = self._library.open()
+        except AbsentError as error:
+            self._outbox.put(Line(kind="absent", text=str(error)[:2000]))
+            return
+        except Exception as error:  # noqa: BLE001 - a thread's last words must reach the parent
+            self._outbox.put(Line(kind="failed", text=f"{type(error).__name__}: {error}"[:2000]))
+            return
+        self._outbox.put(Line(kind="found", slot=len(devices)))
+        self._workers = tuple(
+            _Worker(slot, device, self._outbox) for slot, device in enumerate(devices)
+        )
+        self._opened = True
+
+    def run(self) -> None:
+        """Answer ticks until stdin closes."""
+        rest = b""
+        while True:
+            wait = _GATHER_SECONDS if self._outbox.gathering else None
+            if not select.select([_STDIN], [], [], wait)[0]:
+                self._outbox.flush()
+                continue
+            data = os.read(_STDIN, 65536)
+            if not data:
+                return
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._tick(int(line))
+
+    def _tick(self, tick: int) -> None:
+        free = [worker for worker in self._workers if not worker.busy]
+        self._outbox.begin(tick, len(free))
+        for worker in free:
+            worker.ask(tick)
+
+    def finish(self) -> None:
+        """Wait a little for calls under way, then let go of the library."""
+        give_up = time.monotonic() + _FINISH_SECONDS
+        while any(worker.busy for worker in self._workers) and time.monotonic() < give_up:
+            time.sleep(0.01)
+        if self._opened and not any(worker.busy for worker in self._workers):
+            closer = threading.Thread(target=self._library.close, name="close", daemon=True)
+            closer.start()
+            closer.join(_CLOSE_SECONDS)
+
+
+def _take_stdout() -> int:
+    """Keep stdout for us alone: what a vendor's library prints there goes to stderr."""
+    private = os.dup(1)
+    os.dup2(2, 1)
+    return private
+
+
+def _terminate(signal_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signal_number)
+
+
+def serve(library: Library) -> NoReturn:
+    """Serve a library to the parent on stdin and stdout; never returns."""
+    server = _Server(library, _Outbox(_take_stdout()))
+    status = 0
+    try:
+        signal.signal(signal.SIGTERM, _terminate)
+        # Ctrl-C reaches the whole group: the parent ends us when it has had its last reading.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=server.open, name="open", daemon=True).start()
+        server.run()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except Exception:  # noqa: BLE001 - what is left to do is to say so and end
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    server.finish()
+    sys.stderr.flush()
+    # Not sys.exit: it would wait for threads that hang in the library.
+    os._exit(status)
