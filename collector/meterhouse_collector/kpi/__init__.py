@@ -1,0 +1,1 @@
+"""KPIs: pure functions of sums, and the catalogue of what there is."""

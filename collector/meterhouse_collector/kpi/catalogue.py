@@ -1,0 +1,148 @@
+"""What there is to read: the KPIs, the fields of a rollup, and the fields of the device detail.
+
+A rollup row always writes all its fields, as floats; a name, once released, keeps its meaning.
+"Device-seconds" add up over devices, "seconds" do not.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Kpi(NamedTuple):
+    """A ratio of sums; numerator and denominator are in terms of rollup fields."""
+
+    name: str
+    unit: str
+    numerator: str
+    denominator: str
+    formula: str
+    source: str
+
+
+class Field(NamedTuple):
+    """A field of a rollup or of the device detail."""
+
+    name: str
+    unit: str
+    meaning: str
+
+
+KPIS: Final = (
+    Kpi(
+        "pue",
+        "ratio",
+        "facility_joint_joules",
+        "it_joint_joules",
+        "facility energy / IT energy, over the intervals that count for both",
+        "ISO/IEC 30134-2, current edition; Green Grid WP49",
+    ),
+    Kpi(
+        "idle_capacity_ratio",
+        "ratio",
+        "free_seconds - stranded_seconds + held_idle_seconds",
+        "active_seconds + held_idle_seconds + free_seconds - stranded_seconds",
+        "device-seconds that could work and do not / device-seconds that could work",
+        "definitions of this project; OpenCost specification, idle cost",
+    ),
+    Kpi(
+        "cost_per_million_output_tokens",
+        "currency per million tokens",
+        "serving_money",
+        "serving_output_tokens",
+        "1e6 * cost of what served / output tokens",
+        "InferenceMAX formula with measured tokens and all cost, idle included",
+    ),
+    Kpi(
+        "cost_per_million_tokens",
+        "currency per million tokens",
+        "serving_money",
+        "serving_input_tokens + serving_output_tokens",
+        "1e6 * cost of what served / tokens, cached input included",
+        "InferenceMAX formula with measured tokens and all cost, idle included",
+    ),
+    Kpi(
+        "cost_per_million_computed_tokens",
+        "currency per million tokens",
+        "serving_computed_money",
+        "serving_computed_tokens",
+        "1e6 * cost of what served / tokens, cached input excluded",
+        "InferenceMAX formula with measured tokens and all cost, idle included",
+    ),
+)
+
+ROLLUP_FIELDS: Final = (
+    Field("interval_seconds", "seconds", "length of what was rolled up; site group only"),
+    Field("active_seconds", "device-seconds", "computing"),
+    Field("held_idle_seconds", "device-seconds", "allocated or held by a process, doing nothing"),
+    Field("free_seconds", "device-seconds", "held by nobody"),
+    Field("unhealthy_seconds", "device-seconds", "lost, failed, drained or in maintenance"),
+    Field("unknown_seconds", "device-seconds", "without telemetry, or with contradicting signals"),
+    Field("installed_seconds", "device-seconds", "registered, or shown by telemetry only"),
+    Field(
+        "stranded_seconds",
+        "device-seconds",
+        "available beyond what can be powered and cooled; 0 where no limit is stated",
+    ),
+    Field("active_joules", "joules", "measured at devices while active"),
+    Field("held_idle_joules", "joules", "measured at devices while held idle"),
+    Field("free_joules", "joules", "measured at devices while free"),
+    Field("unhealthy_joules", "joules", "measured at devices while unhealthy"),
+    Field("unknown_joules", "joules", "measured at devices while their state was unknown"),
+    Field(
+        "unmetered_seconds",
+        "device-seconds",
+        "of device groups where some device lacked energy for a state it was in",
+    ),
+    Field("node_energy_joules", "joules", "of whole nodes, where something meters the node"),
+    Field("facility_joules", "joules", "signed boundary meters as measured; site group only"),
+    Field("it_joules", "joules", "IT meters, or nodes without them, as measured; site group only"),
+    Field("facility_joint_joules", "joules", "of intervals that count for PUE, gaps filled"),
+    Field("it_joint_joules", "joules", "of intervals that count for PUE, gaps filled"),
+    Field("it_expected_joules", "joules", "of all intervals, gaps filled by expectation"),
+    Field("pue_joint_seconds", "seconds", "intervals that count for PUE; site group only"),
+    Field("pue_unexpected_seconds", "seconds", "intervals with a gap of unknown size; site only"),
+    Field("input_tokens", "tokens", "read by engines, cached ones included"),
+    Field("cached_input_tokens", "tokens", "input tokens served from a cache"),
+    Field("output_tokens", "tokens", "written by engines"),
+    Field("requests_succeeded", "requests", "finished by a stop or by their length"),
+    Field("engine_installed_seconds", "device-seconds", "held by engines, by the register"),
+    Field("engine_covered_seconds", "device-seconds", "of engines with tokens and cost known"),
+    Field(
+        "engine_computed_covered_seconds",
+        "device-seconds",
+        "of engines with tokens, cache hits and cost known",
+    ),
+    Field("active_capital_money", "currency", "capital by device-seconds"),
+    Field("held_idle_capital_money", "currency", "capital by device-seconds"),
+    Field("free_capital_money", "currency", "capital by device-seconds"),
+    Field("unhealthy_capital_money", "currency", "capital by device-seconds"),
+    Field("unknown_capital_money", "currency", "capital by device-seconds"),
+    Field("active_energy_money", "currency", "energy bill by joules"),
+    Field("held_idle_energy_money", "currency", "energy bill by joules"),
+    Field("free_energy_money", "currency", "energy bill by joules"),
+    Field("unhealthy_energy_money", "currency", "energy bill by joules"),
+    Field("unknown_energy_money", "currency", "energy bill by joules"),
+    Field("estimated_energy_money", "currency", "part of the energy bill that fills gaps; site"),
+    Field("unpriced_seconds", "device-seconds", "without a price of hardware or of energy"),
+    Field("serving_money", "currency", "cost of engines with tokens known, with pool overhead"),
+    Field("serving_output_tokens", "tokens", "of the engines in serving_money"),
+    Field("serving_input_tokens", "tokens", "of the engines in serving_money"),
+    Field("serving_computed_money", "currency", "cost of engines with cache hits known too"),
+    Field("serving_computed_tokens", "tokens", "input less cached, and output, of those engines"),
+)
+ROLLUP_FIELD_NAMES: Final = tuple(field.name for field in ROLLUP_FIELDS)
+
+DETAIL_FIELDS: Final = (
+    Field("energy_joules", "joules", "measured in the interval, over all states"),
+    Field("power_watts", "watts", "mean"),
+    Field("power_watts_max", "watts", "maximum"),
+    Field("utilization_ratio", "ratio", "share of time with any kernel resident"),
+    Field("sm_activity_ratio", "ratio", "share of multiprocessor cycles with a warp resident"),
+    Field("tensor_activity_ratio", "ratio", "share of cycles in which a tensor pipe was active"),
+    Field("memory_used_bytes", "bytes", "mean"),
+    Field("temperature_celsius", "degrees Celsius", "of the device"),
+    Field("memory_temperature_celsius", "degrees Celsius", "of its memory"),
+    Field("sm_clock_hertz", "hertz", "mean"),
+    Field("throttled_milliseconds", "milliseconds", "slowed for power or heat"),
+    Field("ecc_corrected_errors", "errors", "counted in the interval"),
+    Field("ecc_uncorrected_errors", "errors", "counted in the interval"),
+)

@@ -1,0 +1,94 @@
+"""Power usage effectiveness, after ISO/IEC 30134-2: facility energy over IT energy."""
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor, share
+from meterhouse_collector.site_index import SiteIndex
+
+YEAR_SECONDS: Final = 365 * 86400
+STEPS_PER_WINDOW: Final = 4
+
+
+class EnergyBasis(NamedTuple):
+    """What the energy of a site is read from; None is the category of nodes, which have none."""
+
+    boundary_metered: bool
+    it_metered: bool
+    category: Literal[1, 2, 3] | None
+    slowest_step_seconds: float
+
+
+def energy_basis(index: SiteIndex) -> EnergyBasis:
+    """Return what a site model says its energy is read from.
+
+    A mixed cut has its most upstream category (``definitions.md``).
+    """
+    categories = [meter.category for meter in index.it_meters if meter.category is not None]
+    meters = (*index.boundary_meters, *index.it_meters)
+    return EnergyBasis(
+        boundary_metered=bool(index.boundary_meters),
+        it_metered=bool(index.it_meters),
+        category=min(categories, default=None),
+        slowest_step_seconds=max(
+            (meter.step for meter in meters if meter.step is not None),
+            default=0.0,
+        ),
+    )
+
+
+def label(basis: EnergyBasis, window_seconds: float) -> str:
+    """Return the name a PUE may have: only a trailing year is called PUE, the rest is interim."""
+    word = "PUE" if window_seconds >= YEAR_SECONDS else "iPUE"
+    if not basis.it_metered:
+        return f"{word}, IT energy from nodes: upper bound"
+    return f"{word}, category {basis.category}"
+
+
+def pue(
+    sums: Mapping[str, float],
+    *,
+    window_seconds: float,
+    basis: EnergyBasis,
+    floor: float = COVERAGE_FLOOR,
+    battery_unmetered: bool = False,
+) -> KpiValue:
+    """Return joint facility energy / joint IT energy, with coverage weighted by IT energy."""
+    facility, equipment = sums["facility_joint_joules"], sums["it_joint_joules"]
+    coverage = _coverage(sums, window_seconds)
+    reason = _no_value(sums, window_seconds, basis) or below_floor(coverage, floor)
+    value = None
+    if reason is None:
+        value = facility / equipment
+        if value < 1 and not battery_unmetered:
+            reason = "below 1: a meter of the boundary is missing, or one is wrong"
+    return KpiValue(
+        name="pue",
+        unit="ratio",
+        label=label(basis, window_seconds),
+        value=value,
+        numerator=facility,
+        denominator=equipment,
+        coverage=coverage,
+        reason=reason,
+    )
+
+
+def _coverage(sums: Mapping[str, float], window_seconds: float) -> float:
+    rolled_up = sums["interval_seconds"]
+    # Energy says nothing of intervals whose size is unknown, or that nobody rolled up: time does.
+    sized = share(rolled_up - sums["pue_unexpected_seconds"], max(window_seconds, rolled_up))
+    return share(sums["it_joint_joules"], sums["it_expected_joules"]) * sized
+
+
+def _no_value(sums: Mapping[str, float], window_seconds: float, basis: EnergyBasis) -> str | None:
+    if not basis.boundary_metered:
+        return "the site has no boundary meter"
+    smallest = STEPS_PER_WINDOW * basis.slowest_step_seconds
+    if window_seconds < smallest:
+        return f"a window of {window_seconds:g} s: the slowest meter needs {smallest:g} s"
+    if sums["pue_joint_seconds"] <= 0:
+        return "no interval has both facility and IT energy"
+    if sums["it_joint_joules"] <= 0:
+        return "no IT energy"
+    return None

@@ -1,0 +1,154 @@
+"""The energy of a whole site in one interval: what PUE and the energy bill are made of."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from math import fsum
+from typing import Final, NamedTuple
+
+from meterhouse_agent import wire
+from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
+from meterhouse_collector.site_index import SiteIndex
+from meterhouse_collector.site_model import Meter
+
+MISSING_SHARE_MAX: Final = 0.01
+MEASURED: Final[frozenset[wire.Quality]] = frozenset({"ok", "estimated"})
+_UNKNOWN: Final = wire.STATES.index("unknown")
+
+
+class IntervalRows(NamedTuple):
+    """One row per thing of one interval, whoever read it."""
+
+    start_seconds: int
+    length_seconds: int
+    nodes: Mapping[str, NodeRow]
+    meters: Mapping[str, MeterRow]
+    engines: Mapping[str, EngineRow]
+
+
+class Expected(NamedTuple):
+    """The last known mean power of meters and nodes: what a gap is filled with."""
+
+    meter_watts: Mapping[str, float]
+    node_watts: Mapping[str, float]
+
+
+class Branch(NamedTuple):
+    """A meter or node of one side; ``expected`` is of the whole interval, ``gap`` of its hole.
+
+    Both are None where nothing is known of the hole; ``nameplate`` says that only the peak is.
+    """
+
+    measured: float | None
+    expected: float | None
+    gap: float | None
+    nameplate: bool = False
+    sign: int = 1
+
+
+class Side(NamedTuple):
+    """Facility or IT energy: as measured, with gaps filled where their size is known."""
+
+    measured: float | None
+    filled: float | None
+    gap: float
+    billable: bool
+    joint: bool
+
+
+class SiteEnergy(NamedTuple):
+    """Both sides of a site; ``billed`` is what the tariff applies to, None where not known."""
+
+    facility: Side
+    it: Side
+    joint: bool
+    billed: float | None
+    billed_gap: float
+
+
+def site_energy(interval: IntervalRows, index: SiteIndex, expected: Expected) -> SiteEnergy:
+    """Sum both sides of one interval, which counts jointly as ``definitions.md`` says.
+
+    Without boundary meters the bill is that of the IT energy: too small, and labelled so.
+    """
+    facility = _side(_meters(index.boundary_meters, interval, expected.meter_watts))
+    if index.it_meters:
+        equipment = _side(_meters(index.it_meters, interval, expected.meter_watts))
+    else:
+        equipment = _side(_nodes(interval, index, expected.node_watts))
+    side = facility if index.boundary_meters else equipment
+    return SiteEnergy(
+        facility=facility,
+        it=equipment,
+        joint=facility.joint and equipment.joint,
+        billed=side.filled if side.billable else None,
+        billed_gap=side.gap,
+    )
+
+
+def _side(entries: Iterable[Branch]) -> Side:
+    branches = list(entries)
+    known = [branch.sign * b for branch in branches if (b := branch.measured) is not None]
+    measured = fsum(known) if known else None
+    gaps = [branch.gap for branch in branches if branch.gap is not None]
+    expectations = [branch.expected for branch in branches if branch.expected is not None]
+    if not branches or len(expectations) < len(branches):
+        return Side(measured, None, 0.0, billable=False, joint=False)
+    size = fsum(map(abs, expectations))
+    joint = fsum(map(abs, gaps)) <= MISSING_SHARE_MAX * size
+    gap = fsum(branch.sign * b for branch in branches if (b := branch.gap) is not None)
+    # A bill may rest on the last known power for long, but on a nameplate only within the limit.
+    billable = joint or not any(branch.nameplate for branch in branches)
+    return Side(measured, fsum([*known, gap]), gap, billable=billable, joint=joint)
+
+
+def _meters(
+    meters: Iterable[Meter], interval: IntervalRows, watts: Mapping[str, float]
+) -> Iterator[Branch]:
+    for meter in meters:
+        row = interval.meters.get(meter.name)
+        energy, covered = None, 0.0
+        if row is not None and row.energy_joules is not None and row.quality in MEASURED:
+            energy, covered = row.energy_joules, row.covered_milliseconds / row.length_milliseconds
+            # Energy that a span brought is there although nothing watched it flow.
+            covered = 1.0 if row.energy_method == "interpolated" else covered
+        branch = _branch(energy, covered, watts.get(meter.name), interval.length_seconds)
+        if branch.expected is None and meter.peak_watts is not None:
+            peak = meter.peak_watts * interval.length_seconds
+            branch = Branch(energy, peak, peak * (1.0 - covered), nameplate=True)
+        yield branch._replace(sign=meter.sign)
+
+
+def _nodes(
+    interval: IntervalRows, index: SiteIndex, watts: Mapping[str, float]
+) -> Iterator[Branch]:
+    nodes = {n for n in index.nodes if index.plan(n, interval.start_seconds) is not None}
+    for node in nodes | interval.nodes.keys():
+        row = interval.nodes.get(node)
+        energy, covered = (None, 0.0) if row is None else node_energy(row)
+        yield _branch(energy, covered, watts.get(node), interval.length_seconds)
+
+
+def node_energy(row: NodeRow) -> tuple[float | None, float]:
+    """Return a node's IT energy and the part of the interval it covers: whole, or its parts."""
+    if row.energy_joules is not None:
+        return row.energy_joules, row.host_covered_milliseconds / row.length_milliseconds
+    parts = [part for share in row.shares for part in share.joules if part is not None]
+    if row.cpu_energy_joules is not None:
+        parts.append(row.cpu_energy_joules)
+    if not parts:
+        return None, 0.0
+    total = sum(sum(share.milliseconds) for share in row.shares)
+    unknown = sum(share.milliseconds[_UNKNOWN] for share in row.shares)
+    return fsum(parts), 1.0 - unknown / total if total > 0 else 1.0
+
+
+def _branch(energy: float | None, covered: float, watts: float | None, length: int) -> Branch:
+    if energy is not None and covered >= 1.0:
+        return Branch(energy, energy, 0.0)
+    if watts is not None:
+        expected = watts * length
+    elif energy is not None and covered > 0.0:
+        expected = energy / covered
+    else:
+        return Branch(energy, None, None)
+    gap = expected * (1.0 - covered)
+    return Branch(energy, (energy or 0.0) + gap, gap)
