@@ -1,5 +1,6 @@
 """The sections of the collector's config file that say where its rows are kept."""
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -43,6 +44,10 @@ class InfluxConfig(Section):
         if self.compress is not None:
             return self.compress
         return not (urlsplit(self.url).hostname or "").startswith(_LOOPBACK)
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return what certificates are trusted; reads files, so not on the event loop."""
+        return ssl.create_default_context(cafile=self.ca_file)
 
 
 class SqliteConfig(Section):

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import re
-import ssl
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple, get_args
@@ -219,7 +218,7 @@ class InfluxStore:
             if self._connection is None:
                 config = self._config
                 token = (await asyncio.to_thread(config.token.read)).get_secret_value()
-                context = await asyncio.to_thread(ssl.create_default_context, cafile=config.ca_file)
+                context = await asyncio.to_thread(config.ssl_context)
                 client = InfluxDBClientAsync(
                     config.url,
                     token,
