@@ -11,7 +11,15 @@ from typing import Final, NamedTuple, TypeVar
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.money.energy import bill
-from meterhouse_collector.rollup_cells import STATE_FIELDS, Cell, Five, cells, weights
+from meterhouse_collector.rollup_cells import (
+    STATE_FIELDS,
+    ZEROS,
+    Cell,
+    Five,
+    cells,
+    divided,
+    weights,
+)
 from meterhouse_collector.rollup_serving import Serving, Terms
 from meterhouse_collector.rollup_site import Expected, IntervalRows, SiteEnergy, site_energy
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
@@ -78,13 +86,12 @@ def roll_up(
     terms = Terms()
     _site(terms, index, interval, energy, price)
     used = fsum(part for entry in rated for part in entry.weights)
-    rate = None if whole_bill is None else 0.0 if used == 0 else whole_bill / used
     if whole_bill is not None and used == 0:
         # Somebody pays it, though nothing says which device drew it.
         terms.add(index.site_group, "unknown_energy_money", whole_bill)
     serving = Serving(index)
     for entry in rated:
-        _place(terms, serving, entry, rate)
+        _place(terms, serving, entry, _energy_money(entry.weights, used, whole_bill))
     serving.add_to(terms, interval)
     return {group: _sums(fields) for group, fields in terms.groups.items()}
 
@@ -142,30 +149,37 @@ def _site(
         terms.add(group, "estimated_energy_money", energy.billed_gap * price)
 
 
-def _place(terms: Terms, serving: Serving, entry: _Rated, rate: float | None) -> None:
+def _energy_money(drawn: Five, used: float, whole_bill: float | None) -> Five | None:
+    """Return the part of the bill that a cell's energy has by state; None where none is known."""
+    if whole_bill is None:
+        return None
+    return divided(drawn, used, whole_bill) if used > 0 else ZEROS
+
+
+def _place(terms: Terms, serving: Serving, entry: _Rated, energy: Five | None) -> None:
     """Add a cell to its groups; money without a price is left out and its seconds counted."""
     cell = entry.cell
     capital = cell.capital_per_second
     installed = sum(cell.seconds)
     money = [
-        (0.0 if capital is None else seconds * capital) + (0.0 if rate is None else drawn * rate)
-        for seconds, drawn in zip(cell.seconds, entry.weights, strict=True)
+        (0.0 if capital is None else seconds * capital) + due
+        for seconds, due in zip(cell.seconds, energy or ZEROS, strict=True)
     ]
-    priced = capital is not None and rate is not None
+    priced = capital is not None and energy is not None
     for placement in cell.placements:
         group, part = placement.group, placement.weight
         add = terms.adder(group)
         add("installed_seconds", installed * part)
         for position, names in enumerate(STATE_FIELDS):
-            seconds, drawn = cell.seconds[position] * part, entry.weights[position] * part
+            seconds = cell.seconds[position] * part
             if seconds != 0:
                 add(names[0], seconds)
             if cell.joules[position] != 0:
                 add(names[1], cell.joules[position] * part)
             if capital is not None and seconds != 0:
                 add(names[2], seconds * capital)
-            if rate is not None and drawn != 0:
-                add(names[3], drawn * rate)
+            if energy is not None and energy[position] != 0:
+                add(names[3], energy[position] * part)
         if entry.metered:
             add("node_energy_joules", sum(entry.weights) * part)
         if cell.unmetered:

@@ -136,16 +136,24 @@ def weights(cell_list: list[Cell], whole: float | None) -> list[Five]:
     if whole is None:
         return [cell.joules for cell in cell_list]
     if measured > 0:
-        return [_times(cell.joules, whole / measured) for cell in cell_list]
+        return [divided(cell.joules, measured, whole) for cell in cell_list]
     seconds = sum(sum(cell.seconds) for cell in cell_list)
     if seconds == 0:
         return [ZEROS for _ in cell_list]
-    return [_times(cell.seconds, whole / seconds) for cell in cell_list]
+    return [divided(cell.seconds, seconds, whole) for cell in cell_list]
 
 
-def _times(values: Five, factor: float) -> Five:
-    a, b, c, d, e = values
-    return a * factor, b * factor, c * factor, d * factor, e * factor
+def divided(parts: Five, total: float, whole: float) -> Five:
+    """Return a whole split as its parts are to their total."""
+    # Dividing first: no quotient is above 1, where whole / total could overflow.
+    a, b, c, d, e = parts
+    return (
+        a / total * whole,
+        b / total * whole,
+        c / total * whole,
+        d / total * whole,
+        e / total * whole,
+    )
 
 
 STATE_FIELDS: Final = tuple(

@@ -146,3 +146,11 @@ DETAIL_FIELDS: Final = (
     Field("ecc_corrected_errors", "errors", "counted in the interval"),
     Field("ecc_uncorrected_errors", "errors", "counted in the interval"),
 )
+
+HOST_FIELDS: Final = (
+    Field("energy_joules", "joules", "of the whole node, where something meters it"),
+    Field("cpu_energy_joules", "joules", "of its processors"),
+    Field("cpu_utilization_ratio", "ratio", "mean over all processors"),
+    Field("memory_used_bytes", "bytes", "mean"),
+    Field("temperature_celsius", "degrees Celsius", "of its processors"),
+)

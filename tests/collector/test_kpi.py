@@ -1,0 +1,390 @@
+"""The KPIs: worked checks, test vectors, bounds, and a catalogue that is complete both ways."""
+
+import json
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterhouse_agent import wire
+from meterhouse_collector.kpi import cost, idle, pue
+from meterhouse_collector.kpi.catalogue import (
+    DETAIL_FIELDS,
+    KPIS,
+    ROLLUP_FIELD_NAMES,
+    ROLLUP_FIELDS,
+    Kpi,
+)
+from meterhouse_collector.kpi.compute import FUNCTIONS, Window, kpis
+from meterhouse_collector.kpi.pue import EnergyBasis
+from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.money import capital, energy
+from meterhouse_collector.rollup import Sums, add_sums, zero_sums
+from meterhouse_collector.site_index import SiteIndex
+from meterhouse_collector.site_model import parse_site
+
+KWH = energy.JOULES_PER_KWH
+METERED = EnergyBasis(boundary_metered=True, it_metered=True, category=2, slowest_step_seconds=0.0)
+HOUR = 3600.0
+
+
+def vector(name: str) -> dict[str, Any]:
+    """Return one test vector of those that the tests of all parts share."""
+    for entry in json.loads((Path(__file__).parents[1] / "fixtures/kpi_vectors.json").read_text()):
+        if entry["id"] == name:
+            return dict(entry)
+    raise KeyError(name)
+
+
+def sums(**fields: float) -> Sums:
+    assert fields.keys() <= set(ROLLUP_FIELD_NAMES)
+    return {**zero_sums(), **fields}
+
+
+def joint(facility: float, equipment: float, *, expected: float | None = None) -> Sums:
+    return sums(
+        interval_seconds=HOUR,
+        pue_joint_seconds=HOUR,
+        facility_joint_joules=facility * KWH,
+        it_joint_joules=equipment * KWH,
+        it_expected_joules=(equipment if expected is None else expected) * KWH,
+    )
+
+
+def site_pue(parts: Sums, seconds: float = HOUR, basis: EnergyBasis = METERED) -> KpiValue:
+    return pue.pue(parts, window_seconds=seconds, basis=basis)
+
+
+def test_pue_is_the_ratio_of_sums_and_never_the_mean_of_ratios() -> None:
+    known = vector("PUE-WEIGHT")
+    parts = [joint(*pair) for pair in known["inputs"]["intervals_facility_it_kWh"]]
+    found = site_pue(add_sums(parts), seconds=2 * HOUR)
+    assert found.value == pytest.approx(known["expected"]["pue_ratio_of_sums"], rel=1e-9)
+    assert found.value != pytest.approx(known["must_not"]["pue"], rel=1e-2)
+
+
+@pytest.mark.parametrize(("category", "meter"), [(1, "ups_out"), (2, "pdu_out"), (3, "it_in")])
+def test_pue_says_its_category(category: int, meter: str) -> None:
+    known = vector("PUE-CATEGORY")
+    text = 'name = "s"\ncurrency = "EUR"\ntime_zone = "UTC"\n'
+    text += '[[meter]]\nname = "u"\nrole = "boundary"\n'
+    text += f'[[meter]]\nname = "i"\nrole = "it"\ncategory = {category}\n'
+    basis = pue.energy_basis(SiteIndex(parse_site(text, "s")))
+    found = site_pue(joint(known["inputs"]["facility"], known["inputs"][meter]), basis=basis)
+    assert found.value == pytest.approx(known["expected"][f"cat{category}"], rel=1e-9)
+    assert found.label == f"iPUE, category {category}"
+
+
+def test_mixed_cut_has_its_most_upstream_category() -> None:
+    text = 'name = "s"\ncurrency = "EUR"\ntime_zone = "UTC"\n'
+    for name, category in (("a", 3), ("b", 1)):
+        text += f'[[meter]]\nname = "{name}"\nrole = "it"\ncategory = {category}\nstep = "15m"\n'
+    basis = pue.energy_basis(SiteIndex(parse_site(text, "s")))
+    assert basis == EnergyBasis(
+        boundary_metered=False, it_metered=True, category=1, slowest_step_seconds=900.0
+    )
+
+
+def test_eu_core_vector() -> None:
+    known = vector("EU-CORE")
+    found = site_pue(joint(known["inputs"]["EDC_kWh"], known["inputs"]["EIT_kWh"]))
+    assert found.value == pytest.approx(known["expected"]["PUE"], rel=1e-9)
+
+
+def test_only_a_trailing_year_is_called_pue() -> None:
+    assert pue.label(METERED, 365 * 86400) == "PUE, category 2"
+    assert pue.label(METERED, 365 * 86400 - 1) == "iPUE, category 2"
+
+
+def test_pue_from_nodes_is_an_upper_bound_and_says_so() -> None:
+    nodes = METERED._replace(it_metered=False, category=None)
+    found = site_pue(joint(1.25, 0.9), basis=nodes)
+    assert found.value == pytest.approx(1.39, abs=0.005)  # 10 % of the IT energy is not in nodes
+    assert found.label == "iPUE, IT energy from nodes: upper bound"
+
+
+def test_pue_below_one_keeps_its_value_with_an_alarm_unless_a_battery_discharges() -> None:
+    found = site_pue(joint(90, 100))
+    assert found.value == pytest.approx(0.9)
+    assert found.reason is not None
+    assert "below 1" in found.reason
+    window = Window(HOUR, METERED, "EUR", battery_unmetered=True)
+    assert kpis(joint(90, 100), window=window)["pue"].reason is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "seconds", "basis", "reason"),
+    [
+        (zero_sums(), HOUR, METERED, "no interval has both"),
+        (joint(10, 0), HOUR, METERED, "no IT energy"),
+        (joint(10, 8), HOUR, METERED._replace(boundary_metered=False), "no boundary meter"),
+        (joint(10, 8), HOUR, METERED._replace(slowest_step_seconds=901), "slowest meter needs"),
+        (joint(10, 8, expected=8.5), HOUR, METERED, "coverage 94.1% is below 95%"),
+        (joint(10, 8), 2 * HOUR, METERED, "coverage 50.0% is below 95%"),
+        (joint(10, 8) | {"pue_unexpected_seconds": 360.0}, HOUR, METERED, "coverage 90.0%"),
+    ],
+)
+def test_pue_without_a_value_says_why(
+    parts: Sums, seconds: float, basis: EnergyBasis, reason: str
+) -> None:
+    found = site_pue(parts, seconds, basis)
+    assert found.value is None
+    assert found.reason is not None
+    assert reason in found.reason
+    assert found.numerator == parts["facility_joint_joules"]
+
+
+def test_window_of_four_steps_of_the_slowest_meter_is_enough() -> None:
+    assert site_pue(joint(10, 8), basis=METERED._replace(slowest_step_seconds=900)).value == 1.25
+
+
+def capacity(**states: float) -> Sums:
+    parts = {f"{state}_seconds": seconds for state, seconds in states.items()}
+    installed = sum(seconds for state, seconds in states.items() if state != "stranded")
+    return sums(installed_seconds=installed, **parts)
+
+
+def test_idle_ratio_counts_free_and_held_idle() -> None:
+    found = idle.idle_capacity_ratio(capacity(active=700, free=200, held_idle=100, unhealthy=50))
+    assert (found.value, found.low, found.high, found.coverage) == (0.3, 0.3, 0.3, 1.0)
+
+
+def test_idle_ratio_does_not_fall_when_idle_devices_go_silent() -> None:
+    silent = idle.idle_capacity_ratio(capacity(active=700, free=100, unknown=200))
+    assert silent.value is None
+    assert silent.reason == "coverage 80.0% is below 95%"
+    assert (silent.low, silent.high) == (0.1, 0.3)
+    shown = idle.idle_capacity_ratio(capacity(active=700, free=100, unknown=200), floor=0.5)
+    assert shown.value == 0.125
+
+
+def test_stranded_capacity_is_not_idle() -> None:
+    found = idle.idle_capacity_ratio(capacity(active=900, free=100, stranded=100))
+    assert found.value == 0.0
+    more = idle.idle_capacity_ratio(capacity(active=900, free=100, stranded=150))
+    assert more.value == 0.0
+
+
+@pytest.mark.parametrize("states", [{}, {"unhealthy": 5.0}, {"unknown": 5.0}])
+def test_idle_ratio_of_nothing_has_no_value(states: dict[str, float]) -> None:
+    found = idle.idle_capacity_ratio(capacity(**states))
+    assert found.value is None
+    assert found.reason is not None
+
+
+DURATION = st.floats(0, 1e9)
+
+
+@given(DURATION, DURATION, DURATION, DURATION, DURATION)
+def test_idle_ratio_lies_within_its_bounds(
+    active: float, held_idle: float, free: float, unknown: float, stranded: float
+) -> None:
+    parts = capacity(
+        active=active, held_idle=held_idle, free=free, unknown=unknown, stranded=stranded
+    )
+    found = idle.idle_capacity_ratio(parts, floor=0.0)
+    if found.value is None:
+        assert active + held_idle + max(0.0, free - stranded) == 0
+        return
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low <= found.value * (1 + 1e-12)
+    assert found.value <= found.high * (1 + 1e-12)
+    assert found.high <= 1 + 1e-12
+
+
+@given(st.floats(1, 1e12), st.floats(0, 1e12))
+def test_pue_is_at_least_one_where_the_rest_is_not_negative(it: float, rest: float) -> None:
+    found = site_pue(joint((it + rest) / KWH, it / KWH))
+    assert found.value is not None
+    assert found.value >= 1 - 1e-12
+
+
+def serving(**fields: float) -> Sums:
+    covered = {
+        "engine_installed_seconds": HOUR,
+        "engine_covered_seconds": HOUR,
+        "engine_computed_covered_seconds": HOUR,
+    }
+    return sums(**{**covered, **fields})
+
+
+def output_cost(parts: Sums, **options: float) -> KpiValue:
+    return cost.cost_per_million_output_tokens(parts, currency="USD", **options)  # type: ignore[arg-type] # floor only
+
+
+def test_cost_per_million_tokens_at_low_and_high_load() -> None:
+    known = vector("CPM-LOAD")
+    for rate, word in zip(known["inputs"]["tps"], ("low", "high"), strict=True):
+        parts = serving(serving_money=known["inputs"]["rate"], serving_output_tokens=rate * HOUR)
+        found = output_cost(parts)
+        assert found.value == pytest.approx(known["expected"][word], rel=1e-9)
+        assert found.unit == "USD per million tokens"
+
+
+def test_three_denominators_stand_apart() -> None:
+    parts = serving(
+        serving_money=9.0,
+        serving_computed_money=9.0,
+        serving_input_tokens=8000,
+        serving_output_tokens=1000,
+        serving_computed_tokens=8000 - 6400 + 1000,
+    )
+    found = kpis(parts, window=Window(HOUR, METERED, "EUR"))
+    every = found["cost_per_million_tokens"].value
+    computed = found["cost_per_million_computed_tokens"].value
+    output = found["cost_per_million_output_tokens"].value
+    assert every is not None
+    assert computed is not None
+    assert (every, output) == (1000.0, 9000.0)
+    assert computed / every == pytest.approx(3.5, abs=0.05)
+    assert found["cost_per_million_tokens"].label == "cost per million tokens"
+
+
+def test_no_tokens_have_no_cost_but_idle_capacity_has() -> None:
+    parts = serving(
+        serving_money=5.0, held_idle_capital_money=3.0, free_energy_money=1.5, active_energy_money=9
+    )
+    found = output_cost(parts)
+    assert found.value is None
+    assert found.reason == "no tokens; idle capacity cost 4.50 USD"
+    assert found.numerator == 5.0
+
+
+def test_cost_under_the_floor_has_no_value_and_keeps_its_sums() -> None:
+    parts = serving(serving_money=5.0, serving_output_tokens=10, engine_covered_seconds=0.9 * HOUR)
+    found = output_cost(parts)
+    assert found.value is None
+    assert (found.numerator, found.denominator, found.coverage) == (5.0, 10, 0.9)
+    assert found.reason is not None
+    assert found.reason.startswith("coverage 90.0% is below 95%")
+    assert output_cost(parts, floor=0.9).value == 500_000.0
+    unpriced = output_cost(parts | {"unpriced_seconds": 8.0})
+    assert unpriced.reason is not None
+    assert "8 device-seconds have no price" in unpriced.reason
+
+
+def test_cost_where_no_engine_holds_a_device_has_no_value() -> None:
+    found = output_cost(sums(free_capital_money=2.0))
+    assert found.reason == "no engine holds a device here; idle capacity cost 2.00 USD"
+
+
+def test_cost_without_boundary_meters_is_a_lower_bound() -> None:
+    window = Window(HOUR, METERED._replace(boundary_metered=False), "EUR")
+    label = kpis(serving(), window=window)["cost_per_million_tokens"].label
+    assert label == "cost per million tokens, energy of IT only: lower bound"
+
+
+def test_cost_of_a_sweep_of_a_cluster() -> None:
+    known = vector("GPU-SWEEP")
+    given_values, expected = known["inputs"], known["expected"]
+    device_hour = given_values["node_h"] / given_values["gpus"]
+    assert given_values["nodes"] * given_values["node_h"] == expected["cluster_h"]
+    assert device_hour == expected["gpu_h"]
+    assert device_hour * given_values["job_min"] / 60 == pytest.approx(expected["useful"])
+    for seconds, word in zip(given_values["lat_s"], ("lat20", "lat3"), strict=True):
+        # A request that holds a device for so long, as one "token".
+        found = cost.per_million(device_hour * seconds / HOUR, 1_000_000)
+        assert found == pytest.approx(expected[word])
+
+
+def test_capital_by_straight_line_and_by_annuity() -> None:
+    known = vector("CAPEX")
+    price, rate, years = (known["inputs"][name] for name in ("capex", "r", "years"))
+    expected = known["expected"]
+    life = years * capital.HOURS_PER_YEAR * capital.SECONDS_PER_HOUR
+    hourly = capital.straight_line_per_second(price, 0, life) * HOUR
+    assert hourly == pytest.approx(expected["straight_line_h"], rel=1e-9)
+    assert capital.capital_recovery_factor(rate, years) == pytest.approx(expected["crf"])
+    yearly = capital.annuity_per_year(price, 0, rate, years)
+    assert yearly == pytest.approx(expected["annuity_year"], rel=1e-9)
+    assert yearly / capital.HOURS_PER_YEAR == pytest.approx(expected["annuity_h"], rel=1e-9)
+    used = yearly / capital.HOURS_PER_YEAR / known["inputs"]["util"]
+    assert used == pytest.approx(expected["per_used_h"], rel=1e-9)
+    assert capital.capital_recovery_factor(0, 5) == 0.2
+
+
+def test_capital_is_zero_before_service_and_after_the_end_of_life() -> None:
+    def accrued(begins: float, ends: float) -> float:
+        return capital.straight_line_between(1000, 0, 100, 50, (begins, ends))
+
+    assert accrued(0, 50) == 0
+    assert accrued(0, 60) == 100
+    assert accrued(140, 200) == 100
+    assert accrued(150, 200) == 0
+    assert accrued(0, 1000) == 1000
+
+
+def test_annuity_gives_salvage_its_interest() -> None:
+    whole = capital.annuity_per_year(1000, 1000, 0.1, 5)
+    assert whole == pytest.approx(100)  # what is worth its price at the end costs its interest
+
+
+def test_bill_is_metered_energy_times_tariff_or_nothing_known() -> None:
+    assert energy.bill(7.2e6, 0.18 / KWH) == pytest.approx(0.36)
+    assert energy.bill(0.0, 0.1) == 0.0
+    assert energy.bill(None, 0.1) is None
+    assert energy.bill(1.0, None) is None
+
+
+def test_every_kpi_has_function_and_row() -> None:
+    assert [kpi.name for kpi in KPIS] == list(FUNCTIONS)
+    found = kpis(zero_sums(), window=Window(HOUR, METERED, "EUR"))
+    for name, value in found.items():
+        assert value.name == name
+        assert value.value is None
+        assert value.reason is not None
+
+
+@pytest.mark.parametrize("kpi", KPIS, ids=lambda kpi: kpi.name)
+def test_numerator_and_denominator_of_the_catalogue_are_what_is_divided(kpi: Kpi) -> None:
+    numbers = {name: float(at) for at, name in enumerate(ROLLUP_FIELD_NAMES, start=1)}
+    numbers |= {"free_seconds": 1e3, "stranded_seconds": 1.0}
+    found = kpis(numbers, window=Window(HOUR, METERED, "EUR"), floor=0.0)[kpi.name]
+
+    def worth(terms: str) -> float:
+        total = 0.0
+        for term in terms.replace("- ", "+ -").split("+"):
+            name = term.strip()
+            total += -numbers[name[1:]] if name.startswith("-") else numbers[name]
+        return total
+
+    assert found.numerator == pytest.approx(worth(kpi.numerator))
+    assert found.denominator == pytest.approx(worth(kpi.denominator))
+    assert kpi.unit.replace("currency", "EUR") == found.unit
+
+
+def test_every_kpi_is_tested_by_a_vector() -> None:
+    text = Path(__file__).read_text()
+    vectors = {
+        "pue": "PUE-WEIGHT",
+        "cost_per_million_output_tokens": "CPM-LOAD",
+    }
+    worked = {"idle_capacity_ratio", "cost_per_million_tokens", "cost_per_million_computed_tokens"}
+    assert vectors.keys() | worked == FUNCTIONS.keys()
+    for name in worked:
+        assert f'["{name}"].value' in text or f"{name}(capacity(" in text
+    for name in vectors.values():
+        assert f'vector("{name}")' in text
+
+
+def test_catalogue_names_each_field_once_and_with_its_unit() -> None:
+    endings = {
+        "seconds": ("seconds", "device-seconds"),
+        "joules": ("joules",),
+        "tokens": ("tokens",),
+        "money": ("currency",),
+        "succeeded": ("requests",),
+    }
+    assert len(set(ROLLUP_FIELD_NAMES)) == len(ROLLUP_FIELDS)
+    for field in ROLLUP_FIELDS:
+        assert field.unit in endings[field.name.rsplit("_", maxsplit=1)[-1]]
+        assert field.meaning
+
+
+def test_detail_fields_are_the_columns_of_the_wire_and_energy() -> None:
+    hints = get_type_hints(wire.Accelerators, include_extras=True)
+    columns = [name for name, hint in hints.items() if hint == wire.Column]
+    assert [field.name for field in DETAIL_FIELDS] == ["energy_joules", *columns]
