@@ -40,15 +40,17 @@ class DeviceError(Exception):
 class Line(Struct, omit_defaults=True, kw_only=True):
     """One line from child to parent; ``slot`` numbers the child's devices from 0.
 
-    ``heard`` answers each tick; ``found`` tells once how many devices there are (in ``slot``);
-    ``device`` carries a device's identity, ``reading`` what it read for a tick, ``error`` why it
-    read nothing; after ``absent`` or ``failed`` the parent ends the child.
+    ``heard`` answers each tick, with the slots still ``busy`` with an earlier one; ``found`` tells
+    once how many devices there are (in ``slot``); ``device`` carries a device's identity,
+    ``reading`` what it read for a tick, ``error`` why it read nothing; after ``absent`` or
+    ``failed`` the parent ends the child.
     """
 
     kind: Literal["heard", "found", "device", "reading", "error", "absent", "failed"]
     slot: int = 0
     tick: int = 0
     text: str = ""
+    busy: list[int] = []
     body: Raw = Raw()
 
 
@@ -80,14 +82,14 @@ class _Outbox:
         self._lock = threading.Lock()
         self._encoder = msgspec.json.Encoder()
         self._lines: list[bytes] = []
-        self._tick = 0
+        self._tick = -1
         self._expected = 0
         self.gathering = False
 
-    def begin(self, tick: int, expected: int) -> None:
+    def begin(self, tick: int, busy: list[int], expected: int) -> None:
         """Start to gather the answers of so many devices to one tick."""
         with self._lock:
-            self._lines.append(self._encoder.encode(Line(kind="heard", tick=tick)))
+            self._lines.append(self._encoder.encode(Line(kind="heard", tick=tick, busy=busy)))
             self._tick, self._expected, self.gathering = tick, expected, expected > 0
             if not self.gathering:
                 self._write()
@@ -127,7 +129,7 @@ class _Worker:
     """The thread of one device."""
 
     def __init__(self, slot: int, device: Device, outbox: _Outbox) -> None:
-        self._slot = slot
+        self.slot = slot
         self._device = device
         self._outbox = outbox
         self._ticks: SimpleQueue[int] = SimpleQueue()
@@ -135,7 +137,10 @@ class _Worker:
         self._nameless = ""
         self._name_again = 0.0
         self.busy = True
-        threading.Thread(target=self._run, name=f"device-{slot}", daemon=True).start()
+
+    def start(self) -> None:
+        """Start the thread, which first asks the device who it is."""
+        threading.Thread(target=self._run, name=f"device-{self.slot}", daemon=True).start()
 
     def ask(self, tick: int) -> None:
         """Ask for a reading; only while it is not busy."""
@@ -148,11 +153,12 @@ class _Worker:
             self._answer(self._ticks.get())
 
     def _answer(self, tick: int) -> None:
-        line = Line(kind="reading", slot=self._slot, tick=tick)
+        line = Line(kind="reading", slot=self.slot, tick=tick)
+        identity: Struct | None = None
         body: Struct | None = None
         try:
             if not self._named:
-                self._identify()
+                identity = self._identify()
             if tick > 0:
                 body = self._device.read()
         except LibraryError as error:
@@ -162,10 +168,12 @@ class _Worker:
             line.kind, line.text = "error", f"{name}{error}"[:500]
         # Free again before the answer is out, or the next tick could come to a busy device.
         self.busy = False
+        if identity is not None:
+            self._outbox.put(Line(kind="device", slot=self.slot), identity)
         if tick > 0 or line.kind != "reading":
             self._outbox.put(line, body)
 
-    def _identify(self) -> None:
+    def _identify(self) -> Struct:
         if time.monotonic() < self._name_again:
             raise DeviceError(self._nameless)
         self._name_again = time.monotonic() + _NAME_AGAIN_SECONDS
@@ -175,7 +183,7 @@ class _Worker:
             self._nameless = str(error)
             raise
         self._named = True
-        self._outbox.put(Line(kind="device", slot=self._slot, tick=-1), identity)
+        return identity
 
 
 class _Server:
@@ -196,9 +204,12 @@ class _Server:
             self._outbox.put(Line(kind="failed", text=f"{type(error).__name__}: {error}"[:2000]))
             return
         self._outbox.put(Line(kind="found", slot=len(devices)))
+        # Known before they run: the first tick can come as soon as they have told who they are.
         self._workers = tuple(
             _Worker(slot, device, self._outbox) for slot, device in enumerate(devices)
         )
+        for worker in self._workers:
+            worker.start()
         self._opened = True
 
     def run(self) -> None:
@@ -218,7 +229,8 @@ class _Server:
 
     def _tick(self, tick: int) -> None:
         free = [worker for worker in self._workers if not worker.busy]
-        self._outbox.begin(tick, len(free))
+        busy = {worker.slot for worker in self._workers} - {worker.slot for worker in free}
+        self._outbox.begin(tick, sorted(busy), len(free))
         for worker in free:
             worker.ask(tick)
 

@@ -23,6 +23,7 @@ _DIED_SECONDS: Final = 1.0
 _ABSENT_SECONDS: Final = 10.0
 _LONGEST_SECONDS: Final = 600.0
 _MAX_ABANDONED: Final = 2
+_OPENING_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +78,13 @@ class Child:
         ``SourceAbsentError`` where the child is gone.
         """
         process = await self._running()
+        started = time.monotonic()
+        if not process.identities:
+            # Just started anew: a tick that came before the devices are found would ask nobody.
+            await process.wait(process.settled, seconds * _OPENING_SHARE)
         self._tick += 1
         process.send_tick(self._tick)
-        await process.wait(process.answered, seconds)
+        await process.wait(process.answered, started + seconds - time.monotonic())
         self._raise_if_ended(process)
         if not process.readings:
             self._raise_silent(process, seconds)
@@ -140,7 +145,7 @@ class Child:
 
     def _raise_silent(self, process: ChildProcess, seconds: float) -> NoReturn:
         """Raise that nothing could be read; end the child when that has lasted too long."""
-        if process.errors and process.settled() and process.answered():
+        if process.errors and process.answered() and not process.busy:
             # Answers they are: nothing hangs, so nothing is to be restarted.
             self._answered_at = time.monotonic()
             raise SourceError("; ".join(sorted(set(process.errors.values())))[:500])

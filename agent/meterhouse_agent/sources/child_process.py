@@ -40,6 +40,7 @@ class ChildProcess:
         self.started_at = time.monotonic()
         self.expected = 0
         self.heard = False
+        self.busy: frozenset[int] = frozenset()
         self.identities: dict[int, Raw] = {}
         self.readings: dict[int, Raw] = {}
         self.errors: dict[int, str] = {}
@@ -70,7 +71,7 @@ class ChildProcess:
     def send_tick(self, tick: int) -> None:
         """Ask for readings, without waiting; a child that takes nothing from its pipe is spared."""
         self._tick, self.heard = tick, False
-        self.readings, self.errors = {}, {}
+        self.readings, self.errors, self.busy = {}, {}, frozenset()
         stdin = self._process.stdin
         if stdin is not None and stdin.transport.get_write_buffer_size() < _MAX_UNREAD_BYTES:
             stdin.write(b"%d\n" % tick)
@@ -88,8 +89,8 @@ class ChildProcess:
         return 0 < self.expected <= len(self.identities.keys() | self.errors.keys())
 
     def answered(self) -> bool:
-        """Tell whether every device has answered the last tick."""
-        return 0 < self.expected <= len(self.readings.keys() | self.errors.keys())
+        """Tell whether every device that is not busy with an earlier tick has answered the last."""
+        return 0 < self.expected <= len(self.readings.keys() | self.errors.keys() | self.busy)
 
     def is_gone(self) -> bool:
         """Tell whether the process has ended."""
@@ -136,7 +137,8 @@ class ChildProcess:
             case "found":
                 self.expected = min(line.slot, _MAX_SLOTS)
             case "heard":
-                self.heard = self.heard or line.tick == self._tick
+                if line.tick == self._tick:
+                    self.heard, self.busy = True, frozenset(line.busy)
             case "device":
                 self.errors.pop(line.slot, None)
                 self.identities[line.slot] = line.body.copy()

@@ -21,12 +21,16 @@ _MAX_SEGMENTS: Final = 256
 
 
 class Served(NamedTuple):
-    """One energy reading that a device gave out."""
+    """One energy reading that a device gave out, to which process.
+
+    Each process's first of a device only finds out whether there is a counter; it is no sample.
+    """
 
     gpu: int
     at_milliseconds: int
     monotonic_milliseconds: int
     millijoules: int
+    pid: int
 
 
 @dataclass(slots=True, kw_only=True)

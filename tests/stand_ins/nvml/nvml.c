@@ -2,7 +2,7 @@
  *
  * METERHOUSE_STAND_IN_NVML names the control file, written by __init__.py beside this file and read
  * again whenever it changes. METERHOUSE_STAND_IN_NVML_LOG names the file to which each energy
- * reading served is appended: "index utc_ms monotonic_ms millijoules".
+ * reading served is appended: "index utc_ms monotonic_ms millijoules pid".
  * Energy is the integral of the power schedule over CLOCK_MONOTONIC, so it outlives the process.
  */
 #include <fcntl.h>
@@ -178,9 +178,9 @@ static uint64_t energy_of(void *handle, const device_t *d)
     served[index] = millijoules;
     if (path != NULL) {
         int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-        int length = snprintf(line, sizeof line, "%zu %llu %llu %llu\n", index,
+        int length = snprintf(line, sizeof line, "%zu %llu %llu %llu %d\n", index,
                               (unsigned long long)now_ms(CLOCK_REALTIME), (unsigned long long)now,
-                              (unsigned long long)millijoules);
+                              (unsigned long long)millijoules, (int)getpid());
         if (file >= 0) {
             if (write(file, line, (size_t)length) != length) abort();
             close(file);
