@@ -134,7 +134,16 @@ def _resend(config: AgentConfig, options: argparse.Namespace) -> int:
 
 
 def _truth(config: AgentConfig, options: argparse.Namespace) -> int:
-    raise NotImplementedError
+    # Only the simulator knows the truth, and only those who ask for it pay for its import.
+    from meterhouse_agent.simulation.truth import truth_json  # noqa: PLC0415
+    from meterhouse_agent.sources.simulated import Config  # noqa: PLC0415
+
+    for section in config.source:
+        if isinstance(section, Config):
+            print(truth_json(section.fleet, options.start, options.end, config.interval_seconds))
+            return 0
+    print("no source of kind simulated in the config: only a simulation knows", file=sys.stderr)
+    return _USAGE_ERROR
 
 
 if __name__ == "__main__":

@@ -1,1 +1,3 @@
-"""What runs once per site: it receives reports, keeps the ledger and computes the figures."""
+"""The Meterhouse collector: takes reports, keeps the ledger, computes the figures."""
+
+__version__ = "0.1.0"

@@ -152,7 +152,7 @@ class AcceleratorSums:
             values = [device.gauges[name].take(interval) for device in devices]
             if all(value is None for value in values):
                 continue
-            means = [None if v is None else round(v[0], decimals) for v in values]
+            means = [None if v is None else _rounded(v[0], decimals) for v in values]
             setattr(columns, name, means)
             if name == "power_watts":
                 columns.power_watts_max = [None if v is None else round(v[1], 3) for v in values]
@@ -163,6 +163,11 @@ class AcceleratorSums:
             counts = [device.error_sums[name].take(interval) for device in devices]
             if any(count is not None for count in counts):
                 setattr(columns, name, counts)
+
+
+def _rounded(value: float, decimals: int) -> float:
+    # A whole number is shorter on the wire without its point.
+    return round(value, decimals) if decimals else round(value)
 
 
 def _take_states(device: _Device, interval: int) -> tuple[dict[State, int], dict[State, float]]:

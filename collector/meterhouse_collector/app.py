@@ -1,0 +1,123 @@
+"""The collector: its parts wired together, from a config to a running whole."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from meterhouse_collector.config import CollectorConfig
+from meterhouse_collector.intake import Grid, Intake
+from meterhouse_collector.kpi.pue import energy_basis
+from meterhouse_collector.ledger import Entry
+from meterhouse_collector.live import Live, Pace
+from meterhouse_collector.receipts import Receipts
+from meterhouse_collector.receive import Receiver
+from meterhouse_collector.receive.mqtt import MqttReceiver
+from meterhouse_collector.receive.unix import UnixReceiver
+from meterhouse_collector.site_index import SiteIndex
+from meterhouse_collector.site_model import load_site
+from meterhouse_collector.store import Store, StoreUnavailableError
+from meterhouse_collector.store.config import SqliteConfig
+from meterhouse_collector.store.influx import InfluxStore
+from meterhouse_collector.store.sqlite import SqliteStore
+from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.writer import Writer
+
+_LOG: Final = logging.getLogger(__name__)
+_DRAIN_SECONDS: Final = 5.0
+_OPEN_RETRY_SECONDS: Final = (0.5, 15.0)
+
+
+class Collector:
+    """Everything one collector process does."""
+
+    def __init__(self, config: CollectorConfig) -> None:
+        self.config = config
+        self.index = SiteIndex(load_site(config.site))
+        self.telemetry = Telemetry(CollectorRegistry())
+        self.store = make_store(config)
+        length = round(config.interval)
+        receipts = Receipts(length_seconds=length, every_seconds=config.receipts_every)
+        self._receiver = self._make_receiver()
+        self._writer = Writer(
+            self.store,
+            receipts,
+            self.telemetry,
+            flush_every_seconds=config.flush_every,
+            send=self._receiver.send,
+            flow=self._flow,
+        )
+        self.live = Live(
+            self.index,
+            Pace(length, config.grace, config.held, config.window),
+            basis=energy_basis(self.index),
+            write=self._writer.write,
+        )
+        self.intake = Intake(
+            self.index,
+            Grid(length, round(config.detail_every), round(config.held)),
+            receipts=receipts,
+            telemetry=self.telemetry,
+            accept=self._accept,
+            write=self._writer.write,
+        )
+
+    def _make_receiver(self) -> Receiver:
+        if self.config.socket is not None:
+            return UnixReceiver(self.config.socket.path)
+        if self.config.mqtt is None:
+            raise AssertionError("BUG: a config has either [mqtt] or [socket]")
+        return MqttReceiver(self.config.mqtt, connected=self.telemetry.connected.set)
+
+    def _accept(self, entry: Entry) -> bool:
+        if not self._writer.accept(entry):
+            return False
+        self.live.add(entry)
+        return True
+
+    def _flow(self, reading: bool) -> None:  # noqa: FBT001 - on or off
+        if reading:
+            self._receiver.resume()
+        else:
+            self._receiver.pause()
+
+    async def run(self) -> None:
+        """Collect until cancelled; what is held then is still written."""
+        await self._open_store()
+        await self.live.read_back(self.store)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._receiver.run(self.intake.message), name="receiver")
+                tasks.create_task(self._writer.run(), name="writer")
+                tasks.create_task(self.live.run(), name="live")
+        finally:
+            await self._writer.drain(_DRAIN_SECONDS)
+            with contextlib.suppress(StoreUnavailableError):
+                await self.store.close()
+
+    async def _open_store(self) -> None:
+        wait, longest = _OPEN_RETRY_SECONDS
+        told = ""
+        while True:
+            try:
+                await self.store.open()
+            except StoreUnavailableError as error:
+                if str(error) != told:
+                    _LOG.error("store: %s; trying again", error)
+                told = str(error)
+            else:
+                self.telemetry.store_up.set(1)
+                if told:
+                    _LOG.info("store: opened")
+                return
+            await asyncio.sleep(wait)
+            wait = min(longest, wait * 2)
+
+
+def make_store(config: CollectorConfig) -> Store:
+    """Return the store of a config, not yet open; SQLite where none is named."""
+    if config.influx is not None:
+        return InfluxStore(config.influx)
+    return SqliteStore(config.sqlite or SqliteConfig(path="meterhouse.sqlite"))

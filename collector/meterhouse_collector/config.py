@@ -1,0 +1,152 @@
+"""The collector's config: TOML in, frozen models out, and one line for each fault."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from meterhouse_agent.wire import INTERVAL_LENGTHS_SECONDS
+from meterhouse_collector.settings import DurationSeconds, Secret, Section
+from meterhouse_collector.store.config import InfluxConfig, SqliteConfig
+
+
+class ConfigError(Exception):
+    """A config that cannot be used; ``faults`` has one line each: file, key, found, allowed."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class TlsConfig(Section):
+    """TLS to the broker; the system's authorities unless a file is given."""
+
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> "TlsConfig":
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        return self
+
+
+class MqttConfig(Section):
+    """The broker, and as whom to come."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 8883
+    client_id: str = "meterhouse-collector"
+    username: str | None = None
+    password: Secret | None = None
+    tls: TlsConfig | None = None
+    qos: Annotated[int, Field(ge=0, le=1)] = 0
+    keepalive: DurationSeconds = Field("30s", validate_default=True)
+
+    @property
+    def keepalive_seconds(self) -> int:
+        """The MQTT keepalive."""
+        return max(1, round(self.keepalive))
+
+
+class SocketConfig(Section):
+    """A Unix socket of our own, in place of a broker."""
+
+    path: Path
+
+
+class PageConfig(Section):
+    """Where the live page and /metrics are served."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8424
+
+
+class CollectorConfig(Section):
+    """All of a collector's config."""
+
+    site: Path
+    interval: DurationSeconds = Field("5s", validate_default=True)
+    detail_every: DurationSeconds = Field("60s", validate_default=True)
+    grace: DurationSeconds = Field("3s", validate_default=True)
+    held: DurationSeconds = Field("5m", validate_default=True)
+    window: DurationSeconds = Field("5m", validate_default=True)
+    receipts_every: DurationSeconds = Field("30s", validate_default=True)
+    flush_every: DurationSeconds = Field("250ms", validate_default=True)
+    mqtt: MqttConfig | None = None
+    socket: SocketConfig | None = None
+    influx: InfluxConfig | None = None
+    sqlite: SqliteConfig | None = None
+    page: PageConfig | None = None
+
+    @field_validator("interval")
+    @classmethod
+    def _on_grid(cls, value: float) -> float:
+        if value not in INTERVAL_LENGTHS_SECONDS:
+            allowed = ", ".join(f"{s}s" for s in INTERVAL_LENGTHS_SECONDS)
+            raise ValueError(f"an interval is one of {allowed}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "CollectorConfig":
+        if (self.mqtt is None) == (self.socket is None):
+            raise ValueError("give either [mqtt] or [socket]")
+        if self.influx is not None and self.sqlite is not None:
+            raise ValueError("give either [influx] or [sqlite]; without both, SQLite is used")
+        if self.detail_every % self.interval:
+            raise ValueError("detail_every must be a multiple of interval")
+        return self
+
+
+_KINDLY: Final = {"extra_forbidden": "no such key", "missing": "is missing"}
+
+
+def sample() -> str:
+    """Return the commented sample of a config file, the only text about it."""
+    return resources.files(__package__).joinpath("collector.sample.toml").read_text("utf-8")
+
+
+def load_config(path: Path) -> CollectorConfig:
+    """Read and validate a config file; raise ``ConfigError`` with every fault."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not TOML: {error}"]) from None
+    return validate(table, str(path))
+
+
+def validate(table: dict[str, Any], origin: str) -> CollectorConfig:
+    """Validate a config table; raise ``ConfigError`` with every fault."""
+    try:
+        config = CollectorConfig.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError([_fault(origin, details) for details in error.errors()]) from None
+    faults = []
+    for key, secret in (
+        ("mqtt.password", None if config.mqtt is None else config.mqtt.password),
+        ("influx.token", None if config.influx is None else config.influx.token),
+    ):
+        try:
+            if secret is not None:
+                secret.read()
+        except ValueError as error:
+            faults.append(f"{origin}: {key}: {error}")
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def _fault(origin: str, details: Any) -> str:  # noqa: ANN401 - pydantic exports no type for it
+    key = ".".join(str(part) for part in details["loc"]) or "(whole file)"
+    if details["type"] in _KINDLY:
+        return f"{origin}: {key}: {_KINDLY[details['type']]}"
+    message = details["msg"].removeprefix("Value error, ")
+    secret = {"url", "token", "password"} & {str(part) for part in details["loc"]}
+    plain = not secret and not isinstance(details.get("input"), dict | list | None)
+    found = f"found {details['input']!r}: " if plain else ""
+    return f"{origin}: {key}: {found}{message}"

@@ -1,0 +1,208 @@
+"""What is known live: the open intervals, their rollups, and the KPIs over the last window."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+
+from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
+from meterhouse_collector.kpi.compute import Window, kpis
+from meterhouse_collector.kpi.pue import EnergyBasis
+from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.ledger import Entry
+from meterhouse_collector.rollup import Sums, add_sums, pick_row, roll_up, zero_sums
+from meterhouse_collector.rollup_site import Expected, IntervalRows
+from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Point, Row
+from meterhouse_collector.site_index import GroupKey, SiteIndex
+from meterhouse_collector.store import Store
+
+_LOG: Final = logging.getLogger(__name__)
+_TICK_SECONDS: Final = 0.5
+_PART: Final = "0"
+_LEDGER: Final[Mapping[str, type]] = {"node": NodeRow, "meter": MeterRow, "engine": EngineRow}
+ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
+
+
+class Pace(NamedTuple):
+    """When an interval is rolled up, and how long its rows are held for late reports."""
+
+    length_seconds: int
+    grace_seconds: float
+    held_seconds: float
+    window_seconds: float
+
+
+class Snapshot(NamedTuple):
+    """The KPIs and sums over a window of whole intervals, [start, end) in Unix seconds."""
+
+    start_seconds: int
+    end_seconds: int
+    kpis: dict[str, KpiValue]
+    sums: Sums
+    groups: dict[GroupKey, Sums]
+
+
+class _Open:
+    """The rows of one interval by thing and reader, and what was rolled up of them."""
+
+    __slots__ = ("changed", "engines", "meters", "nodes", "sums")
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, dict[str, NodeRow]] = {}
+        self.meters: dict[str, dict[str, MeterRow]] = {}
+        self.engines: dict[str, dict[str, EngineRow]] = {}
+        self.sums: dict[GroupKey, Sums] = {}
+        self.changed = True
+
+    def rows(self, start_seconds: int, length_seconds: int) -> IntervalRows:
+        """Return one row per thing."""
+        return IntervalRows(
+            start_seconds,
+            length_seconds,
+            _picked(self.nodes),
+            _picked(self.meters),
+            _picked(self.engines),
+        )
+
+
+def _picked(things: Mapping[str, Mapping[str, ThingRow]]) -> dict[str, ThingRow]:
+    return {thing: pick_row(rows) for thing, rows in things.items()}
+
+
+class Live:
+    """Holds the open intervals, and rolls each up once its grace is over, and after late rows."""
+
+    def __init__(
+        self,
+        index: SiteIndex,
+        pace: Pace,
+        *,
+        basis: EnergyBasis,
+        write: Callable[[Row], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._index = index
+        self._pace = pace
+        self._basis = basis
+        self._write = write
+        self._clock = clock
+        self._open: dict[int, _Open] = {}
+        self._rolled: dict[int, dict[GroupKey, Sums]] = {}
+        self._next: int | None = None
+        self._meter_watts: dict[str, float] = {}
+        self._node_watts: dict[str, float] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Take an entry into its interval, if that is still held."""
+        start = entry.start_seconds
+        if start < self._clock() - self._pace.held_seconds:
+            return
+        interval = self._open.setdefault(start, _Open())
+        interval.changed = True
+        if entry.node_row is not None:
+            interval.nodes.setdefault(entry.node, {})[entry.node] = entry.node_row
+        for meter, row in entry.meters.items():
+            interval.meters.setdefault(meter, {})[entry.node] = row
+        for engine, served in entry.engines.items():
+            interval.engines.setdefault(engine, {})[entry.node] = served
+
+    async def read_back(self, store: Store) -> None:
+        """Take up the open quarter, or what is held of it, from the ledger after a start."""
+        now = int(self._clock())
+        begin = max(now - now % 900, now - int(self._pace.held_seconds))
+        begin -= begin % self._pace.length_seconds
+        count = 0
+        for measurement, kind in _LEDGER.items():
+            decoder: msgspec.json.Decoder[NodeRow | MeterRow | EngineRow]
+            decoder = msgspec.json.Decoder(kind)
+            packed = await store.packed(
+                "ledger", measurement, start_seconds=begin, end_seconds=now + 60
+            )
+            for row in packed:
+                interval = self._open.setdefault(row.start_seconds, _Open())
+                things = getattr(interval, f"{measurement}s")
+                things.setdefault(row.thing, {})[row.reader] = decoder.decode(row.row)
+                count += 1
+        self._next = begin
+        if count:
+            _LOG.info("read back %d ledger rows since %d", count, begin)
+
+    async def run(self) -> None:
+        """Roll up until cancelled."""
+        while True:
+            self.roll()
+            await asyncio.sleep(_TICK_SECONDS)
+
+    def roll(self) -> None:
+        """Roll up what is due; every interval gets its rows, also a silent one."""
+        now, length = self._clock(), self._pace.length_seconds
+        due = int(now - self._pace.grace_seconds) // length * length
+        if self._next is None:
+            self._next = due
+        for start in range(max(self._next, due - 3600 // length * length), due, length):
+            self._open.setdefault(start, _Open())
+        self._next = max(self._next, due)
+        for start in sorted(s for s, o in self._open.items() if o.changed and s + length <= due):
+            self._roll_one(start, self._open[start])
+        self._forget(now)
+
+    def _roll_one(self, start: int, interval: _Open) -> None:
+        rows = interval.rows(start, self._pace.length_seconds)
+        sums = roll_up(rows, self._index, Expected(self._meter_watts, self._node_watts))
+        vanished = {group: zero_sums() for group in interval.sums if group not in sums}
+        for group, fields in {**vanished, **sums}.items():
+            self._write(_point(group, fields, start))
+        interval.sums, interval.changed = sums, False
+        self._rolled[start] = sums
+        self._learn(rows)
+
+    def _learn(self, rows: IntervalRows) -> None:
+        for name, meter in rows.meters.items():
+            if meter.energy_joules is not None and meter.covered_milliseconds > 0:
+                self._meter_watts[name] = meter.energy_joules * 1000 / meter.covered_milliseconds
+        for name, node in rows.nodes.items():
+            if node.energy_joules is not None and node.host_covered_milliseconds > 0:
+                watts = node.energy_joules * 1000 / node.host_covered_milliseconds
+                self._node_watts[name] = watts
+
+    def _forget(self, now: float) -> None:
+        for start in [s for s in self._open if s < now - self._pace.held_seconds]:
+            del self._open[start]
+        kept = max(self._pace.window_seconds, self._pace.held_seconds) + 60
+        for start in [s for s in self._rolled if s < now - kept]:
+            del self._rolled[start]
+
+    def snapshot(
+        self, start_seconds: int | None = None, end_seconds: int | None = None
+    ) -> Snapshot | None:
+        """Return the KPIs over rolled-up intervals, by default the last window; None before."""
+        if not self._rolled:
+            return None
+        length = self._pace.length_seconds
+        end = max(self._rolled) + length if end_seconds is None else end_seconds
+        wanted = round(self._pace.window_seconds)
+        start = max(min(self._rolled), end - wanted) if start_seconds is None else start_seconds
+        inside = [sums for s, sums in self._rolled.items() if start <= s < end]
+        groups = _by_group(inside)
+        total = add_sums(groups.values())
+        window = Window(
+            seconds=float(end - start), basis=self._basis, currency=self._index.model.currency
+        )
+        return Snapshot(start, end, kpis(total, window=window), total, groups)
+
+
+def _by_group(intervals: Iterable[Mapping[GroupKey, Sums]]) -> dict[GroupKey, Sums]:
+    parts: dict[GroupKey, list[Sums]] = {}
+    for sums in intervals:
+        for group, fields in sums.items():
+            parts.setdefault(group, []).append(fields)
+    return {group: add_sums(rows) for group, rows in parts.items()}
+
+
+def _point(group: GroupKey, sums: Sums, start_seconds: int) -> Point:
+    tags = (("part", _PART), *zip(GroupKey._fields, group, strict=True))
+    fields: dict[str, float | int | str | bool] = {n: sums[n] for n in ROLLUP_FIELD_NAMES}
+    return Point("live", "rollup", tags, fields, start_seconds)
