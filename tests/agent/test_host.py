@@ -1,6 +1,7 @@
 """The host source on built trees, and on this machine's own /proc."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -67,7 +68,21 @@ def tree() -> Iterator[Tree]:
     folder = Path(tempfile.mkdtemp(prefix="meterhouse-host-"))
     folder.chmod(0o755)
     yield Tree(folder)
+    release(folder)
     shutil.rmtree(folder)
+
+
+def release(folder: Path) -> None:
+    """Let every thread go that waits in one of the pipes below a folder."""
+    for pipe in folder.rglob("*"):
+        if pipe.is_fifo():
+            with contextlib.suppress(OSError):  # nobody waits in it
+                os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def hanging_since(before: list[threading.Thread]) -> list[threading.Thread]:
+    now = threading.enumerate()
+    return [found for found in now if found.name == "host-sensors" and found not in before]
 
 
 async def read(source: HostSource) -> HostSample:
@@ -253,23 +268,24 @@ async def test_a_sensor_that_hangs_stops_nobody(
     hanging = folder / "temp2_input"
     os.mkfifo(hanging)
     tree.sensor(1, "coretemp", temp1="70000")
-    source = tree.source(deadline="400ms")
+    before = threading.enumerate()
+    source = tree.source(deadline="1s")
     await source.open()
     begun = time.monotonic()
     first = await read(source)
-    assert 0.25 < time.monotonic() - begun < 0.4
+    assert 0.7 < time.monotonic() - begun < 1.0
     # What was read before the hang is there, and the next round passes the device by.
     assert set(first.cpu_energy_joules) == {"package-0"}
     assert first.temperature_celsius == 95.0
     for _ in range(5):
         begun = time.monotonic()
         sample = await read(source)
-        assert time.monotonic() - begun < 0.2
+        assert time.monotonic() - begun < 0.7
         assert set(sample.cpu_energy_joules) == {"package-0"}
         assert sample.temperature_celsius == 70.0
     assert len([record for record in caplog.records if "hangs" in record.message]) == 1
     # It answers at last, and is read again.
-    waiting = [thread for thread in threading.enumerate() if thread.name == "host-sensors"]
+    waiting = hanging_since(before)
     assert len(waiting) == 1
     with hanging.open("w", encoding="ascii") as end:
         end.write("80000\n")
@@ -280,19 +296,14 @@ async def test_a_sensor_that_hangs_stops_nobody(
 
 
 async def test_hanging_threads_are_bounded(tree: Tree) -> None:
-    fifos = [tree.sensor(number, "coretemp") / "temp1_input" for number in range(2 * MAX_HUNG)]
-    for fifo in fifos:
-        os.mkfifo(fifo)
+    for number in range(2 * MAX_HUNG):
+        os.mkfifo(tree.sensor(number, "coretemp") / "temp1_input")
+    before = threading.enumerate()
     source = tree.source(deadline="100ms")
     await source.open()
     for _ in range(3 * MAX_HUNG):
         assert (await read(source)).cpu_busy_seconds is not None
-    waiting = [thread for thread in threading.enumerate() if thread.name == "host-sensors"]
-    assert len(waiting) == MAX_HUNG
-    for fifo in fifos[:MAX_HUNG]:
-        os.close(os.open(fifo, os.O_WRONLY))
-    for thread in waiting:
-        await asyncio.to_thread(thread.join, 5.0)
+    assert len(hanging_since(before)) == MAX_HUNG
 
 
 async def test_a_cancelled_round_is_not_hung_on_twice(tree: Tree) -> None:
@@ -305,8 +316,7 @@ async def test_a_cancelled_round_is_not_hung_on_twice(tree: Tree) -> None:
             await source.read(0)
     begun = time.monotonic()
     assert (await read(source)).temperature_celsius is None
-    assert time.monotonic() - begun < 0.1
-    os.close(os.open(fifo, os.O_WRONLY))
+    assert time.monotonic() - begun < 0.5
 
 
 async def test_a_wrong_root_says_so(tree: Tree) -> None:

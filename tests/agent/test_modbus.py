@@ -167,15 +167,15 @@ async def test_a_late_answer_is_never_taken_for_another() -> None:
     config = [entry(1), entry(2)]
     async with (
         ModbusGateway(late, good) as gateway,
-        opened(section(gateway, config, timeout="150ms")) as source,
+        opened(section(gateway, config, timeout="400ms")) as source,
     ):
-        late.delay_seconds = 0.2
+        late.delay_seconds = 0.5
         for _ in range(4):
             samples = await read(source)
             assert {name: energy_of(sample).ticks for name, sample in samples.items()} == {
                 "meter-2": 2_000_000
             }
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
         assert any(served.late for served in gateway.served)
         late.delay_seconds = 0.0
         samples = await read(source)
@@ -188,7 +188,7 @@ async def test_slow_meters_do_not_take_the_time_of_the_others() -> None:
     config = [entry(meter.unit_id) for meter in meters]
     async with (
         ModbusGateway(*meters) as gateway,
-        opened(section(gateway, config, timeout="200ms", deadline="700ms")) as source,
+        opened(section(gateway, config, timeout="400ms", deadline="1500ms")) as source,
     ):
         for meter in meters[:5]:
             meter.delay_seconds = 5.0
@@ -197,7 +197,7 @@ async def test_slow_meters_do_not_take_the_time_of_the_others() -> None:
         for _ in range(3):
             begun = time.monotonic()
             seen |= set(await read_or_nothing(source))
-            assert time.monotonic() - begun < 0.7
+            assert time.monotonic() - begun < 1.5
         assert seen == {"meter-6", "meter-7", "meter-8"}
         # One of the five comes back: it is tried within two rounds, though four still hang.
         meters[4].delay_seconds = 0.0
@@ -216,7 +216,7 @@ async def read_or_nothing(source: ModbusSource) -> dict[str, MeterSample]:
 async def test_garbage_is_no_reading() -> None:
     async with (
         ModbusGateway(stand_in(1)) as gateway,
-        opened(section(gateway, [entry(1)], timeout="150ms")) as source,
+        opened(section(gateway, [entry(1)], timeout="400ms")) as source,
     ):
         gateway.garbage = True
         with pytest.raises(SourceError, match="none could be read"):
@@ -254,7 +254,7 @@ async def test_a_damaged_answer_is_no_reading(pdu: bytes) -> None:
             "kind": "modbus",
             "host": "127.0.0.1",
             "port": port,
-            "timeout": "100ms",
+            "timeout": "400ms",
             "meters": [entry(1, "custom", energy=energy)],
         }
     )
@@ -288,7 +288,7 @@ async def test_a_gateway_that_went_away_is_found_again() -> None:
     meter = stand_in(1)
     async with (
         ModbusGateway(meter) as gateway,
-        opened(section(gateway, [entry(1)], timeout="200ms")) as source,
+        opened(section(gateway, [entry(1)], timeout="1s")) as source,
     ):
         await read(source)
         await gateway.stop()
@@ -315,6 +315,25 @@ async def test_a_cancelled_round_leaves_no_answer_behind() -> None:
         assert energy_of(samples["meter-2"]).ticks == 0
 
 
+async def test_a_silent_meter_is_said_once_and_so_is_its_return(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "meterhouse_agent")
+    bad, good = stand_in(1), stand_in(2)
+    async with (
+        ModbusGateway(bad, good) as gateway,
+        opened(section(gateway, [entry(1), entry(2)])) as source,
+    ):
+        for exception in (ExcCodes.DEVICE_BUSY, ExcCodes.DEVICE_BUSY, None, None):
+            bad.exception = exception
+            await read(source)
+    silent = "gateway 127.0.0.1: meter meter-1"
+    assert [record.message for record in caplog.records] == [
+        f"{silent} is left out: energy register 3203: exception 6 (device busy)",
+        f"{silent} reads again",
+    ]
+
+
 async def test_an_unverified_profile_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     profile = "schneider_iem3x55"
     async with (
@@ -322,6 +341,8 @@ async def test_an_unverified_profile_is_said_once(caplog: pytest.LogCaptureFixtu
         opened(section(gateway, [entry(1, profile)])) as source,
     ):
         await read(source)
+        await source.close()
+        await source.open()
         await read(source)
     said = [record.message for record in caplog.records if "unverified" in record.message]
     assert len(said) == 1

@@ -10,42 +10,25 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Final, cast
+from typing import Annotated, Final, cast
 
 from pydantic import Field, StringConstraints, model_validator
 
 from meterhouse_agent.samples import Counter, MeterSample, Readings, Things
 from meterhouse_agent.settings import DurationSeconds, Section, SourceConfig
 from meterhouse_agent.sources import SourceError
+from meterhouse_agent.sources.modbus_gateway import ConnectionFault, Gateway, GatewayFault
 from meterhouse_agent.sources.modbus_profiles import (
     PROFILES,
     EnergyRegister,
     PowerRegister,
     ProfileName,
-    Register,
-    decode,
     energy_ticks,
     power_watts,
 )
 from meterhouse_agent.wire import NAME_PATTERN
 
-if TYPE_CHECKING:
-    from pymodbus.client import AsyncModbusTcpClient
-
 _LOG: Final = logging.getLogger(__name__)
-# Illegal function, illegal address, illegal value: the meter lives, it only has no such register.
-_NO_SUCH_REGISTER: Final = (1, 2, 3)
-_EXCEPTIONS: Final = {
-    1: "illegal function",
-    2: "illegal address",
-    3: "illegal value",
-    4: "device failure",
-    5: "acknowledge",
-    6: "device busy",
-    8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "gateway target did not answer",
-}
 _MARGIN_SECONDS: Final = 0.1
 _FAULTS_SHOWN: Final = 3
 
@@ -96,14 +79,6 @@ class Config(SourceConfig):
         return self
 
 
-class _ConnectionFault(Exception):  # noqa: N818 - an outcome of one request, never seen outside
-    """An answer is late, damaged or lost: what comes next on this connection is not trusted."""
-
-
-class _GatewayFault(Exception):  # noqa: N818 - an outcome of one round, never seen outside
-    """The gateway takes no connection: no further meter of this round can be read."""
-
-
 @dataclass(slots=True)
 class _Attempt:
     """What one meter gave this round: either value, when it was taken, and what went wrong."""
@@ -116,16 +91,6 @@ class _Attempt:
     late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """One value in counts, the middle of its request in Unix milliseconds, or why there is none."""
-
-    value: float | None
-    at_milliseconds: int
-    fault: str = ""
-    meter_gone: bool = False
-
-
 class ModbusSource:
     """The meters of one gateway."""
 
@@ -133,25 +98,20 @@ class ModbusSource:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._client: AsyncModbusTcpClient | None = None
+        self._gateway = Gateway(config.host, config.port, config.timeout)
         self._failed_in_round: dict[str, int] = {}
         self._round = 0
+        self._warned = False
+        self._silent: frozenset[str] = frozenset()
 
     async def open(self) -> None:
         """Connect to the gateway; raise ``SourceError`` where it takes no connection."""
         # It logs every failed request as an error; here that is an outcome, told once by the loop.
         logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
-        for meter in self._config.meters:
-            if meter.profile in PROFILES and PROFILES[meter.profile].unverified:
-                _LOG.warning(
-                    "meter %s: profile %s is unverified, compare its first readings with the "
-                    "meter's display",
-                    meter.name,
-                    meter.profile,
-                )
+        self._warn_of_profiles()
         try:
-            await self._connect()
-        except _GatewayFault as fault:
+            await self._gateway.connect()
+        except GatewayFault as fault:
             raise self._error([str(fault)]) from None
 
     def things(self) -> Things:
@@ -163,126 +123,92 @@ class ModbusSource:
         self._round += 1
         end = time.monotonic() + self._config.deadline - _MARGIN_SECONDS
         samples: dict[str, MeterSample] = {}
-        faults: list[str] = []
+        faults: dict[str, str] = {}
         waiting = sorted(
             self._config.meters, key=lambda meter: self._failed_in_round.get(meter.name, 0)
         )
+        lost = ""
         for meter in waiting:
             left = end - time.monotonic()
-            if left <= 0.0:
-                faults.append(f"{_title(meter)}: no time left")
+            if lost or left <= 0.0:
+                faults[meter.name] = lost or "no time left in its round"
                 continue
             try:
                 attempt = await self._read_meter(meter, left)
-            except _GatewayFault as fault:
-                faults.append(str(fault))
-                break
+            except GatewayFault as fault:
+                faults[meter.name] = lost = str(fault)
+                continue
             sample = _sample(meter, attempt)
             if sample is None or attempt.late:
                 self._failed_in_round[meter.name] = self._round
             else:
                 self._failed_in_round.pop(meter.name, None)
             if sample is None:
-                faults.append(f"{_title(meter)}: {'; '.join(attempt.faults)}")
+                faults[meter.name] = "; ".join(attempt.faults)
             else:
                 samples[meter.name] = sample
         if not samples:
-            raise self._error(faults)
+            raise self._error([f"meter {name}: {fault}" for name, fault in faults.items()])
+        self._tell(faults)
         in_order = (meter.name for meter in self._config.meters)
         return Readings(meters=tuple(samples[name] for name in in_order if name in samples))
 
     async def close(self) -> None:
         """Close the connection."""
-        self._drop()
+        self._gateway.drop()
+
+    def _warn_of_profiles(self) -> None:
+        for meter in self._config.meters:
+            unverified = meter.profile in PROFILES and PROFILES[meter.profile].unverified
+            if unverified and not self._warned:
+                _LOG.warning(
+                    "meter %s: profile %s is unverified, compare its first readings with the "
+                    "meter's display",
+                    meter.name,
+                    meter.profile,
+                )
+        self._warned = True
+
+    def _tell(self, faults: dict[str, str]) -> None:
+        """Say once that a meter fell silent among others that did not, and once that it is back."""
+        for name in faults.keys() - self._silent:
+            _LOG.warning(
+                "gateway %s: meter %s is left out: %s", self._config.host, name, faults[name]
+            )
+        for name in self._silent - faults.keys():
+            _LOG.info("gateway %s: meter %s reads again", self._config.host, name)
+        self._silent = frozenset(faults)
 
     async def _read_meter(self, meter: MeterConfig, left_seconds: float) -> _Attempt:
         attempt = _Attempt()
         try:
             async with asyncio.timeout(left_seconds):
                 await self._fill(attempt, meter)
-        except (_ConnectionFault, TimeoutError) as fault:
+        except (ConnectionFault, TimeoutError) as fault:
             # Its answer may still come, and must not be taken for the next request's.
-            self._drop()
+            self._gateway.drop()
             attempt.late = True
             attempt.faults.append(str(fault) or "no answer in the time left")
         except asyncio.CancelledError:
-            self._drop()
+            self._gateway.drop()
             raise
         return attempt
 
     async def _fill(self, attempt: _Attempt, meter: MeterConfig) -> None:
         energy_register, power_register = meter.registers
         if energy_register is not None:
-            answer = await self._ask(meter.unit_id, energy_register)
+            answer = await self._gateway.ask(meter.unit_id, energy_register)
             attempt.energy = _counter(answer.value, energy_register, meter.power_max_watts)
             attempt.energy_at = answer.at_milliseconds
             attempt.faults.append(f"energy register {energy_register.address}: {answer.fault}")
             if answer.meter_gone:
                 return
         if power_register is not None:
-            answer = await self._ask(meter.unit_id, power_register)
+            answer = await self._gateway.ask(meter.unit_id, power_register)
             if answer.value is not None:
                 attempt.power = power_watts(answer.value, power_register)
             attempt.power_at = answer.at_milliseconds
             attempt.faults.append(f"power register {power_register.address}: {answer.fault}")
-
-    async def _ask(self, unit_id: int, register: Register) -> _Answer:
-        # Imported here, as pymodbus is an extra; after the first time it is a dictionary look-up.
-        from pymodbus.exceptions import ModbusException  # noqa: PLC0415
-
-        client = await self._connect()
-        read = (
-            client.read_holding_registers
-            if register.function_code == 3  # noqa: PLR2004 - the protocol's number
-            else client.read_input_registers
-        )
-        asked, begun = time.time(), time.monotonic()
-        try:
-            response = await read(register.address, count=register.words, device_id=unit_id)
-        except ModbusException as error:
-            raise _ConnectionFault(f"no answer in {self._config.timeout:g} s ({error})") from None
-        # The meter took its reading between request and answer: the middle is wrong by the least.
-        at = int((asked + (time.monotonic() - begun) / 2) * 1000)
-        if response.isError():
-            code = response.exception_code
-            text = f"exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
-            return _Answer(None, at, text, meter_gone=code not in _NO_SUCH_REGISTER)
-        if (
-            response.function_code != register.function_code
-            or len(response.registers) != register.words
-        ):
-            raise _ConnectionFault(
-                f"asked for {register.words} words by function {register.function_code}, got "
-                f"{len(response.registers)} by function {response.function_code}"
-            )
-        return _Answer(decode(response.registers, register), at, "holds no value")
-
-    async def _connect(self) -> "AsyncModbusTcpClient":
-        if self._client is not None and self._client.connected:
-            return self._client
-        self._drop()
-        try:
-            from pymodbus.client import AsyncModbusTcpClient  # noqa: PLC0415 - an extra
-        except ImportError:
-            raise _GatewayFault("pymodbus is missing: pip install 'meterhouse[modbus]'") from None
-        # No reconnecting behind our back: a new connection begins with a new client, so that
-        # nothing of an old one can be left in it.
-        self._client = AsyncModbusTcpClient(
-            self._config.host,
-            port=self._config.port,
-            timeout=self._config.timeout,
-            retries=0,
-            reconnect_delay=0,
-        )
-        if not await self._client.connect():
-            self._drop()
-            raise _GatewayFault(f"no connection in {self._config.timeout:g} s")
-        return self._client
-
-    def _drop(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
 
     def _error(self, faults: list[str]) -> SourceError:
         more = len(faults) - _FAULTS_SHOWN
@@ -292,10 +218,6 @@ class ModbusSource:
             f"{len(self._config.meters)} meters, none could be read: {shown}. Check that the "
             "gateway is up and takes one more connection, the unit ids, and the profiles"
         )
-
-
-def _title(meter: MeterConfig) -> str:
-    return f"meter {meter.name} (unit {meter.unit_id})"
 
 
 def _sample(meter: MeterConfig, attempt: _Attempt) -> MeterSample | None:

@@ -1,0 +1,113 @@
+"""One connection to a Modbus TCP gateway, with one request outstanding at a time."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from meterhouse_agent.sources.modbus_profiles import Register, decode
+
+if TYPE_CHECKING:
+    from pymodbus.client import AsyncModbusTcpClient
+
+# Illegal function, illegal address, illegal value: the meter lives, it only has no such register.
+_NO_SUCH_REGISTER: Final = (1, 2, 3)
+_EXCEPTIONS: Final = {
+    1: "illegal function",
+    2: "illegal address",
+    3: "illegal value",
+    4: "device failure",
+    5: "acknowledge",
+    6: "device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target did not answer",
+}
+
+
+class ConnectionFault(Exception):  # noqa: N818 - an outcome of one request, never seen outside
+    """An answer is late, damaged or lost: what comes next on this connection is not trusted."""
+
+
+class GatewayFault(Exception):  # noqa: N818 - an outcome of one round, never seen outside
+    """The gateway takes no connection: no further meter of this round can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One value in counts, the middle of its request in Unix milliseconds, or why there is none."""
+
+    value: float | None
+    at_milliseconds: int
+    fault: str = ""
+    meter_gone: bool = False
+
+
+class Gateway:
+    """The connection, made when it is first needed; ``timeout`` in seconds bounds each wait."""
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        self._host = host
+        self._port = port
+        self._timeout = timeout
+        self._client: AsyncModbusTcpClient | None = None
+
+    async def ask(self, unit_id: int, register: Register) -> Answer:
+        """Read one register of one meter."""
+        # Imported here, as pymodbus is an extra; after the first time it is a dictionary look-up.
+        from pymodbus.exceptions import ModbusException  # noqa: PLC0415
+
+        client = await self.connect()
+        read = (
+            client.read_holding_registers
+            if register.function_code == 3  # noqa: PLR2004 - the protocol's number
+            else client.read_input_registers
+        )
+        asked, begun = time.time(), time.monotonic()
+        try:
+            response = await read(register.address, count=register.words, device_id=unit_id)
+        except ModbusException as error:
+            raise ConnectionFault(f"no answer in {self._timeout:g} s ({error})") from None
+        # The meter took its reading between request and answer: the middle is wrong by the least.
+        at = int((asked + (time.monotonic() - begun) / 2) * 1000)
+        if response.isError():
+            code = response.exception_code
+            text = f"exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
+            return Answer(None, at, text, meter_gone=code not in _NO_SUCH_REGISTER)
+        if (
+            response.function_code != register.function_code
+            or len(response.registers) != register.words
+        ):
+            raise ConnectionFault(
+                f"asked for {register.words} words by function {register.function_code}, got "
+                f"{len(response.registers)} by function {response.function_code}"
+            )
+        return Answer(decode(response.registers, register), at, "holds no value")
+
+    async def connect(self) -> "AsyncModbusTcpClient":
+        """Return the open connection, a new one where there is none."""
+        if self._client is not None and self._client.connected:
+            return self._client
+        self.drop()
+        try:
+            from pymodbus.client import AsyncModbusTcpClient  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise GatewayFault("pymodbus is missing: pip install 'meterhouse[modbus]'") from None
+        # No reconnecting behind our back: a new connection begins with a new client, so that
+        # nothing of an old one can be left in it.
+        self._client = AsyncModbusTcpClient(
+            self._host,
+            port=self._port,
+            timeout=self._timeout,
+            retries=0,
+            reconnect_delay=0,
+        )
+        if not await self._client.connect():
+            self.drop()
+            raise GatewayFault(f"no connection in {self._timeout:g} s")
+        return self._client
+
+    def drop(self) -> None:
+        """Close the connection, and forget what may still come on it."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
