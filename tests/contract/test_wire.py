@@ -1,0 +1,170 @@
+"""The contract: golden messages, topics, and what is refused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterhouse_agent import wire
+from tests.contract import messages
+
+FOLDERS = sorted(p for p in Path(__file__).parent.iterdir() if p.name.isdigit())
+GOLDEN = FOLDERS[-1]
+
+
+def _golden(name: str, folder: Path = GOLDEN) -> bytes:
+    return (folder / f"{name}.json").read_bytes().strip()
+
+
+def test_the_newest_golden_folder_is_the_schema_in_force() -> None:
+    assert int(GOLDEN.name) == wire.SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("report", messages.REPORT),
+        ("receipt", messages.RECEIPT),
+        ("status", messages.STATUS),
+    ],
+)
+def test_the_agent_produces_the_golden_bytes(
+    name: str, message: wire.Report | wire.Receipt | wire.Status
+) -> None:
+    assert wire.encode(message) == _golden(name)
+
+
+def test_the_collector_decodes_every_golden_message() -> None:
+    assert wire.decode_report(_golden("report")) == messages.REPORT
+    assert wire.decode_receipt(_golden("receipt")) == messages.RECEIPT
+    assert wire.decode_status(_golden("status")) == messages.STATUS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_every_released_schema_still_decodes(folder: Path) -> None:
+    assert wire.decode_report(_golden("report", folder)).node == "node-1"
+
+
+def test_the_golden_report_says_every_field_of_the_contract() -> None:
+    """A field that no golden message carries could change unseen."""
+    said = json.loads(_golden("report"))
+    for struct, table in (
+        (wire.Report, said),
+        (wire.Accelerators, said["accelerators"]),
+        (wire.Host, said["host"]),
+        (wire.Meter, said["meters"][0]),
+        (wire.Engine, said["engines"][0]),
+        (wire.Span, said["spans"][0]),
+    ):
+        defaults = {"energy_method", "quality", "served_model"}
+        fields = {field.name for field in msgspec.structs.fields(struct)}
+        assert fields - set(table) <= defaults
+
+
+def test_a_backlog_is_added_without_encoding_again() -> None:
+    report = msgspec.structs.replace(messages.REPORT, waiting=0, waiting_since_seconds=None)
+
+    sent = wire.with_backlog(wire.encode(report), 12, 1779999600)
+
+    assert wire.decode_report(sent) == messages.REPORT
+    assert wire.with_backlog(wire.encode(report), 0, None) == wire.encode(report)
+
+
+@given(
+    node=st.from_regex(wire.NAME_PATTERN, fullmatch=True), kind=st.sampled_from(wire.MessageKind)
+)
+def test_topics_come_apart_as_they_were_put_together(node: str, kind: wire.MessageKind) -> None:
+    address = wire.parse_topic(wire.topic("site-a", node, kind))
+
+    assert address == ("site-a", wire.slot_of(node), node, kind)
+    assert 0 <= int(address.slot) < wire.SLOTS
+
+
+def test_the_slot_of_a_node_never_changes() -> None:
+    assert [wire.slot_of(name) for name in ("node-1", "node-2", "sim-000")] == ["31", "37", "10"]
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "",
+        "meterhouse/v1/site-a/31/node-1",
+        "meterhouse/v2/site-a/31/node-1/report",
+        "meterhouse/v1/site-a/30/node-1/report",
+        "meterhouse/v1/site-a/31/node-1/other",
+        "meterhouse/v1/site-a/31/node-1/report/x",
+        "meterhouse/v1/Site/31/node-1/report",
+        "meterhouse/v1/site-a/31/node 1/report",
+        "meterhouse/v1/site-a/31/node-1\n/report",
+        "meterhouse/v1/+/#/node-1/report",
+        "meterhouse/v1/site-a/31/node\x00/report",
+    ],
+)
+def test_a_topic_that_is_not_ours_is_refused(topic: str) -> None:
+    with pytest.raises(wire.WireError):
+        wire.parse_topic(topic)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"schema":1}',
+        _golden("report").replace(b'"node-1"', b'"Node 1"', 1),
+        _golden("report").replace(b"5000", b"-5", 1),
+        _golden("report").replace(b"3412.417", b"1e999"),
+        _golden("report").replace(b"3412.417", b"NaN"),
+        _golden("report").replace(b'"schema":1', b'"schema":0'),
+        b" " * (wire.MAX_PAYLOAD_BYTES + 1),
+    ],
+)
+def test_what_is_no_report_is_refused_with_a_reason(payload: bytes) -> None:
+    with pytest.raises(wire.WireError) as caught:
+        wire.decode_report(payload)
+
+    assert str(caught.value)
+    assert not isinstance(caught.value, wire.NewerSchemaError)
+
+
+@pytest.mark.parametrize("change", [b'"schema":2', b'"schema":2,"start_seconds":"later"'])
+def test_a_newer_schema_is_told_apart_even_where_it_cannot_be_decoded(change: bytes) -> None:
+    with pytest.raises(wire.NewerSchemaError):
+        wire.decode_report(_golden("report").replace(b'"schema":1', change, 1))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_a_wire_error(payload: bytes) -> None:
+    for decode in (wire.decode_report, wire.decode_receipt, wire.decode_status):
+        try:
+            decode(payload)
+        except wire.WireError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("module", "stranger"),
+    [
+        ("meterhouse_agent.__main__", ("meterhouse_collector", "influxdb_client", "aiohttp")),
+        ("meterhouse_collector.__main__", ("aiomqtt", "pynvml")),
+    ],
+)
+def test_the_two_programs_share_the_contract_alone(module: str, stranger: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print('\\n'.join(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert not [name for name in loaded if name.partition(".")[0] in stranger]
+    if module.startswith("meterhouse_collector"):
+        shared = {name for name in loaded if name.startswith("meterhouse_agent")}
+        assert shared == {"meterhouse_agent", "meterhouse_agent.wire"}
