@@ -30,8 +30,9 @@ StateJoules = tuple[float | None, float | None, float | None, float | None, floa
 class Share(Struct, array_like=True, frozen=True):
     """The devices of one node that share a model and a holder; joules sum what was measured.
 
-    ``holder`` is ``engine:NAME``, ``tenant:NAME`` or ``none``. ``energy_quality`` is ``missing``
-    where a device that was in a state had no energy for it.
+    ``holder`` is ``engine:NAME``, ``tenant:NAME`` or ``none``, or ``unregistered`` for devices that
+    the asset register lacks. ``energy_quality`` is ``missing`` where a device that was in a state
+    had no energy for it.
     """
 
     accelerator_model: str

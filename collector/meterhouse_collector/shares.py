@@ -17,7 +17,8 @@ from meterhouse_collector.rows import (
     StateJoules,
     StateMilliseconds,
 )
-from meterhouse_collector.site_index import ENGINE_PREFIX, Grouping, Part, SiteIndex
+from meterhouse_collector.site_devices import ENGINE_PREFIX, Grouping, Part
+from meterhouse_collector.site_index import SiteIndex
 
 METHODS: Final[tuple[wire.Method, ...]] = (
     "counter",

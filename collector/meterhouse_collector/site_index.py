@@ -7,19 +7,24 @@ interval follows the plan in force at its start.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
 from meterhouse_collector.money.capital import straight_line_per_second
 from meterhouse_collector.money.energy import JOULES_PER_KWH
 from meterhouse_collector.rows import NOBODY
+from meterhouse_collector.site_devices import (
+    ENGINE_PREFIX,
+    UNREGISTERED,
+    Grouping,
+    Slot,
+    hold,
+    match,
+)
 from meterhouse_collector.site_model import Asset, Engine, Hardware, Meter, Pool, SiteModel
 
-UNREGISTERED: Final = "unregistered"
-ENGINE_PREFIX: Final = "engine:"
 TENANT_PREFIX: Final = "tenant:"
-EVERY_DEVICE: Final = "*"
 MAX_GROUPINGS: Final = 65_536
 
 
@@ -33,22 +38,6 @@ class GroupKey(NamedTuple):
     vendor: str = NOBODY
     accelerator_model: str = NOBODY
     served_model: str = NOBODY
-
-
-class Part(NamedTuple):
-    """The columns of a report that make one share, and its registered devices without one."""
-
-    accelerator_model: str
-    holder: str
-    columns: tuple[int, ...]
-    missing: int
-
-
-class Grouping(NamedTuple):
-    """How a node's report is split into shares; ``devices`` is how many columns it must have."""
-
-    parts: tuple[Part, ...]
-    devices: int
 
 
 class Placement(NamedTuple):
@@ -66,17 +55,6 @@ class Holding(NamedTuple):
     holder: str
     devices: int
     placements: tuple[Placement, ...]
-    capital_per_second: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One registered device; a register that only counts does not name it."""
-
-    device: str | None
-    accelerator_model: str
-    pool: str
-    holder: str
     capital_per_second: float | None
 
 
@@ -144,7 +122,7 @@ class SiteIndex:
         known = self._groupings.get(node)
         if known is not None and known[0] is inventory and known[1] is plan:
             return known[2]
-        grouping = _match(plan.slots if plan is not None else (), inventory)
+        grouping = match(plan.slots if plan is not None else (), inventory)
         if len(self._groupings) >= MAX_GROUPINGS:
             self._groupings.clear()
         self._groupings[node] = (inventory, plan, grouping)
@@ -227,7 +205,7 @@ class SiteIndex:
         ends = instants[position] if position < len(instants) else float("inf")
         slots = [slot for asset in register.assets for slot in self._slots(asset, begins)]
         held = self._engine_devices.get(node, {})
-        slots = _hold(slots, held)
+        slots = hold(slots, held)
         members: dict[tuple[str, str], list[Slot]] = {}
         for slot in slots:
             members.setdefault((slot.accelerator_model, slot.holder), []).append(slot)
@@ -292,52 +270,3 @@ class SiteIndex:
                 )
                 placements.append(Placement(group, engine, count / len(slots) * weight))
         return tuple(placements)
-
-
-def _hold(slots: list[Slot], held: dict[str, str]) -> list[Slot]:
-    """Put the engines of one node on its slots; a name that no slot has takes an unnamed one."""
-    if EVERY_DEVICE in held:
-        holder = ENGINE_PREFIX + held[EVERY_DEVICE]
-        return [replace(slot, holder=holder) for slot in slots]
-    named = {slot.device for slot in slots}
-    unnamed = iter([name for name in held if name not in named])
-    result = []
-    for slot in slots:
-        device = slot.device if slot.device is not None else next(unnamed, None)
-        if device is not None and device in held:
-            result.append(replace(slot, device=device, holder=ENGINE_PREFIX + held[device]))
-        else:
-            result.append(slot)
-    return result
-
-
-def _match(slots: tuple[Slot, ...], inventory: wire.Inventory) -> Grouping:
-    """Give each device of an inventory its slot: by name, then by model, then any unnamed one."""
-    named = {slot.device: slot for slot in slots if slot.device is not None}
-    unnamed = [slot for slot in slots if slot.device is None]
-    taken: dict[int, Slot] = {}
-    for column, device in enumerate(inventory.devices):
-        if device.device in named:
-            taken[column] = named.pop(device.device)
-    # The register's word for a model may differ from the driver's: then the count decides.
-    for same_model in (True, False):
-        for column, device in enumerate(inventory.devices):
-            if column in taken:
-                continue
-            for position, slot in enumerate(unnamed):
-                if not same_model or slot.accelerator_model == device.accelerator_model:
-                    taken[column] = unnamed.pop(position)
-                    break
-    columns: dict[tuple[str, str], list[int]] = {}
-    for column, device in enumerate(inventory.devices):
-        mine = taken.get(column)
-        key = (device.accelerator_model, UNREGISTERED)
-        if mine is not None:
-            key = (mine.accelerator_model, mine.holder)
-        columns.setdefault(key, []).append(column)
-    missing = Counter((s.accelerator_model, s.holder) for s in (*named.values(), *unnamed))
-    parts = tuple(
-        Part(model, holder, tuple(columns.get((model, holder), ())), missing[(model, holder)])
-        for model, holder in {**dict.fromkeys(columns), **dict.fromkeys(missing)}
-    )
-    return Grouping(parts, len(inventory.devices))

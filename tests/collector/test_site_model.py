@@ -7,8 +7,21 @@ from pathlib import Path
 import pytest
 
 from meterhouse_agent import wire
-from meterhouse_collector.site_index import UNREGISTERED, GroupKey, Part, SiteIndex
-from meterhouse_collector.site_model import SiteModelError, load_site, parse_site, sample
+from meterhouse_collector.settings import Section
+from meterhouse_collector.site_devices import UNREGISTERED, Part
+from meterhouse_collector.site_index import GroupKey, SiteIndex
+from meterhouse_collector.site_model import (
+    Asset,
+    Engine,
+    Hardware,
+    Meter,
+    Pool,
+    SiteModelError,
+    Tariff,
+    load_site,
+    parse_site,
+    sample,
+)
 
 HEAD = 'name = "site"\ncurrency = "EUR"\ntime_zone = "Europe/Berlin"\n'
 POOLS = """
@@ -72,20 +85,36 @@ def faults(text: str) -> list[str]:
     return caught.value.faults
 
 
-def test_sample_is_valid_as_shown_and_with_every_example_taken() -> None:
-    parse_site(sample(), "sample")
-    taken = re.sub(r"^# ", "", sample(), flags=re.MULTILINE)
-    model = parse_site(taken, "sample")
-    tables = tomllib.loads(taken)
-    for table in ("pool", "hardware", "asset", "engine", "meter", "tariff"):
-        assert len(getattr(model, table)) == len(tables[table]) > 0
+TABLES: dict[str, type[Section]] = {
+    "pool": Pool,
+    "hardware": Hardware,
+    "asset": Asset,
+    "engine": Engine,
+    "meter": Meter,
+    "tariff": Tariff,
+}
 
 
-def test_every_key_of_the_model_is_in_the_sample() -> None:
-    model = parse_site(BASE, "site.toml")
-    for entries in (model.pool, model.hardware, model.asset, model.engine):
-        for key in type(entries[0]).model_fields:
-            assert re.search(rf"^(# )?{key} = ", sample(), re.MULTILINE), key
+def test_sample_is_valid_as_shown_and_with_every_commented_line_taken() -> None:
+    shown = parse_site(sample(), "sample")
+    text = re.sub(r"^# ", "", sample(), flags=re.MULTILINE)
+    taken, tables = parse_site(text, "sample"), tomllib.loads(text)
+    for name, section in TABLES.items():
+        assert len(getattr(taken, name)) == len(tables[name]) > 0
+        assert len(getattr(shown, name)) > 0
+        keys = {key for table in tables[name] for key in table}
+        assert keys == section.model_fields.keys()
+
+
+def test_commented_line_of_the_sample_is_the_default() -> None:
+    shown = parse_site(sample(), "sample")
+    taken = parse_site(re.sub(r"^# ", "", sample(), flags=re.MULTILINE), "sample")
+    for name, section in TABLES.items():
+        one, other = getattr(shown, name)[0], getattr(taken, name)[0]
+        for key, field in section.model_fields.items():
+            default = None if field.is_required() else field.get_default(call_default_factory=True)
+            if default not in (None, (), {}):
+                assert getattr(one, key) == getattr(other, key) == default
 
 
 def test_load_names_file_key_found_and_allowed(tmp_path: Path) -> None:
