@@ -1,5 +1,6 @@
 """The sections of the collector's config file that say where its rows are kept."""
 
+import re
 import ssl
 from pathlib import Path
 from typing import Annotated, Final
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from meterhouse_collector.settings import DurationSeconds, Secret, Section
 
-_LOOPBACK: Final = ("127.", "::1", "localhost")
+_LOOPBACK: Final = re.compile(r"127(\.\d+){3}|::1|localhost")
 Seconds = Annotated[DurationSeconds, Field(gt=0, le=600)]
 
 
@@ -43,7 +44,7 @@ class InfluxConfig(Section):
         """Tell whether what is sent is compressed."""
         if self.compress is not None:
             return self.compress
-        return not (urlsplit(self.url).hostname or "").startswith(_LOOPBACK)
+        return _LOOPBACK.fullmatch(urlsplit(self.url).hostname or "") is None
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return what certificates are trusted; reads files, so not on the event loop."""

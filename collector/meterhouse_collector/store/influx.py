@@ -9,13 +9,12 @@ from typing import Final, NamedTuple, get_args
 
 import aiohttp
 import msgspec
-from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
 from influxdb_client.rest import ApiException
-from influxdb_client.service.write_service import WriteService
 
 from meterhouse_collector.rows import PackedRow, Point, Policy, Row
 from meterhouse_collector.store import Rejection, StoreUnavailableError
 from meterhouse_collector.store.config import InfluxConfig
+from meterhouse_collector.store.influx_link import InfluxLink
 from meterhouse_collector.store.influxql import (
     CHUNK_ROWS,
     AnswerError,
@@ -39,6 +38,9 @@ _DROPPED: Final = re.compile(r"dropped=(\d+)")
 _RETENTION: Final = "outside retention policy"
 _MEASUREMENT: Final = re.compile(rb"\w+")
 
+# A ValueError is a token that cannot be read.
+_TROUBLES: Final = (aiohttp.ClientError, OSError, ValueError)
+
 
 class _Line(NamedTuple):
     """A line, and where its row stands in the batch."""
@@ -61,14 +63,6 @@ class _Failure(msgspec.Struct):
     error: str = ""
 
 
-class _Connection(NamedTuple):
-    """One client for what is written and one for what is read, with the same token."""
-
-    client: InfluxDBClientAsync
-    writes: WriteService
-    session: aiohttp.ClientSession
-
-
 class InfluxStore:
     """Keeps rows in the buckets ``DATABASE/POLICY``; every request is bounded by the timeout.
 
@@ -79,8 +73,7 @@ class InfluxStore:
         self._config = config
         self._encoder = LineEncoder(series_kept)
         self._compresses = config.compresses()
-        self._connection: _Connection | None = None
-        self._connecting = asyncio.Lock()
+        self._link = InfluxLink(config)
 
     async def open(self) -> None:
         """Prove that every bucket can be written and read, or raise ``StoreUnavailableError``."""
@@ -134,14 +127,10 @@ class InfluxStore:
         return answer.rows()
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
+        """Let go of the connections, once nothing uses them."""
         try:
             async with asyncio.timeout(self._config.timeout):
-                await connection.client.close()  # type: ignore[no-untyped-call]
-                await connection.session.close()
+                await self._link.close()
         except TimeoutError:
             raise self._unavailable("closing", f"not in {self._config.timeout:g} s") from None
 
@@ -171,8 +160,7 @@ class InfluxStore:
         """Send one request; return what was refused, None where everything is written."""
         what = f"writing {len(lines)} rows to bucket {self._bucket(policy)}"
         try:
-            async with asyncio.timeout(self._config.timeout):
-                connection = await self._connect()
+            async with asyncio.timeout(self._config.timeout), self._link.used() as connection:
                 body = b"\n".join([line.text for line in lines])
                 headers = {}
                 if self._compresses:
@@ -187,7 +175,7 @@ class InfluxStore:
             if refusal is None:
                 raise await self._refused(what, error.status, reason) from None
             return refusal
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except _TROUBLES as error:
             raise self._unavailable(what, self._trouble(error)) from None
         return None
 
@@ -197,45 +185,24 @@ class InfluxStore:
         parameters = {"db": self._config.database, "q": query, "epoch": "s"}
         parameters |= {"chunked": "true", "chunk_size": str(CHUNK_ROWS)}
         try:
-            async with asyncio.timeout(timeout) as deadline:
-                session = (await self._connect()).session
-                url = f"{self._config.url}/query"
-                async with session.post(url, data=parameters, allow_redirects=False) as response:
-                    if response.status != HTTPStatus.OK:
-                        reason = _reason(await response.read())
-                        raise await self._refused(what, response.status, reason)
-                    async for data in response.content.iter_any():
-                        answer.feed(data)
-                        deadline.reschedule(asyncio.get_running_loop().time() + timeout)
-                    answer.end()
+            async with (
+                asyncio.timeout(timeout) as deadline,
+                self._link.used() as connection,
+                connection.session.post(
+                    f"{self._config.url}/query", data=parameters, allow_redirects=False
+                ) as response,
+            ):
+                if response.status != HTTPStatus.OK:
+                    reason = _reason(await response.read())
+                    raise await self._refused(what, response.status, reason)
+                async for data in response.content.iter_any():
+                    answer.feed(data)
+                    deadline.reschedule(asyncio.get_running_loop().time() + timeout)
+                answer.end()
         except AnswerError as error:
             raise self._unavailable(what, str(error)) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except _TROUBLES as error:
             raise self._unavailable(what, self._trouble(error)) from None
-
-    async def _connect(self) -> _Connection:
-        async with self._connecting:
-            if self._connection is None:
-                config = self._config
-                token = (await asyncio.to_thread(config.token.read)).get_secret_value()
-                context = await asyncio.to_thread(config.ssl_context)
-                client = InfluxDBClientAsync(
-                    config.url,
-                    token,
-                    config.org,
-                    timeout=config.timeout * 1000,
-                    ssl_context=context,
-                    allow_redirects=False,
-                )
-                session = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(ssl=context),
-                    headers={"Authorization": f"Token {token}"},
-                    # Each use has its own deadline, which moves while an answer comes in.
-                    timeout=aiohttp.ClientTimeout(total=None),
-                )
-                writes = WriteService(client.api_client)  # type: ignore[no-untyped-call]
-                self._connection = _Connection(client, writes, session)
-            return self._connection
 
     def _bucket(self, policy: str) -> str:
         return f"{self._config.database}/{policy}"
@@ -243,14 +210,15 @@ class InfluxStore:
     def _trouble(self, error: Exception) -> str:
         if isinstance(error, TimeoutError):
             return f"no answer in {self._config.timeout:g} s: check that the server runs"
-        if isinstance(error, aiohttp.ClientConnectorError):
-            return f"{error.os_error}: check that the server runs, and the url"
-        return f"{type(error).__name__} {error}".strip()
+        text = str(error) or type(error).__name__
+        if isinstance(error, aiohttp.ClientConnectionError):
+            return f"{text}: check that the server runs, and the url"
+        return text
 
     async def _refused(self, what: str, status: int | None, reason: str) -> StoreUnavailableError:
         advice = ""
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            await self.close()
+            await self._link.close()
             source = self._config.token.file or f"the variable {self._config.token.env}"
             advice = (
                 f": check that {source} holds the collector's token; "
