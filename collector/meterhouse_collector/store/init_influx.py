@@ -28,6 +28,7 @@ SHARD_DAYS: Final[dict[Policy, int]] = {
     "event": 30,
 }
 _DAY_SECONDS: Final = 86_400
+_PAGE: Final = 100
 _OWNER_ONLY: Final = 0o600
 _Permission = tuple[str, str]
 
@@ -143,22 +144,28 @@ async def init_influx(
     async with aiohttp.ClientSession(connector=await _connector(config)) as session:
         api = _Api(config, session, operator_token.get_secret_value())
         body = await api.call("GET", "orgs", params={"org": config.org})
-        org_id = msgspec.json.decode(body, type=_Orgs).orgs[0].id
+        orgs = msgspec.json.decode(body, type=_Orgs).orgs
+        if not orgs:
+            what = f"finding organization {config.org} at {config.url}"
+            raise StoreUnavailableError(f"{what}: this token does not show it: give an operator's")
+        org_id = orgs[0].id
+        there = await _buckets(api, org_id)
         lines = []
         ids = []
         for policy, days in policy_days.items():
             name = f"{config.database}/{policy}"
             shard_days = min(SHARD_DAYS[policy], days)
-            bucket_id, said = await _bucket(api, org_id, name, days, shard_days)
+            wanted = _Rule(days * _DAY_SECONDS, shard_days * _DAY_SECONDS)
+            bucket_id, said = await _bucket(api, org_id, name, there.get(name), wanted)
             ids.append(bucket_id)
             lines.append(said)
         for user, actions, file in (
             ("collector", ("read", "write"), collector_token_file),
             ("grafana", ("read",), grafana_token_file),
         ):
-            wanted = {(action, bucket_id) for action in actions for bucket_id in ids}
+            grants = {(action, bucket_id) for action in actions for bucket_id in ids}
             description = f"{config.database} {user}"
-            lines += await _token(api, org_id, description, wanted, file)
+            lines += await _token(api, org_id, description, grants, file)
         return lines
 
 
@@ -170,24 +177,36 @@ async def _connector(config: InfluxConfig) -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(ssl=context)
 
 
-async def _bucket(api: _Api, org_id: str, name: str, days: int, shard_days: int) -> tuple[str, str]:
+async def _buckets(api: _Api, org_id: str) -> dict[str, _Bucket]:
+    """Return all buckets by name: asked for one it lacks, the server would log an error."""
+    found: dict[str, _Bucket] = {}
+    last: dict[str, str] = {}
+    while True:
+        wish = {"orgID": org_id, "limit": str(_PAGE), **last}
+        page = msgspec.json.decode(await api.call("GET", "buckets", params=wish), type=_Buckets)
+        found |= {bucket.name: bucket for bucket in page.buckets}
+        if len(page.buckets) < _PAGE:
+            return found
+        last = {"after": page.buckets[-1].id}
+
+
+async def _bucket(
+    api: _Api, org_id: str, name: str, bucket: _Bucket | None, wanted: _Rule
+) -> tuple[str, str]:
     """Make or correct one bucket; return its id and what was done."""
-    body = await api.call("GET", "buckets", params={"orgID": org_id, "name": name})
-    found = msgspec.json.decode(body, type=_Buckets).buckets
-    wanted = _Rule(days * _DAY_SECONDS, shard_days * _DAY_SECONDS)
     rules = [{"type": "expire", **msgspec.to_builtins(wanted)}]
-    if not found:
+    kept = f"kept {_days(wanted.every_seconds)}"
+    if bucket is None:
         wish = {"orgID": org_id, "name": name, "retentionRules": rules}
         made = msgspec.json.decode(await api.call("POST", "buckets", json=wish), type=_Bucket)
-        return made.id, f"bucket {name}: made, kept {days} d"
-    bucket = found[0]
+        return made.id, f"bucket {name}: made, {kept}"
     rule = bucket.rule()
     if rule == wanted:
-        return bucket.id, f"bucket {name}: as it should be, kept {days} d"
+        return bucket.id, f"bucket {name}: as it should be, {kept}"
     await api.call("PATCH", f"buckets/{bucket.id}", json={"retentionRules": rules})
     was, shards_were = (_days(rule.every_seconds), _days(rule.shard_group_duration_seconds))
-    said = f"corrected, kept {days} d (was {was}), shards of {shard_days} d (were {shards_were})"
-    return bucket.id, f"bucket {name}: {said}"
+    shards = f"shards of {_days(wanted.shard_group_duration_seconds)} (were of {shards_were})"
+    return bucket.id, f"bucket {name}: corrected, {kept} (was {was}), {shards}"
 
 
 async def _token(
