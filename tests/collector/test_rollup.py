@@ -213,6 +213,16 @@ def test_silent_node_pays_for_its_last_known_power() -> None:
     assert sums["unknown_joules"] == 0
 
 
+def test_without_boundary_meters_the_bill_is_that_of_the_it_energy() -> None:
+    rows = interval({"n1": node(energy=KWH)}, {"pdu": meter(2 * KWH)})
+    by_meter = roll_up(rows, index(asset("n1", 1), PDU, TARIFF))
+    assert matrix(total(by_meter), "energy") == pytest.approx(0.72)
+    by_node = roll_up(rows, index(asset("n1", 1), TARIFF))
+    assert matrix(total(by_node), "energy") == pytest.approx(0.36)
+    assert by_node[GroupKey("site")]["it_joules"] == KWH
+    assert by_node[GroupKey("site")]["it_joint_joules"] == 0
+
+
 def test_hardware_without_a_price_has_no_money_and_is_counted() -> None:
     known = index(asset("n1", 1), UTILITY, TARIFF)
     sums = total(roll_up(interval({}, {"utility": meter(KWH)}), known))
@@ -498,6 +508,7 @@ def reverse(values: Mapping[str, Value]) -> dict[str, Value]:
 def test_states_sum_to_installed_in_every_group(rows: IntervalRows, expected: Expected) -> None:
     groups = roll_up(rows, WHOLE, expected)
     for sums in groups.values():
+        assert tuple(sums) == ROLLUP_FIELD_NAMES
         states = fsum(sums[f"{state}_seconds"] for state in wire.STATES)
         assert states == pytest.approx(sums["installed_seconds"], rel=1e-12, abs=1e-12)
     registered = [s for group, s in groups.items() if group.pool != "unregistered"]
