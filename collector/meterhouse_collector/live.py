@@ -84,13 +84,16 @@ class Live:
         write: Callable[[Row], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.pace: Final = pace
+        self.revision = 0
         self._index = index
-        self._pace = pace
         self._basis = basis
         self._write = write
         self._clock = clock
         self._open: dict[int, _Open] = {}
         self._rolled: dict[int, dict[GroupKey, Sums]] = {}
+        self._totals: dict[int, Sums] = {}
+        self._since: float = 0
         self._next: int | None = None
         self._meter_watts: dict[str, float] = {}
         self._node_watts: dict[str, float] = {}
@@ -98,7 +101,7 @@ class Live:
     def add(self, entry: Entry) -> None:
         """Take an entry into its interval, if that is still held."""
         start = entry.start_seconds
-        if start < self._clock() - self._pace.held_seconds:
+        if start < self._clock() - self.pace.held_seconds:
             return
         interval = self._open.setdefault(start, _Open())
         interval.changed = True
@@ -112,8 +115,8 @@ class Live:
     async def read_back(self, store: Store) -> None:
         """Take up the open quarter, or what is held of it, from the ledger after a start."""
         now = int(self._clock())
-        begin = max(now - now % 900, now - int(self._pace.held_seconds))
-        begin -= begin % self._pace.length_seconds
+        begin = max(now - now % 900, now - int(self.pace.held_seconds))
+        begin -= begin % self.pace.length_seconds
         count = 0
         for measurement, kind in _LEDGER.items():
             decoder: msgspec.json.Decoder[NodeRow | MeterRow | EngineRow]
@@ -138,8 +141,8 @@ class Live:
 
     def roll(self) -> None:
         """Roll up what is due; every interval gets its rows, also a silent one."""
-        now, length = self._clock(), self._pace.length_seconds
-        due = int(now - self._pace.grace_seconds) // length * length
+        now, length = self._clock(), self.pace.length_seconds
+        due = int(now - self.pace.grace_seconds) // length * length
         if self._next is None:
             self._next = due
         for start in range(max(self._next, due - 3600 // length * length), due, length):
@@ -150,13 +153,15 @@ class Live:
         self._forget(now)
 
     def _roll_one(self, start: int, interval: _Open) -> None:
-        rows = interval.rows(start, self._pace.length_seconds)
+        rows = interval.rows(start, self.pace.length_seconds)
         sums = roll_up(rows, self._index, Expected(self._meter_watts, self._node_watts))
         vanished = {group: zero_sums() for group in interval.sums if group not in sums}
         for group, fields in {**vanished, **sums}.items():
             self._write(_point(group, fields, start))
         interval.sums, interval.changed = sums, False
         self._rolled[start] = sums
+        self._totals[start] = add_sums(sums.values())
+        self.revision += 1
         self._learn(rows)
 
     def _learn(self, rows: IntervalRows) -> None:
@@ -169,28 +174,44 @@ class Live:
                 self._node_watts[name] = watts
 
     def _forget(self, now: float) -> None:
-        for start in [s for s in self._open if s < now - self._pace.held_seconds]:
+        for start in [s for s in self._open if s < now - self.pace.held_seconds]:
             del self._open[start]
-        kept = max(self._pace.window_seconds, self._pace.held_seconds) + 60
+        kept = max(self.pace.window_seconds, self.pace.held_seconds) + 60
         for start in [s for s in self._rolled if s < now - kept]:
-            del self._rolled[start]
+            del self._rolled[start], self._totals[start]
+
+    def count_from(self, start_seconds: float) -> None:
+        """Leave what was before out of every window, as there was nothing to collect yet."""
+        self._since = start_seconds
+        self.revision += 1
+
+    def window(self) -> Window:
+        """Return what KPIs need to know of one interval, beside its sums."""
+        seconds = float(self.pace.length_seconds)
+        return Window(seconds=seconds, basis=self._basis, currency=self._index.model.currency)
+
+    def intervals(self) -> list[tuple[int, Sums]]:
+        """Return the start and the sums of the whole site of each interval of the last window."""
+        counted = sorted(start for start in self._totals if start >= self._since)
+        if not counted:
+            return []
+        first = counted[-1] + self.pace.length_seconds - round(self.pace.window_seconds)
+        return [(start, self._totals[start]) for start in counted if start >= first]
 
     def snapshot(
         self, start_seconds: int | None = None, end_seconds: int | None = None
     ) -> Snapshot | None:
         """Return the KPIs over rolled-up intervals, by default the last window; None before."""
-        if not self._rolled:
+        counted = [start for start in self._rolled if start >= self._since]
+        if not counted:
             return None
-        length = self._pace.length_seconds
-        end = max(self._rolled) + length if end_seconds is None else end_seconds
-        wanted = round(self._pace.window_seconds)
-        start = max(min(self._rolled), end - wanted) if start_seconds is None else start_seconds
+        end = max(counted) + self.pace.length_seconds if end_seconds is None else end_seconds
+        wanted = round(self.pace.window_seconds)
+        start = max(min(counted), end - wanted) if start_seconds is None else start_seconds
         inside = [sums for s, sums in self._rolled.items() if start <= s < end]
         groups = _by_group(inside)
         total = add_sums(groups.values())
-        window = Window(
-            seconds=float(end - start), basis=self._basis, currency=self._index.model.currency
-        )
+        window = self.window()._replace(seconds=float(end - start))
         return Snapshot(start, end, kpis(total, window=window), total, groups)
 
 
