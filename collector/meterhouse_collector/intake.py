@@ -45,14 +45,16 @@ _START: Final = msgspec.json.Decoder(_Start)
 
 
 class Agent:
-    """What is known of one agent: its inventories by hash, and its last word of itself."""
+    """What is known of one agent: its inventories by hash, its last word, and its last report."""
 
-    __slots__ = ("inventories", "status", "status_seconds")
+    __slots__ = ("inventories", "report_seconds", "status", "status_seconds", "waiting")
 
     def __init__(self) -> None:
         self.inventories: OrderedDict[str, wire.Inventory] = OrderedDict()
         self.status: wire.Status | None = None
         self.status_seconds = 0.0
+        self.report_seconds = 0.0
+        self.waiting = 0
 
 
 class Intake:
@@ -104,6 +106,9 @@ class Intake:
             self._refuse(whom, payload, refusal)
             return
         self._receipts.waiting(whom, report.waiting)
+        agent = self.agents.get(report.node)
+        if agent is not None:
+            agent.report_seconds, agent.waiting = now, report.waiting
         if not self._accept(entry):
             self._telemetry.dropped.labels("intake_full").inc()
             return
