@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from prometheus_client import CollectorRegistry, start_http_server
 
 from meterhouse_agent import __version__
@@ -73,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "truth":
             command.add_argument("--from", dest="start", type=int, required=True, metavar="SECONDS")
             command.add_argument("--to", dest="end", type=int, required=True, metavar="SECONDS")
+            command.add_argument(
+                "--each", action="store_true", help="one line of JSON for each interval"
+            )
     return parser
 
 
@@ -135,12 +139,17 @@ def _resend(config: AgentConfig, options: argparse.Namespace) -> int:
 
 def _truth(config: AgentConfig, options: argparse.Namespace) -> int:
     # Only the simulator knows the truth, and only those who ask for it pay for its import.
-    from meterhouse_agent.simulation.truth import truth_json  # noqa: PLC0415
+    from meterhouse_agent.simulation.truth import truth_by_interval, truth_json  # noqa: PLC0415
     from meterhouse_agent.sources.simulated import Config  # noqa: PLC0415
 
     for section in config.source:
         if isinstance(section, Config):
-            print(truth_json(section.fleet, options.start, options.end, config.interval_seconds))
+            window = (section.fleet, options.start, options.end, config.interval_seconds)
+            if options.each:
+                for each in truth_by_interval(*window):
+                    print(msgspec.json.encode(each).decode())
+            else:
+                print(truth_json(*window))
             return 0
     print("no source of kind simulated in the config: only a simulation knows", file=sys.stderr)
     return _USAGE_ERROR
