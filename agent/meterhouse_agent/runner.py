@@ -106,6 +106,8 @@ class SourceRunner:
             self._turn("failed", f"no answer within {self._deadline:g} s")
         except SourceError as error:
             self._turn(_outcome(error), str(error))
+        except Exception as error:  # noqa: BLE001 - a fault of one source must not silence the others
+            self._turn("failed", f"BUG: {error!r}")
         else:
             self._turn("ok", "")
             self._feed(readings, self._period * _GAP_TICKS)

@@ -46,7 +46,7 @@ class PowerRange:
         """
         if self.floor_watts is None or self.most_watts is None:
             return False
-        if self.most_watts < self.floor_watts * _FLOOR_SPREAD:
+        if self.most_watts <= self.floor_watts * _FLOOR_SPREAD:
             return False
         share = (power_watts - self.floor_watts) / (self.most_watts - self.floor_watts)
         return share > _IDLE_POWER_SHARE

@@ -1,0 +1,299 @@
+"""Samples in, reports out: complete intervals are exact, gaps become spans, nothing is lost."""
+
+from collections.abc import Iterable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterhouse_agent import wire
+from meterhouse_agent.accumulate.amount import KeptReading
+from meterhouse_agent.accumulate.node import NodeSums
+from meterhouse_agent.samples import (
+    AcceleratorSample,
+    Counter,
+    EngineSample,
+    HostSample,
+    MeterSample,
+    Readings,
+)
+
+GAP = 2500.0
+INVENTORY = wire.Inventory(
+    devices=[wire.Device(device="gpu-0", vendor="nvidia", accelerator_model="h100")]
+)
+BASE = 1_780_000_000
+
+
+def _gpu(second: float, millijoules: int | None, **more: object) -> Readings:
+    sample = AcceleratorSample(
+        device="gpu-0",
+        at_milliseconds=round((BASE + second) * 1000),
+        energy_joules=None if millijoules is None else Counter(ticks=millijoules, unit=0.001),
+        utilization_ratio=1.0,
+        **more,  # type: ignore[arg-type] # keyword by keyword
+    )
+    return Readings(accelerators=(sample,))
+
+
+def _sums(readings: Iterable[Readings] = ()) -> NodeSums:
+    sums = NodeSums("site-a", "node-1", 5)
+    sums.timeline.closed_until_milliseconds = BASE * 1000
+    for reading in readings:
+        sums.feed(reading, GAP)
+    return sums
+
+
+def _close(sums: NodeSums, second: int) -> wire.Report:
+    report = sums.close(BASE + second, INVENTORY)
+    assert report is not None
+    return report
+
+
+def _joules(report: wire.Report) -> float:
+    columns = report.accelerators.state_joules if report.accelerators is not None else {}
+    rows = sum(value for column in columns.values() for value in column if value is not None)
+    return rows + sum(span.amount for span in report.spans)
+
+
+def test_a_complete_interval_is_exact() -> None:
+    sums = _sums(_gpu(second, 700_000 * second + 123) for second in range(6))
+
+    report = _close(sums, 0)
+
+    assert report.accelerators is not None
+    assert report.accelerators.state_milliseconds == {"active": [5000]}
+    assert report.accelerators.state_joules == {"active": [3500.0]}
+    assert report.spans == []
+
+
+def test_a_reading_past_the_edge_is_divided_over_it() -> None:
+    sums = _sums(_gpu(second + 0.04, 1_000_000 * second) for second in range(11))
+
+    first, second = _close(sums, 0), _close(sums, 5)
+
+    assert first.accelerators is not None
+    assert first.accelerators.state_milliseconds == {"active": [4960]}
+    assert _joules(first) == pytest.approx(4960.0, abs=1e-9)
+    assert _joules(second) == pytest.approx(5000.0, abs=1e-9)
+
+
+def test_a_pause_is_not_covered_and_its_energy_is_a_span() -> None:
+    readings = [_gpu(0, 0), _gpu(1, 100_000), _gpu(9, 900_000), _gpu(10, 1_000_000)]
+    sums = _sums(readings)
+
+    first, second = _close(sums, 0), _close(sums, 5)
+
+    assert first.accelerators is not None
+    assert first.accelerators.state_milliseconds == {"active": [1000]}
+    spans = [*first.spans, *second.spans]
+    assert [(s.amount, s.reason, s.method) for s in spans] == [(800.0, "gap", "interpolated")]
+    assert _joules(first) + _joules(second) == 1000.0
+
+
+def test_a_reading_that_comes_after_its_interval_was_closed_becomes_a_span() -> None:
+    sums = _sums(
+        [_gpu(0, 0), _gpu(1, 100_000), _gpu(2, 200_000), _gpu(3, 300_000), _gpu(4, 400_000)]
+    )
+    first = _close(sums, 0)
+    sums.feed(_gpu(6, 600_000), GAP)
+    for second in (7, 8, 9, 10):
+        sums.feed(_gpu(second, second * 100_000), GAP)
+
+    second_report = _close(sums, 5)
+
+    assert _joules(first) == 400.0
+    assert [(s.amount, s.reason) for s in second_report.spans] == [(100.0, "late_reading")]
+    assert second_report.accelerators is not None
+    assert second_report.accelerators.state_milliseconds == {"active": [5000]}
+    assert _joules(second_report) == 600.0
+
+
+def test_a_restart_goes_on_where_the_last_report_ended() -> None:
+    sums = _sums(_gpu(second + 0.1, 100_000 * second) for second in range(8))
+    first = _close(sums, 0)
+    kept = sums.kept()
+
+    again = _sums()
+    again.timeline.closed_until_milliseconds = (BASE + 5) * 1000
+    again.restore(kept)
+    for second in range(12, 17):
+        again.feed(_gpu(second, 100_000 * second), GAP)
+    reports = [first, _close(again, 10)]
+
+    assert [s.reason for s in reports[1].spans] == ["restart"]
+    assert reports[1].spans[0].from_milliseconds == (BASE + 5) * 1000
+    assert reports[1].accelerators is not None
+    assert reports[1].accelerators.state_milliseconds == {"active": [3000]}
+    last = 100_000 * 15 / 1000
+    assert sum(map(_joules, reports)) == pytest.approx(last, rel=1e-9)
+
+
+def test_a_clock_step_makes_one_span_and_no_coverage() -> None:
+    sums = _sums([_gpu(0, 0), _gpu(1, 100_000)])
+    sums.timeline.steps += 1
+    sums.feed(_gpu(2, 5_000_000), GAP)
+    sums.feed(_gpu(3, 5_100_000), GAP)
+
+    report = _close(sums, 0)
+
+    assert [(s.reason, s.amount) for s in report.spans] == [("clock_step", 4900.0)]
+    assert report.accelerators is not None
+    assert report.accelerators.state_milliseconds == {"active": [2000]}
+    assert _joules(report) == 5100.0
+
+
+def test_power_is_integrated_only_where_there_is_no_counter() -> None:
+    sums = _sums(_gpu(second, None, power_watts=100.0 * second) for second in range(6))
+
+    report = _close(sums, 0)
+
+    assert report.accelerators is not None
+    assert report.accelerators.energy_method == "integrated"
+    assert report.accelerators.state_joules == {"active": [100.0 * 12.5]}
+
+    missing = _sums([_gpu(0, 0), _gpu(1, None, power_watts=900.0), _gpu(2, 200_000)])
+    assert _joules(_close(missing, 0)) == 200.0
+
+
+def test_energy_that_cannot_be_read_is_missing_and_not_zero() -> None:
+    report = _close(_sums(_gpu(second, None) for second in range(6)), 0)
+
+    assert report.accelerators is not None
+    assert report.accelerators.state_joules == {"active": [None]}
+    assert report.accelerators.power_watts == []
+
+
+def test_zero_is_a_reading() -> None:
+    readings = (
+        Readings(
+            accelerators=(
+                AcceleratorSample(
+                    device="gpu-0",
+                    at_milliseconds=(BASE + second) * 1000,
+                    utilization_ratio=0.0,
+                    power_watts=0.0,
+                    memory_used_bytes=0.0,
+                    ecc_corrected_errors=0,
+                    throttled=False,
+                    held=False,
+                ),
+            )
+        )
+        for second in range(6)
+    )
+    columns = _close(_sums(readings), 0).accelerators
+
+    assert columns is not None
+    assert columns.state_milliseconds == {"free": [5000]}
+    assert columns.state_joules == {"free": [0.0]}
+    assert columns.utilization_ratio == [0.0]
+    assert columns.memory_used_bytes == [0]
+    assert columns.ecc_corrected_errors == [0]
+    assert columns.throttled_milliseconds == [0]
+
+
+def test_an_interval_without_readings_has_no_report() -> None:
+    assert _sums().close(BASE, INVENTORY) is None
+
+
+def test_a_meter_says_its_register_each_quarter_and_after_a_reset() -> None:
+    def meter(second: int, ticks: int) -> Readings:
+        counter = Counter(ticks=ticks, unit=3600.0)
+        at = (BASE + second) * 1000
+        return Readings(
+            meters=(MeterSample(meter="utility", at_milliseconds=at, energy_joules=counter),)
+        )
+
+    quarter = -BASE % 900
+    sums = _sums([meter(0, 1000), meter(1, 1001), meter(2, 3), meter(3, 4)])
+    registers = _close(sums, 0).meters[0].registers
+    sums.feed(meter(quarter, 9), GAP)
+    registers += _close(sums, quarter).meters[0].registers
+
+    found = [(r.at_milliseconds // 1000 - BASE, r.register_joules, r.epoch) for r in registers]
+    assert found == [(0, 3.6e6, 0), (2, 10800.0, 1), (quarter, 32400.0, 1)]
+
+
+def test_host_and_engine_are_counted_too() -> None:
+    def reading(second: int) -> Readings:
+        at = (BASE + second) * 1000
+        return Readings(
+            host=HostSample(
+                at_milliseconds=at,
+                energy_joules=Counter(ticks=second * 900, unit=1.0),
+                cpu_energy_joules={"0": Counter(ticks=second * 100, unit=1.0)},
+                cpu_busy_seconds=second * 0.5,
+                cpu_total_seconds=float(second),
+            ),
+            engines=(
+                EngineSample(
+                    engine="chat",
+                    served_model="m/x",
+                    at_milliseconds=at,
+                    epoch="1",
+                    output_tokens=second * 10,
+                    requests={"stop": second},
+                ),
+            ),
+        )
+
+    report = _close(_sums(map(reading, range(6))), 0)
+
+    assert report.host == wire.Host(
+        covered_milliseconds=5000,
+        energy_joules=4500.0,
+        cpu_energy_joules=500.0,
+        cpu_utilization_ratio=0.5,
+    )
+    (engine,) = report.engines
+    assert (engine.output_tokens, engine.requests, engine.input_tokens) == (50, {"stop": 5}, None)
+
+
+@st.composite
+def _lives(draw: st.DrawFn) -> list[list[tuple[int, int]]]:
+    """Draw times in ms and ticks of one growing counter, cut into two lives of an agent."""
+    times = sorted(draw(st.sets(st.integers(0, 60_000), min_size=2, max_size=60)))
+    ticks = 0
+    readings = []
+    for at in times:
+        ticks += draw(st.integers(0, 2000))
+        readings.append((at, ticks))
+    cut = draw(st.integers(0, len(readings)))
+    return [readings[:cut], readings[cut:]]
+
+
+def _live(
+    sums: NodeSums, readings: list[tuple[int, int]], until: int
+) -> Iterator[tuple[wire.Report, list[KeptReading]]]:
+    """Feed a life, closing each interval a second after its end, as it would be committed."""
+    closed = sums.timeline.closed_until_milliseconds // 1000
+    for at, ticks in [*readings, (until, None)]:
+        while BASE * 1000 + at >= (closed + 6) * 1000:
+            report = sums.close(closed, INVENTORY)
+            closed += 5
+            if report is not None:
+                yield report, sums.kept()
+        if ticks is not None:
+            sums.feed(_gpu(at / 1000, ticks), GAP)
+
+
+@given(_lives())
+def test_whatever_dies_the_ledger_is_the_last_reading_less_the_first(
+    lives: list[list[tuple[int, int]]],
+) -> None:
+    first, second = lives
+    committed = list(_live(_sums(), first, first[-1][0])) if first else []
+    again = _sums()
+    if committed:
+        report, kept = committed[-1]
+        again.timeline.closed_until_milliseconds = (report.start_seconds + 5) * 1000
+        again.restore(kept)
+        end = (report.start_seconds + 5 - BASE) * 1000
+        second = [reading for reading in second if reading[0] >= end]
+    begun = first[0][1] if committed else second[0][1] if second else 0
+    reports = [*committed, *_live(again, second, 80_000)]
+
+    if second:
+        total = sum(_joules(report) for report, _ in reports)
+        assert total == pytest.approx((second[-1][1] - begun) / 1000, abs=1e-6)
