@@ -14,6 +14,9 @@ import uvloop
 from meterhouse_collector import __version__, config, site_model
 from meterhouse_collector.app import Collector
 from meterhouse_collector.check import check
+from meterhouse_collector.settings import Secret
+from meterhouse_collector.store import StoreUnavailableError
+from meterhouse_collector.store.init_influx import init_influx
 
 _FAILED: Final = 1
 _USAGE_ERROR: Final = 2
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (config.ConfigError, site_model.SiteModelError) as error:
         print("\n".join(error.faults), file=sys.stderr)
         return _USAGE_ERROR
-    except OSError as error:
+    except (StoreUnavailableError, OSError) as error:
         print(error, file=sys.stderr)
         return _FAILED
     except KeyboardInterrupt:
@@ -59,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
         help="try what the config names",
     )
     checked.set_defaults(do=_check)
+    init = commands.add_parser(
+        "init-influx",
+        parents=[common, with_config],
+        help="make buckets, retention and least-privilege tokens, and say what was changed",
+    )
+    init.add_argument("--operator-token-file", type=Path, required=True, metavar="FILE")
+    init.add_argument("--grafana-token-file", type=Path, required=True, metavar="FILE")
+    init.set_defaults(do=_init_influx)
     samples = commands.add_parser(
         "sample-config", parents=[common], help="print a config file to start from"
     )
@@ -82,6 +93,28 @@ def _check(options: argparse.Namespace) -> int:
     lines, good = asyncio.run(check(config.load_config(options.config)))
     print("\n".join(lines))
     return 0 if good else _FAILED
+
+
+def _init_influx(options: argparse.Namespace) -> int:
+    # The collector's token is made here, so the config's secrets cannot be there yet.
+    influx = config.load_config(options.config, secrets=False).influx
+    if influx is None or influx.token.file is None:
+        fault = f"{options.config}: influx.token.file: is missing: the new token is written there"
+        raise config.ConfigError([fault])
+    try:
+        operator_token = Secret(file=options.operator_token_file).read()
+    except ValueError as error:
+        raise config.ConfigError([f"--operator-token-file: {error}"]) from None
+    lines = asyncio.run(
+        init_influx(
+            influx,
+            operator_token,
+            collector_token_file=influx.token.file,
+            grafana_token_file=options.grafana_token_file,
+        )
+    )
+    print("\n".join(lines))
+    return 0
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:

@@ -109,23 +109,33 @@ def sample() -> str:
     return resources.files(__package__).joinpath("collector.sample.toml").read_text("utf-8")
 
 
-def load_config(path: Path) -> CollectorConfig:
-    """Read and validate a config file; raise ``ConfigError`` with every fault."""
+def load_config(path: Path, *, secrets: bool = True) -> CollectorConfig:
+    """Read and validate a config file; raise ``ConfigError`` with every fault.
+
+    Without ``secrets`` it is not looked whether they are there: they may be still to be made.
+    """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not TOML: {error}"]) from None
-    return validate(table, str(path))
+    return validate(table, str(path), secrets=secrets)
 
 
-def validate(table: dict[str, Any], origin: str) -> CollectorConfig:
+def validate(table: dict[str, Any], origin: str, *, secrets: bool = True) -> CollectorConfig:
     """Validate a config table; raise ``ConfigError`` with every fault."""
     try:
         config = CollectorConfig.model_validate(table)
     except ValidationError as error:
         raise ConfigError([_fault(origin, details) for details in error.errors()]) from None
+    faults = _secret_faults(config, origin) if secrets else []
+    if faults:
+        raise ConfigError(faults)
+    return config
+
+
+def _secret_faults(config: CollectorConfig, origin: str) -> list[str]:
     faults = []
     for key, secret in (
         ("mqtt.password", None if config.mqtt is None else config.mqtt.password),
@@ -136,9 +146,7 @@ def validate(table: dict[str, Any], origin: str) -> CollectorConfig:
                 secret.read()
         except ValueError as error:
             faults.append(f"{origin}: {key}: {error}")
-    if faults:
-        raise ConfigError(faults)
-    return config
+    return faults
 
 
 def _fault(origin: str, details: Any) -> str:  # noqa: ANN401 - pydantic exports no type for it

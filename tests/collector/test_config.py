@@ -1,0 +1,123 @@
+"""The collector's config: the sample is valid, and every fault is one line."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meterhouse_collector.__main__ import main
+from meterhouse_collector.config import CollectorConfig, ConfigError, sample, validate
+
+MINIMAL: dict[str, Any] = {"site": "site.toml", "mqtt": {"host": "broker.example"}}
+
+
+def _uncommented(text: str) -> dict[str, Any]:
+    """Read a sample with every commented-out line in force, ``##`` lines being prose."""
+    lines = [re.sub(r"^# ?", "", line) for line in text.splitlines() if not line.startswith("##")]
+    return tomllib.loads("\n".join(lines))
+
+
+def _faults(table: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        validate(table, "collector.toml")
+    return caught.value.faults
+
+
+def test_the_sample_is_a_valid_config() -> None:
+    config = validate(tomllib.loads(sample()), "sample", secrets=False)
+
+    assert config.influx is not None
+    assert config.mqtt is not None
+
+
+def test_the_sample_shows_every_key() -> None:
+    table = _uncommented(sample())
+
+    assert set(table) == set(CollectorConfig.model_fields)
+    for key in ("mqtt", "influx", "sqlite", "page", "socket"):
+        section = CollectorConfig.model_fields[key].annotation
+        (model,) = [part for part in getattr(section, "__args__", ()) if part is not type(None)]
+        assert set(table[key]) == set(model.model_fields)
+
+
+def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
+    bare = validate(tomllib.loads(sample()), "sample", secrets=False)
+    table = _uncommented(sample())
+    del table["socket"], table["sqlite"], table["mqtt"]["password"], table["influx"]["ca_file"]
+    table["mqtt"]["tls"] = {}
+    del table["influx"]["compress"]
+
+    assert validate(table, "sample", secrets=False) == bare
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"sites": "x"}, "collector.toml: sites: no such key"),
+        ({"site": None}, "collector.toml: site: is missing"),
+        ({"interval": "7s"}, "collector.toml: interval: found '7s': an interval is one of"),
+        ({"detail_every": "7s"}, "collector.toml: (whole file): detail_every must be a multiple"),
+        ({"mqtt": None}, "collector.toml: (whole file): give either [mqtt] or [socket]"),
+        ({"page": {"port": 70000}}, "collector.toml: page.port: found 70000: "),
+        (
+            {"influx": {"url": "http://u:hunter2@h:1", "org": "o", "token": {"env": "PATH"}}},
+            "collector.toml: influx.url: must hold no user, password",
+        ),
+        (
+            {"influx": {"url": "http://h:1", "org": "o", "token": "hunter2"}},
+            "collector.toml: influx.token: ",
+        ),
+        (
+            {"influx": {"url": "http://h:1", "org": "o", "token": {"env": "NO_SUCH_TOKEN"}}},
+            "collector.toml: influx.token: environment variable NO_SUCH_TOKEN is not set",
+        ),
+    ],
+)
+def test_each_fault_is_one_line_and_shows_no_secret(change: dict[str, Any], fault: str) -> None:
+    table = {key: value for key, value in {**MINIMAL, **change}.items() if value is not None}
+
+    (found,) = _faults(table)
+
+    assert found.startswith(fault)
+    assert "\n" not in found
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_wrong_config_is_exit_code_2_without_a_traceback(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "collector.toml"
+    path.write_text('site = "site.toml"\nmqtt = { host = "h", prot = 1 }\ninterval = "7s"\n')
+    done = subprocess.run(
+        [sys.executable, "-Im", "meterhouse_collector", command, "-c", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"{path}: interval: found '7s': an interval is one of 1s, 2s, 5s, 10s, 15s, 30s, 60s",
+        f"{path}: mqtt.prot: no such key",
+    ]
+
+
+def test_a_wrong_site_model_is_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site, path = tmp_path / "site.toml", tmp_path / "collector.toml"
+    site.write_text('name = "a"\ncurrency = "EUR"\ntime_zone = "Mars/Olympus"\n')
+    path.write_text(f'site = "{site}"\n[mqtt]\nhost = "h"\n')
+
+    assert main(["check", "-c", str(path)]) == 2
+    (fault,) = capsys.readouterr().err.splitlines()
+    assert fault.startswith(f"{site}: time_zone: ")
+
+
+@pytest.mark.parametrize("arguments", [["sample-config"], ["sample-config", "--site"]])
+def test_the_samples_are_printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert tomllib.loads(capsys.readouterr().out)
