@@ -1,0 +1,115 @@
+"""What an agent costs: eight devices read each second through NVML, reported every five seconds."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.bench import usage
+from tests.bench.consumers import AGENT_NODE, Stretch
+from tests.bench.fleet import DEVICES, SITE
+from tests.servers import InfluxDB, Mosquitto
+from tests.stand_ins.nvml import Nvml
+
+SAMPLE_EVERY: Final = "1s"
+INTERVAL: Final = "5s"
+_WARM_UP_SECONDS: Final = 8.0
+_STOP_SECONDS: Final = 10.0
+
+
+class AgentError(Exception):
+    """The agent ended while it was measured; the text has the end of what it printed."""
+
+
+class AgentMeasured(NamedTuple):
+    """What an agent and its children cost over so many seconds."""
+
+    seconds: float
+    cpu_seconds: float
+    pss_bytes: int
+    processes: int
+    reports_stored: int
+
+
+def measure_agent(
+    folder: Path, broker: Mosquitto, influx: InfluxDB, seconds: float
+) -> AgentMeasured:
+    """Run an agent on the C stand-in of the driver's library, beside a collector that runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    driver = _driver(folder / "nvml")
+    (folder / "agent.toml").write_text(_config(folder, broker.port))
+    command = [sys.executable, "-m", "meterhouse_agent", "run", "-c", str(folder / "agent.toml")]
+    began = int(time.time())
+    with (folder / "agent.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **driver.environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _sleep(process, _WARM_UP_SECONDS, folder)
+        start, before = time.monotonic(), usage.of_tree(process.pid)
+        _sleep(process, seconds, folder)
+        end, after = time.monotonic(), usage.of_tree(process.pid)
+        processes = len(usage.tree(process.pid))
+    finally:
+        _end(process)
+    return AgentMeasured(
+        seconds=end - start,
+        cpu_seconds=after.cpu_seconds - before.cpu_seconds,
+        pss_bytes=after.pss_bytes,
+        processes=processes,
+        reports_stored=_reports(influx, Stretch(began, int(time.time()))),
+    )
+
+
+def _driver(folder: Path) -> Nvml:
+    driver = Nvml(folder, count=DEVICES)
+    for index, gpu in enumerate(driver.gpus):
+        gpu.utilization_percent, gpu.memory_used_bytes = 90 + index, 60 * 2**30
+        gpu.sm_activity_percent, gpu.tensor_activity_percent = 70.0 + index, 30.0 + index
+        gpu.temperature_celsius, gpu.memory_temperature_celsius = 60 + index, 70 + index
+        gpu.processes = [(1000 + index, 60 * 2**30)]
+        driver.set_power(index, 500.0 + index)
+    return driver
+
+
+def _config(folder: Path, port: int) -> str:
+    return (
+        f'site = "{SITE}"\nnode = "{AGENT_NODE}"\ninterval = "{INTERVAL}"\n'
+        f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\n'
+        f'[spool]\ndirectory = "{folder}"\n'
+        f'[[source]]\nkind = "nvml"\nsample_every = "{SAMPLE_EVERY}"\n'
+    )
+
+
+def _sleep(process: subprocess.Popen[bytes], seconds: float, folder: Path) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+    raise AgentError((folder / "agent.log").read_text(errors="replace")[-4000:])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _reports(influx: InfluxDB, stretch: Stretch) -> int:
+    query = (
+        f"SELECT count(row) AS n FROM ledger.node WHERE reader = '{AGENT_NODE}' "  # noqa: S608 - no user's text
+        f"AND time >= {stretch.start_seconds}s AND time <= {stretch.end_seconds}s"
+    )
+    rows = influx.influxql("meterhouse", query)
+    return int(rows[0]["n"]) if rows else 0
