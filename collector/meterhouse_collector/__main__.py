@@ -14,6 +14,7 @@ import uvloop
 from meterhouse_collector import __version__, config, site_model
 from meterhouse_collector.app import Collector
 from meterhouse_collector.check import check
+from meterhouse_collector.demo.command import add_arguments as add_demo_arguments
 from meterhouse_collector.settings import Secret
 from meterhouse_collector.store import StoreUnavailableError
 from meterhouse_collector.store.init_influx import init_influx
@@ -75,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     samples.add_argument("--site", action="store_true", help="print a site model instead")
     samples.set_defaults(do=_sample)
+    shown = commands.add_parser("demo", help="run a simulated site in one command")
+    add_demo_arguments(shown)
     return parser
 
 

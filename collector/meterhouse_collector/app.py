@@ -23,6 +23,8 @@ from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.influx import InfluxStore
 from meterhouse_collector.store.sqlite import SqliteStore
 from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.web.api import Answers
+from meterhouse_collector.web.server import PageServer
 from meterhouse_collector.writer import Writer
 
 _LOG: Final = logging.getLogger(__name__)
@@ -63,6 +65,13 @@ class Collector:
             accept=self._accept,
             write=self._writer.write,
         )
+        self.page = self._make_page()
+
+    def _make_page(self) -> PageServer | None:
+        if self.config.page is None:
+            return None
+        answers = Answers(self.live, self.intake.agents, self.index)
+        return PageServer(self.config.page, answers, self.telemetry.registry)
 
     def _make_receiver(self) -> Receiver:
         if self.config.socket is not None:
@@ -85,6 +94,16 @@ class Collector:
 
     async def run(self) -> None:
         """Collect until cancelled; what is held then is still written."""
+        if self.page is not None:
+            # First, so that a port that is taken is known at once.
+            await self.page.start()
+        try:
+            await self._collect()
+        finally:
+            if self.page is not None:
+                await self.page.close()
+
+    async def _collect(self) -> None:
         await self._open_store()
         await self.live.read_back(self.store)
         try:
@@ -92,6 +111,8 @@ class Collector:
                 tasks.create_task(self._receiver.run(self.intake.message), name="receiver")
                 tasks.create_task(self._writer.run(), name="writer")
                 tasks.create_task(self.live.run(), name="live")
+                if self.page is not None:
+                    tasks.create_task(self.page.run(), name="page")
         finally:
             await self._writer.drain(_DRAIN_SECONDS)
             with contextlib.suppress(StoreUnavailableError):

@@ -190,6 +190,10 @@ class Live:
         seconds = float(self.pace.length_seconds)
         return Window(seconds=seconds, basis=self._basis, currency=self._index.model.currency)
 
+    def newest(self) -> int | None:
+        """Return the start of the last interval that was rolled up."""
+        return max(self._rolled, default=None)
+
     def intervals(self) -> list[tuple[int, Sums]]:
         """Return the start and the sums of the whole site of each interval of the last window."""
         counted = sorted(start for start in self._totals if start >= self._since)

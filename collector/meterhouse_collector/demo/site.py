@@ -1,0 +1,194 @@
+"""The demo's site: the files that its agents and its collector read."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+SITE: Final = "demo"
+FACILITY: Final = "facility"
+THIS_MACHINE: Final = "this-machine"
+# Two seconds: soon to see something, and still patient with an agent that waits for a CPU.
+INTERVAL_SECONDS: Final = 2
+GRACE_SECONDS: Final = 1.5
+NODES_MAX: Final = 64
+DEVICES_PER_NODE: Final = 8
+ENGINE_DEVICES: Final = 4
+_NODES_PER_PROCESS: Final = 8
+_DAY_SECONDS: Final = 86_400
+_MODEL: Final = "sim-h100"
+_SERVED: Final = ("sim-70b", "sim-8b")
+POOLS: Final = ("chat", "code")
+
+
+class Files(NamedTuple):
+    """What was written: one config per agent process, and the collector's with its site."""
+
+    agents: tuple[Path, ...]
+    simulation: Path
+    collector: Path
+    site: Path
+
+
+class Plan(NamedTuple):
+    """What the demo is to be; the socket has a folder of its own, for its path must be short."""
+
+    folder: Path
+    socket: Path
+    nodes: int
+    host: str
+    port: int
+    now_seconds: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The simulated nodes."""
+        return tuple(f"sim-{number:03d}" for number in range(self.nodes))
+
+
+def write_files(plan: Plan) -> Files:
+    """Write all configs into the demo's folder."""
+    fleet = _fleet(plan)
+    simulated = f'[[source]]\nkind = "simulated"\n{fleet}'
+    texts = {
+        f"agent-nodes-{position}.toml": _agent(plan, simulated, play=names)
+        for position, names in enumerate(_processes(plan.names))
+    }
+    texts[f"agent-{FACILITY}.toml"] = _agent(plan, simulated, node=FACILITY)
+    texts[f"agent-{THIS_MACHINE}.toml"] = _agent(
+        plan, '[[source]]\nkind = "host"\n', node=THIS_MACHINE
+    )
+    for name, text in {
+        **texts,
+        "site.toml": _site(plan),
+        "collector.toml": _collector(plan),
+    }.items():
+        (plan.folder / name).write_text(text, encoding="utf-8")
+    (plan.folder / "spool").mkdir(exist_ok=True)
+    return Files(
+        agents=tuple(plan.folder / name for name in texts),
+        simulation=plan.folder / f"agent-{FACILITY}.toml",
+        collector=plan.folder / "collector.toml",
+        site=plan.folder / "site.toml",
+    )
+
+
+def _processes(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for first in range(0, len(names), _NODES_PER_PROCESS):
+        yield names[first : first + _NODES_PER_PROCESS]
+
+
+def _quoted(value: object) -> str:
+    # A JSON text is a TOML text too.
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    return f"[{', '.join(map(_quoted, values))}]"
+
+
+def _fleet(plan: Plan) -> str:
+    # Yesterday, so that the counters are not at zero and the clock may be anything.
+    origin = int(plan.now_seconds) // _DAY_SECONDS * _DAY_SECONDS - _DAY_SECONDS
+    return f"""[source.fleet]
+nodes = {plan.nodes}
+devices_per_node = {DEVICES_PER_NODE}
+engine_devices = {ENGINE_DEVICES}
+facility_node = "{FACILITY}"
+origin_seconds = {origin}
+accelerator_model = "{_MODEL}"
+served_models = {_listed(_SERVED)}
+block_seconds = 10
+job_seconds = 60
+"""
+
+
+def _agent(plan: Plan, source: str, *, node: str = "", play: tuple[str, ...] = ()) -> str:
+    who = (
+        f"node = {_quoted(node)}" if node else f"node = {_quoted(play[0])}\nplay = {_listed(play)}"
+    )
+    return f"""site = "{SITE}"
+{who}
+interval = "{INTERVAL_SECONDS}s"
+[socket]
+path = {_quoted(plan.socket)}
+[spool]
+directory = {_quoted(plan.folder / "spool")}
+{source}"""
+
+
+def _collector(plan: Plan) -> str:
+    return f"""site = {_quoted(plan.folder / "site.toml")}
+interval = "{INTERVAL_SECONDS}s"
+detail_every = "10s"
+grace = "{GRACE_SECONDS}s"
+held = "1m"
+window = "5m"
+receipts_every = "5s"
+[socket]
+path = {_quoted(plan.socket)}
+[sqlite]
+path = {_quoted(plan.folder / "meterhouse.sqlite")}
+[page]
+host = {_quoted(plan.host)}
+port = {plan.port}
+"""
+
+
+def _site(plan: Plan) -> str:
+    # A year ago, so that everything is in service whatever the time zone.
+    since = (datetime.fromtimestamp(plan.now_seconds, UTC) - timedelta(days=365)).date()
+    parts = [
+        f"""name = "{SITE}"
+currency = "EUR"
+time_zone = "UTC"
+[[hardware]]
+accelerator_model = "{_MODEL}"
+vendor = "simulated"
+price_per_device = 25000.00
+salvage_per_device = 1500.00
+life = "1825d"
+[[tariff]]
+per_kwh = 0.18
+valid_from = {since}
+[[meter]]
+name = "utility"
+role = "boundary"
+sign = 1
+readers = ["{FACILITY}"]
+[[meter]]
+name = "it-pdu"
+role = "it"
+category = 2
+readers = ["{FACILITY}"]
+"""
+    ]
+    for position, pool in enumerate(POOLS):
+        members = plan.names[position :: len(POOLS)]
+        if members:
+            parts.append(_pool(pool, members, since.isoformat()))
+            parts.extend(_engine(name, _SERVED[position]) for name in members)
+    return "".join(parts)
+
+
+def _pool(pool: str, members: tuple[str, ...], since: str) -> str:
+    return f"""[[pool]]
+name = "{pool}"
+cluster = "hall-1"
+[[asset]]
+nodes = {_listed(members)}
+pool = "{pool}"
+accelerator_model = "{_MODEL}"
+devices = {_listed(tuple(f"d{index}" for index in range(DEVICES_PER_NODE)))}
+in_service = {since}
+"""
+
+
+def _engine(node: str, served_model: str) -> str:
+    devices = tuple(f"{node}/d{index}" for index in range(ENGINE_DEVICES))
+    return f"""[[engine]]
+name = "engine-{node}"
+served_model = "{served_model}"
+devices = {_listed(devices)}
+"""

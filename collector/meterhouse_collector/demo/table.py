@@ -1,0 +1,86 @@
+"""The demo's table in the terminal: one line per interval, in place on a terminal."""
+
+import sys
+from collections import deque
+from datetime import datetime
+from typing import Final, TextIO
+
+from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.live import Snapshot
+from meterhouse_collector.rollup import Sums
+from meterhouse_collector.web.figures import power_of, tokens_of
+
+_ROWS: Final = 10
+_NONE: Final = "—"
+_WIDTHS: Final = (8, 6, 24, 12, 9, 9, 8)
+_TITLES: Final = ("time", "PUE", "idle capacity", "EUR/M tokens", "IT kW", "tokens/s", "covered")
+_UP: Final = "\x1b[{}A\x1b[J"
+
+
+class Table:
+    """Prints rows; on a terminal the last few are redrawn in place."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = sys.stdout if out is None else out
+        self._in_place = self._out.isatty()
+        self._rows: deque[str] = deque(maxlen=_ROWS)
+        self._drawn = 0
+
+    def say(self, text: str) -> None:
+        """Print a line above the table."""
+        print(text, file=self._out, flush=True)
+
+    def row(self, snapshot: Snapshot, last: Sums) -> None:
+        """Add the KPIs of a window, with power and tokens of its last interval."""
+        text = row(snapshot, last)
+        if not self._in_place:
+            if self._drawn == 0:
+                self.say(heading())
+            self._drawn = 1
+            self.say(text)
+            return
+        self._rows.append(text)
+        lines = [heading(), *self._rows]
+        up = _UP.format(self._drawn) if self._drawn else ""
+        self._out.write(up + "\n".join(lines) + "\n")
+        self._out.flush()
+        self._drawn = len(lines)
+
+
+def heading() -> str:
+    """Return the titles of the columns."""
+    return _line(_TITLES)
+
+
+def row(snapshot: Snapshot, last: Sums) -> str:
+    """Return one row of the table."""
+    kpis = snapshot.kpis
+    pue, idle = kpis["pue"], kpis["idle_capacity_ratio"]
+    cost = kpis["cost_per_million_output_tokens"]
+    power, tokens = power_of(last), tokens_of(last)
+    cells = (
+        datetime.fromtimestamp(snapshot.end_seconds).astimezone().strftime("%H:%M:%S"),
+        _number(pue.value, ".3f"),
+        _idle(idle),
+        _number(cost.value, ".3f"),
+        _number(None if power.it_watts is None else power.it_watts / 1000, ".2f"),
+        _number(tokens.output_per_second, ".0f"),
+        f"{min(pue.coverage, idle.coverage, cost.coverage):.1%}",
+    )
+    reasons = [f"{kpi.name}: {kpi.reason}" for kpi in (pue, idle, cost) if kpi.value is None]
+    return _line(cells) + (f"  {reasons[0]}" if reasons else "")
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "  ".join(text.rjust(width) for text, width in zip(cells, _WIDTHS, strict=True))
+
+
+def _number(value: float | None, form: str) -> str:
+    return _NONE if value is None else format(value, form)
+
+
+def _idle(kpi: KpiValue) -> str:
+    text = _number(kpi.value, ".1%")
+    if kpi.low is None or kpi.high is None:
+        return text
+    return f"{text} ({kpi.low:.1%} to {kpi.high:.1%})"

@@ -1,0 +1,186 @@
+"""Serves the page, its snapshots as they come, and /metrics."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from meterhouse_collector.config import PageConfig
+from meterhouse_collector.web.api import Answers
+from meterhouse_collector.web.metrics import exposition
+
+_LOG: Final = logging.getLogger(__name__)
+CLIENTS_MAX: Final = 64
+_LOOK_SECONDS: Final = 0.2
+_KEEP_ALIVE_SECONDS: Final = 15.0
+_SEND_SECONDS: Final = 10.0
+_SHUTDOWN_SECONDS: Final = 1.0
+# What one client may hold of this machine's memory: some snapshots, not megabytes.
+_UNSENT_BYTES: Final = 256 * 1024
+_FILES: Final = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/chart.js": ("chart.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class PageServer:
+    """The page on one port; ``address`` is where it is once it has started."""
+
+    def __init__(
+        self,
+        config: PageConfig,
+        answers: Answers,
+        registry: CollectorRegistry,
+        *,
+        send_seconds: float = _SEND_SECONDS,
+    ) -> None:
+        self._config = config
+        self._answers = answers
+        self._registry = registry
+        self._send_seconds = send_seconds
+        self._runner: web.AppRunner | None = None
+        self._news = asyncio.Event()
+        self._closing = False
+        self.clients = 0
+        self.address = ""
+
+    async def start(self) -> None:
+        """Listen; raise ``OSError`` with what to do where that cannot be. A second call is none."""
+        if self._runner is not None:
+            return
+        host, port = self._config.host, self._config.port
+        runner = web.AppRunner(
+            self._application(),
+            handle_signals=False,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            await runner.cleanup()
+            reason = error.strerror or str(error)
+            raise OSError(
+                f"page: cannot listen on {host}:{port}: {reason}; "
+                "choose another port, or 0 for any that is free"
+            ) from None
+        self._runner = runner
+        bound = runner.addresses[0][1]
+        shown = f"[{host}]" if ":" in host else host
+        self.address = f"http://{shown}:{bound}/"
+
+    async def run(self) -> None:
+        """Tell the clients of each new interval until cancelled."""
+        _LOG.info("page: %s", self.address)
+        told = self._answers.newest()
+        try:
+            while True:
+                await asyncio.sleep(_LOOK_SECONDS)
+                newest = self._answers.newest()
+                if newest != told:
+                    told = newest
+                    self._tell()
+        finally:
+            self._closing = True
+            self._tell()
+
+    async def close(self) -> None:
+        """Let go of the port and of all clients."""
+        self._closing = True
+        self._tell()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def _application(self) -> web.Application:
+        application = web.Application()
+        for path, (name, kind) in _FILES.items():
+            application.router.add_get(path, _file(name, kind))
+        application.router.add_get("/api/live", self._live)
+        application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/events", self._events)
+        application.on_response_prepare.append(_secure)
+        return application
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._answers.encoded(), content_type="application/json")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        body = exposition(self._registry, self._answers)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if self.clients >= CLIENTS_MAX:
+            text = f"{CLIENTS_MAX} clients are connected: no more are served\n"
+            return web.Response(status=503, text=text, headers={"Retry-After": "30"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        )
+        self.clients += 1
+        try:
+            await self._send_all(request, response)
+        except (TimeoutError, ConnectionError):
+            # Too slow, or gone: what it has not read yet is not kept for it.
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self.clients -= 1
+        return response
+
+    async def _send_all(self, request: web.Request, response: web.StreamResponse) -> None:
+        if request.transport is not None:
+            connection = request.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT_BYTES)
+        async with asyncio.timeout(self._send_seconds):
+            await response.prepare(request)
+        body = b"retry: 2000\ndata: " + self._answers.encoded() + b"\n\n"
+        while not self._closing:
+            news = self._news
+            async with asyncio.timeout(self._send_seconds):
+                await response.write(body)
+            try:
+                async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
+                    await news.wait()
+                body = b"data: " + self._answers.encoded() + b"\n\n"
+            except TimeoutError:
+                body = b": still here\n\n"
+
+
+def _file(name: str, kind: str) -> Handler:
+    body = resources.files(__package__).joinpath("static", name).read_bytes()
+
+    async def serve(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type=kind, charset="utf-8")
+
+    return serve
+
+
+async def _secure(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)
