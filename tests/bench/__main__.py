@@ -104,7 +104,7 @@ def _run(parts: Setup, course: Course, folder: Path) -> tuple[list[Measured], Ag
     measured = []
 
     def stretch(consumer: Consumer, plan: Plan) -> None:
-        _say(f"{consumer.name}: {sum(plan) * course.length_seconds} s")
+        _say(f"{consumer.name}: {plan.intervals * course.length_seconds} s")
         measured.append(measure(consumer, parts.load, plan))
         _say(f"{consumer.name}: {figures.cpu_us_per_sample(measured[-1]):.2f} us per sample")
 
@@ -143,10 +143,10 @@ def _profiles(
     found = []
     for consumer, plan, name in wanted:
         if name in missed:
-            _say(f"{consumer.name}: profile, {sum(plan) * course.length_seconds} s")
+            _say(f"{consumer.name}: profile, {plan.intervals * course.length_seconds} s")
             consumer.profile = folder / f"{consumer.name}.profile"
             measure(consumer, parts.load, plan)
-            samples = course.nodes * DEVICES * sum(plan)
+            samples = course.nodes * DEVICES * plan.intervals
             found.append(profiles.read(consumer.name, consumer.profile, samples))
             consumer.profile = None
     return found

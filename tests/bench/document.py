@@ -116,10 +116,11 @@ _METHOD = """## What is measured
   interval as Telegraf, and its ledger and live rollups on top. *As shipped*: the default, where
   the device detail is written each 60 s. In both it decodes, checks, rolls up and says receipts.
 - **In turn.** {rounds} rounds of: same points ({compared} s), Telegraf ({compared} s), as shipped
-  ({shipped} s, so that it holds the detail exactly once), each a fresh process after a warm-up,
-  and nothing beside it but broker, database and load. Both at once would make two consumers and
-  two databases compete for two cores and their caches. Figures are medians of the rounds; a ratio
-  is the median of the ratios within a round, so that a slow minute of the machine weighs on both.
+  ({shipped} s, so that it holds the detail exactly once, as its warm-up does), each a fresh
+  process after a warm-up, and nothing beside it but broker, database and load. Both at once would
+  make two consumers and two databases compete for two cores and their caches. Figures are medians
+  of the rounds; a ratio is the median of the ratios within a round, so that a slow minute of the
+  machine weighs on both.
 - **CPU** is user and system time of the process and its children, over the measured stretch.
   Memory is the proportional set size at its end.
 - **Losses.** After each stretch the ledger's rows and the points are counted in the databases. A

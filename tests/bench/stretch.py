@@ -15,10 +15,19 @@ _LEAD_SECONDS: Final = 1.0
 
 
 class Plan(NamedTuple):
-    """How many intervals are published before and while it is measured."""
+    """How many intervals are published before and while it is measured.
+
+    The first one starts on a multiple of ``align_seconds``, if that is given.
+    """
 
     warm_up: int
     measured: int
+    align_seconds: int = 0
+
+    @property
+    def intervals(self) -> int:
+        """How many intervals are published."""
+        return self.warm_up + self.measured
 
 
 class Measured(NamedTuple):
@@ -48,16 +57,16 @@ def measure(consumer: Consumer, load: Load, plan: Plan) -> Measured:
     """Start a consumer, publish to it, and return what it cost after the warm-up."""
     length = consumer.fleet.length_seconds
     with consumer:
-        first = math.ceil((time.time() + _LEAD_SECONDS) / length) * length - length
-        intervals = plan.warm_up + plan.measured
-        load.begin(Order(consumer.form, first, intervals))
-        # An interval is published at its end.
+        # An interval's reports are sent when it is over.
+        grid = plan.align_seconds or length
+        first = math.ceil((time.time() + _LEAD_SECONDS - length) / grid) * grid
+        load.begin(Order(consumer.form, first, plan.intervals))
         begin = first + length * (plan.warm_up + 1) - _BEFORE_SECONDS
         before = _books_at(consumer, begin)
         after = _books_at(consumer, begin + length * plan.measured)
         published = load.end()
         expected = published.messages * DEVICES
-        whole = Stretch(first, first + length * intervals)
+        whole = Stretch(first, first + length * plan.intervals)
         stored = consumer.wait_for(expected, whole)
     samples = consumer.fleet.nodes * DEVICES * plan.measured
     return Measured(
