@@ -18,6 +18,8 @@ _LOG: Final = logging.getLogger(__name__)
 _CONNECT_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = (0.5, 15.0)
 _BETWEEN_SLOTS_SECONDS: Final = 0.005
+# To gmqtt -1 is for ever.
+_NEVER: Final = -2
 
 
 class MqttReceiver:
@@ -63,8 +65,9 @@ class MqttReceiver:
     async def _connect(self, deliver: Deliver) -> None:
         config = self._config
         client = gmqtt.Client(config.client_id, clean_session=True)
-        # The loop above connects again: the library's own reconnect would resubscribe unseen.
-        client.set_config({"reconnect_retries": 0})
+        # The loop above connects again. The library would too, with 0 retries still once, under
+        # the same name: the broker would then drop the connection that the loop has made.
+        client.set_config({"reconnect_retries": _NEVER})
         if config.username is not None:
             password = None if config.password is None else config.password.read()
             client.set_auth_credentials(
@@ -75,13 +78,15 @@ class MqttReceiver:
             deliver(topic, payload)
             return 0
 
+        # An event of its own: a client that is long gone must not end the connection after it.
+        lost = self._lost = asyncio.Event()
+
         def on_disconnect(*_: Any) -> None:  # noqa: ANN401 - gmqtt is untyped
-            self._lost.set()
+            lost.set()
 
         client.on_message = on_message
         client.on_disconnect = on_disconnect
         self._client = client
-        self._lost.clear()
         async with asyncio.timeout(_CONNECT_SECONDS):
             await client.connect(
                 config.host,
