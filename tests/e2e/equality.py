@@ -1,8 +1,9 @@
 """Whether ledger rows equal the truth of the simulation, row by row."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from math import fsum
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 from meterhouse_agent.simulation.reckoning import FleetModel
 from meterhouse_agent.simulation.truth import EngineTruth, MeterTruth, NodeTruth, Truth, truth_of
@@ -13,8 +14,10 @@ from tests.e2e.ledger import TOKENS, Key, Ledger
 RELATIVE: Final = 1e-9
 HELD_IDLE: Final = STATES.index("held_idle")
 FREE: Final = STATES.index("free")
+UNKNOWN: Final = STATES.index("unknown")
 ThingRow = NodeRow | MeterRow | EngineRow
 ThingTruth = NodeTruth | MeterTruth | EngineTruth
+TruthOf = TypeVar("TruthOf", NodeTruth, MeterTruth, EngineTruth)
 
 
 def close(value: float | None, truth: float) -> bool:
@@ -22,14 +25,13 @@ def close(value: float | None, truth: float) -> bool:
     return value is not None and abs(value - truth) <= RELATIVE * max(1.0, abs(truth))
 
 
-def is_complete(row: ThingRow) -> bool:
-    """Tell whether the readings of a row cover its whole interval."""
-    length = row.length_milliseconds
+def covered_milliseconds(row: ThingRow) -> int:
+    """Return for how much of its interval a row's thing was read."""
     if isinstance(row, NodeRow):
-        return row.host_covered_milliseconds == length
+        return row.host_covered_milliseconds
     if isinstance(row, MeterRow):
-        return row.covered_milliseconds == length
-    return all(served.covered_milliseconds == length for served in row.served)
+        return row.covered_milliseconds
+    return min((served.covered_milliseconds for served in row.served), default=0)
 
 
 class Comparison:
@@ -55,7 +57,7 @@ class Comparison:
             for each in things:
                 key = Key(_thing(each), truth.start_seconds)
                 row = self._row(ledger, each, key)
-                if row is None or not is_complete(row):
+                if row is None or covered_milliseconds(row) < row.length_milliseconds:
                     self.partial += row is not None
                     missing.add(key)
                     continue
@@ -150,11 +152,60 @@ def _engine(row: EngineRow, truth: EngineTruth) -> Iterator[str]:
         yield f"latencies of {first_token.sum_seconds} s in sum"
 
 
-def rollup_faults(ledger: Ledger, starts: Iterable[int], installed: float) -> Iterator[str]:
-    """Yield the intervals whose live sums lack a second of what is installed."""
+def rollup_faults(ledger: Ledger, starts: Iterable[int], installed: int) -> Iterator[str]:
+    """Yield the intervals whose live sums are not those of the rows; seconds of all devices."""
     for start in starts:
-        points = ledger.rollups.get(start, [])
-        states = fsum(float(p.fields[f"{state}_seconds"]) for p in points for state in STATES)
-        total = fsum(float(point.fields["installed_seconds"]) for point in points)
-        if not (close(states, installed) and close(total, installed)):
-            yield f"{start}: {states} s in states, {total} s installed"
+        sums = [point.fields for point in ledger.rollups.get(start, [])]
+        live = [fsum(float(s[f"{state}_seconds"]) for s in sums) for state in STATES]
+        rows = [row for key, row in ledger.nodes.items() if key.start_seconds == start]
+        states = [sum(s.milliseconds[n] for row in rows for s in row.shares) for n in range(5)]
+        states[UNKNOWN] += installed * 1000 - sum(states)
+        if not all(close(a, b / 1000) for a, b in zip(live, states, strict=True)):
+            yield f"{start}: states of {live} s; in the ledger {states} ms"
+        if not close(fsum(float(s["installed_seconds"]) for s in sums), installed):
+            yield f"{start}: not {installed} device-seconds are installed"
+
+
+class Lifetime(NamedTuple):
+    """What one thing's rows and spans sum to, and the truth from its first reading on."""
+
+    thing: str
+    found: Mapping[str, Fraction | int]
+    truth: Mapping[str, Fraction | int]
+
+
+def lifetimes(ledger: Ledger, model: FleetModel, end_seconds: int) -> Iterator[Lifetime]:
+    """Yield what each thing amounts to up to a time, over all gaps."""
+    for node in sorted({key.thing for key in ledger.nodes}):
+        start = first_reading(ledger.nodes, node)
+        whole = _of(truth_of(model, start, end_seconds, 1).nodes, "node", node)
+        devices = sum(device.millijoules.total for device in whole.devices)
+        yield Lifetime(
+            node,
+            {"node": ledger.node_joules(node), "devices": ledger.device_joules(node)},
+            {"node": Fraction(whole.energy_millijoules, 1000), "devices": Fraction(devices, 1000)},
+        )
+    for meter in sorted({key.thing for key in ledger.meters}):
+        start = first_reading(ledger.meters, meter)
+        register = _of(truth_of(model, start, end_seconds, 1).meters, "meter", meter)
+        yield Lifetime(
+            meter, {"joules": ledger.meter_joules(meter)}, {"joules": register.energy_joules}
+        )
+    for engine in sorted({key.thing for key in ledger.engines}):
+        start = first_reading(ledger.engines, engine)
+        served = _of(truth_of(model, start, end_seconds, 1).engines, "engine", engine)
+        tokens = {name: getattr(served, name) for name in TOKENS}
+        requests = {f"requests:{reason}": count for reason, count in served.requests.items()}
+        yield Lifetime(engine, ledger.engine_counts(engine), tokens | requests)
+
+
+def first_reading(rows: Mapping[Key, ThingRow], thing: str) -> int:
+    """Return when a thing was first read: as long before its first row's end as that covers."""
+    start = min(key.start_seconds for key in rows if key.thing == thing)
+    row = rows[Key(thing, start)]
+    end = start * 1000 + row.length_milliseconds
+    return (end - covered_milliseconds(row)) // 1000
+
+
+def _of(truths: Iterable[TruthOf], field: str, name: str) -> TruthOf:
+    return next(truth for truth in truths if getattr(truth, field) == name)

@@ -32,14 +32,6 @@ class Key(NamedTuple):
     start_seconds: int
 
 
-class Quantity(NamedTuple):
-    """What an amount is of; ``part`` is a device, a served model, or nothing."""
-
-    thing: str
-    quantity: str
-    part: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """All rows of a window, by thing and start; ``rollups`` are the live sums by interval."""
@@ -49,11 +41,6 @@ class Ledger:
     engines: dict[Key, EngineRow]
     spans: list[wire.Span]
     rollups: dict[int, list[Point]]
-
-    def starts(self, thing: str) -> list[int]:
-        """Return the starts of a thing's rows, whatever it is."""
-        rows: Iterable[Key] = (*self.nodes, *self.meters, *self.engines)
-        return sorted(key.start_seconds for key in rows if key.thing == thing)
 
     def device_joules(self, node: str) -> Fraction:
         """Return the joules of a node's devices, rows and spans together."""
@@ -144,8 +131,3 @@ def _once(rows: list[tuple[Key, ThingRow]]) -> dict[Key, ThingRow]:
         assert key not in found, f"{key} is there twice"
         found[key] = row
     return found
-
-
-def unknown_milliseconds(row: NodeRow) -> int:
-    """Return the device-milliseconds of a row in the state ``unknown``."""
-    return sum(share.milliseconds[wire.STATES.index("unknown")] for share in row.shares)

@@ -92,7 +92,7 @@ def test_ledger_and_kpis_equal_the_truth(pipeline: Pipeline, fleet: FleetSpec) -
     assert comparison.wrong == []
     assert comparison.complete == RUN_SECONDS * (4 + 4 + 4)
     assert ledger.spans == []
-    assert list(rollup_faults(ledger, range(start, end), installed=16.0)) == []
+    assert list(rollup_faults(ledger, range(start, end), installed=16)) == []
     truth = kpis_of(comparison.truths(start, end))
     found = kpis_read_back(pipeline.database, start, end)
     assert all(map(close, found, truth)), (found, truth)
