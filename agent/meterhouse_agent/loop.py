@@ -221,10 +221,10 @@ class NodeAgent:
             self._spool_failed = False
         self._telemetry.spool_reports.set(self._spool.reports)
         self._telemetry.spool_bytes.set(self._spool.bytes)
-        if self._spool.dropped:
-            _LOG.warning("%s: spool full, oldest reports dropped", self._identity.node)
-            self._telemetry.dropped("spool_full", self._spool.dropped)
-            self._spool.dropped = 0
+        for reason, count in self._spool.dropped.items():
+            _LOG.warning("%s: %d dropped: %s", self._identity.node, count, reason)
+            self._telemetry.dropped(reason, count)
+        self._spool.dropped.clear()
 
 
 def _merge(parts: list[Things]) -> Inventory:

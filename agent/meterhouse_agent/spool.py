@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-import time
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +24,12 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
 _DEADLINE_SECONDS: Final = 30.0
 _REFUSED_KEPT: Final = 1000
-_SCHEMA: Final = """
+# "MTHR", and the number of the schema below: whose file this is, where SQLite itself asks.
+_APPLICATION: Final = 0x4D544852
+_VERSION: Final = 1
+_SCHEMA: Final = f"""
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {_VERSION};
 CREATE TABLE IF NOT EXISTS report (start_seconds INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS refused
     (start_seconds INTEGER PRIMARY KEY, reason TEXT NOT NULL, body BLOB NOT NULL);
@@ -62,7 +67,7 @@ class Spool:
         self.reports = 0
         self.bytes = 0
         self.oldest_seconds: int | None = None
-        self.dropped = 0
+        self.dropped: Tally[str] = Tally()
 
     async def open(self) -> Recovered:
         """Open or make the file; a damaged one is set aside and a new one begun."""
@@ -125,16 +130,19 @@ class Spool:
         except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            aside = self._path.with_suffix(f".damaged-{int(time.time())}")
-            _LOG.error("spool %s: %s; moved to %s and begun anew", self._path, error, aside)
             self._close()
-            self._path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+            # One place, so that a disk that damages file after file is not filled with them.
+            aside = self._path.with_suffix(".damaged")
+            _LOG.error("spool %s: %s; moved to %s and begun anew", self._path, error, aside)
+            for suffix in ("-wal", "-shm", ""):
+                with contextlib.suppress(FileNotFoundError):
+                    Path(f"{self._path}{suffix}").replace(f"{aside}{suffix}")
+            self.dropped["spool_damaged"] += 1
             return self._connect()
 
     def _connect(self) -> Recovered:
         self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._refuse_strangers()
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
@@ -147,6 +155,14 @@ class Spool:
             int(closed) if closed is not None else 0,
             msgspec.json.decode(kept, type=list[KeptReading]) if kept is not None else [],
         )
+
+    def _refuse_strangers(self) -> None:
+        """Raise if this is another program's database, or of a later version of this one."""
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        application = self._db.execute("PRAGMA application_id").fetchone()[0]
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if tables and (application, version) != (_APPLICATION, _VERSION):
+            raise sqlite3.DatabaseError("not a spool of this version")
 
     def _state(self, key: str) -> bytes | None:
         found = self._db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
@@ -189,7 +205,7 @@ class Spool:
                     "(SELECT start_seconds FROM report ORDER BY start_seconds LIMIT ?)",
                     (excess,),
                 ).rowcount
-            self.dropped += gone
+            self.dropped["spool_full"] += gone
             self._measure()
 
     def _forget(self, ranges: list[tuple[int, int]]) -> None:
