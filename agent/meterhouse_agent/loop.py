@@ -221,7 +221,7 @@ class NodeAgent:
             self._spool_failed = False
         self._telemetry.spool_reports.set(self._spool.reports)
         self._telemetry.spool_bytes.set(self._spool.bytes)
-        for reason, count in self._spool.dropped.items():
+        for reason, count in (+self._spool.dropped).items():
             _LOG.warning("%s: %d dropped: %s", self._identity.node, count, reason)
             self._telemetry.dropped(reason, count)
         self._spool.dropped.clear()

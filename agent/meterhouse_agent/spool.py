@@ -24,15 +24,20 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
 _DEADLINE_SECONDS: Final = 30.0
 _REFUSED_KEPT: Final = 1000
+_REFUSED_SHARE: Final = 8
+_INVENTORIES_KEPT: Final = 64
 # "MTHR", and the number of the schema below: whose file this is, where SQLite itself asks.
 _APPLICATION: Final = 0x4D544852
 _VERSION: Final = 1
 _SCHEMA: Final = f"""
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
-CREATE TABLE IF NOT EXISTS report (start_seconds INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS report
+    (start_seconds INTEGER PRIMARY KEY, size INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS report_size ON report (size);
 CREATE TABLE IF NOT EXISTS refused
-    (start_seconds INTEGER PRIMARY KEY, reason TEXT NOT NULL, body BLOB NOT NULL);
+    (start_seconds INTEGER PRIMARY KEY, size INTEGER NOT NULL, body BLOB NOT NULL,
+     reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS inventory (hash TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
@@ -64,6 +69,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"spool-{path.stem}")
         self._database: sqlite3.Connection | None = None
+        self._inventory_kept = ""
         self.reports = 0
         self.bytes = 0
         self.oldest_seconds: int | None = None
@@ -141,6 +147,7 @@ class Spool:
             return self._connect()
 
     def _connect(self) -> Recovered:
+        self._inventory_kept = ""
         self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         self._refuse_strangers()
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -169,8 +176,9 @@ class Spool:
         return None if found is None else bytes(found[0])
 
     def _measure(self) -> None:
+        # From the index alone: the bodies of a full spool would be read from disk.
         self.reports, self.bytes, self.oldest_seconds = self._db.execute(
-            "SELECT count(*), coalesce(sum(length(body)), 0), min(start_seconds) FROM report"
+            "SELECT count(*), coalesce(sum(size), 0), min(start_seconds) FROM report"
         ).fetchone()
 
     def _commit(
@@ -181,8 +189,9 @@ class Spool:
         inventory: tuple[str, bytes],
     ) -> None:
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO report VALUES (?, ?)", report)
-            self._db.execute("INSERT OR IGNORE INTO inventory VALUES (?, ?)", inventory)
+            row = (report.start_seconds, len(report.body), report.body)
+            self._db.execute("INSERT OR REPLACE INTO report VALUES (?, ?, ?)", row)
+            self._keep_inventory(*inventory)
             self._db.executemany(
                 "INSERT OR REPLACE INTO state VALUES (?, ?)",
                 [
@@ -190,11 +199,19 @@ class Spool:
                     ("readings", msgspec.json.encode(readings)),
                 ],
             )
-        self.reports += 1
-        self.bytes += len(report.body)
-        if self.oldest_seconds is None:
-            self.oldest_seconds = report.start_seconds
+        self._measure()
         self._shrink()
+
+    def _keep_inventory(self, name: str, body: bytes) -> None:
+        if name == self._inventory_kept:
+            return
+        self._db.execute("INSERT OR REPLACE INTO inventory VALUES (?, ?)", (name, body))
+        self._db.execute(
+            "DELETE FROM inventory WHERE rowid NOT IN "
+            "(SELECT rowid FROM inventory ORDER BY rowid DESC LIMIT ?)",
+            (_INVENTORIES_KEPT,),
+        )
+        self._inventory_kept = name
 
     def _shrink(self) -> None:
         while self.bytes > self._max_bytes and self.reports > 1:
@@ -217,16 +234,20 @@ class Spool:
         with self._transaction():
             for start, reason in refused:
                 self._db.execute(
-                    "INSERT OR REPLACE INTO refused SELECT start_seconds, ?, body "
+                    "INSERT OR REPLACE INTO refused SELECT start_seconds, size, body, ? "
                     "FROM report WHERE start_seconds = ?",
                     (reason, start),
                 )
                 self._db.execute("DELETE FROM report WHERE start_seconds = ?", (start,))
-            self._db.execute(
-                "DELETE FROM refused WHERE start_seconds NOT IN "
-                "(SELECT start_seconds FROM refused ORDER BY start_seconds DESC LIMIT ?)",
-                (_REFUSED_KEPT,),
-            )
+            gone = self._db.execute(
+                "DELETE FROM refused WHERE start_seconds NOT IN (SELECT start_seconds FROM "
+                "(SELECT start_seconds, sum(size) OVER newest AS total, "
+                "row_number() OVER newest AS place FROM refused "
+                "WINDOW newest AS (ORDER BY start_seconds DESC)) "
+                "WHERE total <= ? AND place <= ?)",
+                (self._max_bytes // _REFUSED_SHARE, _REFUSED_KEPT),
+            ).rowcount
+        self.dropped["refused_full"] += gone
         self._measure()
 
     def _oldest(self, count: int, skip: set[int]) -> list[Spooled]:
@@ -244,7 +265,7 @@ class Spool:
     def _resend(self) -> int:
         with self._transaction():
             moved = self._db.execute(
-                "INSERT OR IGNORE INTO report SELECT start_seconds, body FROM refused"
+                "INSERT OR IGNORE INTO report SELECT start_seconds, size, body FROM refused"
             ).rowcount
             self._db.execute("DELETE FROM refused")
         self._measure()
