@@ -151,7 +151,9 @@ class Spool:
         self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         self._refuse_strangers()
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        # A node that loses power must not forget a report that was sent: its next life would
+        # tell the same energy again, as a span.
+        self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
         if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("damaged")
