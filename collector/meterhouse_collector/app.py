@@ -105,7 +105,6 @@ class Collector:
 
     async def _collect(self) -> None:
         await self._open_store()
-        await self.live.read_back(self.store)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._receiver.run(self.intake.message), name="receiver")
@@ -124,6 +123,7 @@ class Collector:
         while True:
             try:
                 await self.store.open()
+                await self.live.read_back(self.store)
             except StoreUnavailableError as error:
                 if str(error) != told:
                     _LOG.error("store: %s; trying again", error)

@@ -113,9 +113,12 @@ class Live:
             interval.engines.setdefault(engine, {})[entry.node] = served
 
     async def read_back(self, store: Store) -> None:
-        """Take up the open quarter, or what is held of it, from the ledger after a start."""
+        """Take up from the ledger what is held, after a start.
+
+        All of it: a report that comes late for an interval known in part would roll up that part.
+        """
         now = int(self._clock())
-        begin = max(now - now % 900, now - int(self.pace.held_seconds))
+        begin = now - int(self.pace.held_seconds)
         begin -= begin % self.pace.length_seconds
         count = 0
         for measurement, kind in _LEDGER.items():
