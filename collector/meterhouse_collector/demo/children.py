@@ -22,9 +22,15 @@ class Children:
     def __init__(self, log: Path) -> None:
         self._log = log
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._starting: asyncio.Task[None] | None = None
 
     async def start(self, configs: Sequence[Path]) -> None:
         """Start an agent for each config."""
+        # Cancelled half-way it would leave behind a process that nobody knows.
+        self._starting = asyncio.create_task(self._start(configs), name="start of agents")
+        await asyncio.shield(self._starting)
+
+    async def _start(self, configs: Sequence[Path]) -> None:
         with self._log.open("ab") as log:
             for config in configs:
                 self._processes[config.stem] = await asyncio.create_subprocess_exec(
@@ -58,6 +64,8 @@ class Children:
 
     async def stop(self) -> None:
         """End all children, those that do not obey with SIGKILL."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting], timeout=_STOP_SECONDS)
         processes, self._processes = list(self._processes.values()), {}
         _signal(processes, signal.SIGTERM)
         waits = [asyncio.create_task(process.wait(), name="agent ends") for process in processes]

@@ -31,6 +31,7 @@ from meterhouse_collector.live import Live
 from meterhouse_collector.rollup import Sums
 from meterhouse_collector.settings import parse_duration
 
+_FAILED: Final = 1
 _LOOK_SECONDS: Final = 0.2
 _SOCKET_SECONDS: Final = 15.0
 _SETTLE_LOOKS: Final = 25
@@ -94,7 +95,11 @@ def demo(options: argparse.Namespace) -> int:
             now_seconds=time.time(),
         )
         running = _Demo(write_files(plan), folder / "agents.log", plan.socket)
-        return uvloop.run(running.run(options.seconds, options.json))
+        try:
+            return uvloop.run(running.run(options.seconds, options.json))
+        except asyncio.CancelledError:
+            # Asked a second time, while the file was still to be written.
+            return _FAILED
 
 
 @contextlib.contextmanager
@@ -214,9 +219,16 @@ class _Demo:
 
 
 def _stop_at_signals() -> asyncio.Event:
-    stop = asyncio.Event()
+    """Return what is set by the first signal; a second one cancels the task that asked here."""
+    stop, here = asyncio.Event(), asyncio.current_task()
+
+    def asked() -> None:
+        if stop.is_set() and here is not None:
+            here.cancel()
+        stop.set()
+
     for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, asked)
     return stop
 
 

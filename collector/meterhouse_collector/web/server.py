@@ -1,6 +1,7 @@
 """Serves the page, its snapshots as they come, and /metrics."""
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,8 @@ _FILES: Final = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/chart.js": ("chart.js", "text/javascript"),
+    "/format.js": ("format.js", "text/javascript"),
+    "/tables.js": ("tables.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _HEADERS: Final = {
@@ -82,9 +85,10 @@ class PageServer:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             await runner.cleanup()
-            reason = error.strerror or str(error)
+            taken = error.errno == errno.EADDRINUSE
+            reason = "it is in use" if taken else error.strerror or str(error)
             raise OSError(
-                f"page: cannot listen on {host}:{port}: {reason}; "
+                f"page: cannot listen on port {port} of {host}: {reason}; "
                 "choose another port, or 0 for any that is free"
             ) from None
         self._runner = runner
