@@ -6,27 +6,37 @@ from typing import Final
 
 _STEP_MILLISECONDS: Final = 500
 _NAP_SECONDS: Final = 1.0
+_BETWEEN_NANOSECONDS: Final = 50_000_000
+
+
+def is_step(before_milliseconds: int, after_milliseconds: int) -> bool:
+    """Tell whether the clock was stepped between two looks at its offset."""
+    return abs(after_milliseconds - before_milliseconds) >= _STEP_MILLISECONDS
 
 
 class Clock:
     """Wall time, watched against the monotonic clock."""
 
     def __init__(self) -> None:
-        self._offset = self._measure()
+        self._offset = self.offset_milliseconds()
 
     @staticmethod
     def now_milliseconds() -> int:
         """Return UTC in Unix milliseconds."""
         return time.time_ns() // 1_000_000
 
-    def _measure(self) -> int:
-        return (time.time_ns() - time.monotonic_ns()) // 1_000_000
+    def offset_milliseconds(self) -> int:
+        """Return UTC less the monotonic time, which only a step of the clock changes by much."""
+        while True:
+            before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+            # Held up in between, the process would see a step where there was none.
+            if after - before < _BETWEEN_NANOSECONDS:
+                return (wall - before) // 1_000_000
 
     def step_milliseconds(self) -> int:
         """Return by how much the wall clock was stepped since the last call, 0 if it was not."""
-        offset = self._measure()
-        step, self._offset = offset - self._offset, offset
-        return step if abs(step) >= _STEP_MILLISECONDS else 0
+        before, self._offset = self._offset, self.offset_milliseconds()
+        return self._offset - before if is_step(before, self._offset) else 0
 
     async def sleep_until(self, at_milliseconds: int) -> None:
         """Sleep until the wall clock shows a time, in naps, so that a step is noticed."""

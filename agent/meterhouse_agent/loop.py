@@ -1,23 +1,23 @@
 """One node's agent: sources in, a report per interval into the spool and out to the broker."""
 
 import asyncio
+import contextlib
 import logging
 import zlib
-from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from meterhouse_agent import __version__, sources
-from meterhouse_agent.accumulate.amount import KeptReading
 from meterhouse_agent.accumulate.node import NodeSums
 from meterhouse_agent.clock import Clock
 from meterhouse_agent.config import AgentConfig
+from meterhouse_agent.keeper import Keeper
 from meterhouse_agent.publisher import Identity, Publisher
 from meterhouse_agent.runner import SourceRunner
 from meterhouse_agent.samples import Readings, Things
 from meterhouse_agent.settings import SourceConfig
-from meterhouse_agent.spool import Spool, Spooled, SpoolError
+from meterhouse_agent.spool import Spool, Spooled, Standing
 from meterhouse_agent.telemetry import Telemetry
 from meterhouse_agent.transport import Transport
 from meterhouse_agent.transport.mqtt import LastWill, MqttTransport
@@ -34,31 +34,23 @@ from meterhouse_agent.wire import (
 _LOG: Final = logging.getLogger(__name__)
 _PHASE_MILLISECONDS: Final = 400
 _PATIENCE_MILLISECONDS: Final = 1500
-_UNSPOOLED: Final = 720
-
-
-class _Unspooled(NamedTuple):
-    """A report on its way into the spool, with where time and counters stood at its end."""
-
-    report: Spooled
-    readings: list[KeptReading]
-    closed_until_seconds: int
-    inventory: tuple[str, bytes]
+_BEHIND: Final = 4
 
 
 class NodeAgent:
     """Measures and reports one node."""
 
-    def __init__(self, config: AgentConfig, node: str, telemetry: Telemetry) -> None:
+    def __init__(
+        self, config: AgentConfig, node: str, telemetry: Telemetry, *, clock: Clock | None = None
+    ) -> None:
         self._config = config
         self._identity = Identity(config.site, node)
         self._telemetry = telemetry
         self._length = config.interval_seconds * 1000
-        self._clock = Clock()
+        self._clock = clock or Clock()
         self._sums = NodeSums(config.site, node, config.interval_seconds)
         self._spool = Spool(config.spool.directory / f"{node}.spool", config.spool.max_bytes)
-        self._unspooled: deque[_Unspooled] = deque()
-        self._spool_failed = False
+        self._behind = False
         self._inventory = Inventory()
         self._fed = asyncio.Event()
         self._runners = [self._runner(section) for section in config.source]
@@ -70,6 +62,7 @@ class NodeAgent:
             status=self._status,
             resend_after_seconds=config.resend_after,
         )
+        self._keeper = Keeper(node, self._spool, telemetry, send=self._publisher.fresh)
 
     def _runner(self, section: SourceConfig) -> SourceRunner:
         node = self._identity.node
@@ -108,36 +101,50 @@ class NodeAgent:
     async def run(self) -> None:
         """Measure until cancelled."""
         node = self._identity.node
-        await self._recover()
         try:
+            standing = await self._keeper.open()
+            self._sums.timeline.closed_until_milliseconds = standing.closed_until_seconds * 1000
+            self._sums.restore(standing.readings)
             async with asyncio.TaskGroup() as tasks:
                 for runner in self._runners:
                     tasks.create_task(runner.run(), name=f"source[{node}/{runner.kind}]")
                 tasks.create_task(self._close_intervals(), name=f"intervals[{node}]")
+                tasks.create_task(self._keeper.run(), name=f"keeper[{node}]")
                 tasks.create_task(self._publisher.run(), name=f"publisher[{node}]")
         finally:
             await self._spool.close()
 
-    async def _recover(self) -> None:
-        try:
-            recovered = await self._spool.open()
-        except SpoolError as error:
-            _LOG.error("%s; reports are kept in memory only", error)
-            self._spool_failed = True
-            return
-        self._sums.timeline.closed_until_milliseconds = recovered.closed_until_seconds * 1000
-        self._sums.restore(recovered.readings)
-        if self._spool.reports:
-            _LOG.info("%s: %d reports wait in the spool", self._identity.node, self._spool.reports)
-
     def _feed(self, readings: Readings, max_gap_milliseconds: float) -> None:
-        step = self._clock.step_milliseconds()
-        if step:
-            self._sums.timeline.steps += 1
-            self._telemetry.event("clock_step")
-            _LOG.warning("%s: the clock was stepped by %d ms", self._identity.node, step)
+        self._note_step()
+        if self._behind:
+            return
         self._sums.feed(readings, max_gap_milliseconds)
         self._fed.set()
+
+    def _note_step(self) -> None:
+        """Take notice of a step of the clock, and of a clock that is behind the last interval."""
+        timeline, node = self._sums.timeline, self._identity.node
+        step = self._clock.step_milliseconds()
+        if step:
+            timeline.steps += 1
+            self._telemetry.event("clock_step")
+            _LOG.warning("%s: the clock was stepped by %.1f s", node, step / 1000)
+        left = timeline.closed_until_milliseconds - self._clock.now_milliseconds()
+        if (left > 0) == self._behind:
+            return
+        self._behind = left > 0
+        if self._behind:
+            self._telemetry.event("clock_behind")
+            _LOG.warning(
+                "%s: the clock is behind the last reported interval: "
+                "nothing is reported for %.0f s, the energy until then becomes a span",
+                node,
+                left / 1000,
+            )
+        else:
+            # What was counted meanwhile belongs to no time that this clock can name.
+            timeline.steps += 1
+            _LOG.info("%s: the clock is past the last reported interval again", node)
 
     def _changed(self) -> None:
         inventory = _merge([runner.source.things() for runner in self._runners])
@@ -167,64 +174,43 @@ class NodeAgent:
         start = max(timeline.closed_until_milliseconds, now - now % self._length)
         while True:
             end = start + self._length
-            await self._clock.sleep_until(end + phase)
+            while not await self._clock.nap_until(end + phase):
+                self._note_step()
             await self._wait_for_readings(end)
-            await self._close(start // 1000)
-            behind = self._clock.now_milliseconds() - 4 * self._length
-            start = max(end, behind - behind % self._length)
+            self._close(start // 1000)
+            start = self._next(end)
+
+    def _next(self, start_milliseconds: int) -> int:
+        """Return the interval to close next: long past ones are passed over if they are empty."""
+        behind = self._clock.now_milliseconds() - _BEHIND * self._length
+        behind -= behind % self._length
+        touched = self._sums.timeline.first_touched_milliseconds
+        return max(start_milliseconds, behind if touched is None else min(behind, touched))
 
     async def _wait_for_readings(self, end_milliseconds: int) -> None:
-        patience = min(_PATIENCE_MILLISECONDS, self._length * 3 // 5)
-        while any(runner.owes(end_milliseconds) for runner in self._runners):
-            left = end_milliseconds + patience - self._clock.now_milliseconds()
-            if left <= 0:
-                return
-            self._fed.clear()
-            try:
-                async with asyncio.timeout(left / 1000):
+        # Counted from now and not from the end: a process that was held up itself must not take
+        # its sources for late.
+        patience = min(_PATIENCE_MILLISECONDS, self._length * 3 // 5) / 1000
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while any(runner.owes(end_milliseconds) for runner in self._runners):
+                    self._fed.clear()
                     await self._fed.wait()
-            except TimeoutError:
-                return
 
-    async def _close(self, start_seconds: int) -> None:
+    def _close(self, start_seconds: int) -> None:
+        timeline = self._sums.timeline
         report = self._sums.close(start_seconds, self._inventory)
-        for event, count in self._sums.timeline.events.items():
+        for event, count in timeline.events.items():
             self._telemetry.event(event, count)
-        self._sums.timeline.events.clear()
+        timeline.events.clear()
         if report is None:
             return
         self._telemetry.reports.inc()
-        spooled = Spooled(start_seconds, encode(report))
-        closed = self._sums.timeline.closed_until_milliseconds // 1000
-        inventory = (report.inventory_hash, msgspec.json.encode(self._inventory))
-        self._unspooled.append(_Unspooled(spooled, self._sums.kept(), closed, inventory))
-        await self._spool_up()
-        self._publisher.fresh(spooled)
-
-    async def _spool_up(self) -> None:
-        try:
-            if self._spool_failed:
-                await self._spool.open()
-            while self._unspooled:
-                await self._spool.commit(*self._unspooled[0])
-                self._unspooled.popleft()
-        except SpoolError as error:
-            if not self._spool_failed:
-                _LOG.error("%s; reports are kept in memory until it can be written", error)
-            self._spool_failed = True
-            while len(self._unspooled) > _UNSPOOLED:
-                self._unspooled.popleft()
-                self._telemetry.dropped("spool_unwritable")
-        else:
-            if self._spool_failed:
-                _LOG.info("spool of %s is written again", self._identity.node)
-            self._spool_failed = False
-        self._telemetry.spool_reports.set(self._spool.reports)
-        self._telemetry.spool_bytes.set(self._spool.bytes)
-        for reason, count in (+self._spool.dropped).items():
-            _LOG.warning("%s: %d dropped: %s", self._identity.node, count, reason)
-            self._telemetry.dropped(reason, count)
-        self._spool.dropped.clear()
+        self._keeper.add(
+            Spooled(start_seconds, encode(report)),
+            Standing(timeline.closed_until_milliseconds // 1000, self._sums.kept()),
+            (report.inventory_hash, msgspec.json.encode(self._inventory)),
+        )
 
 
 def _merge(parts: list[Things]) -> Inventory:

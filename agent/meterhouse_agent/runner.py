@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, Literal
 
-from meterhouse_agent.clock import Clock
+from meterhouse_agent.clock import Clock, is_step
 from meterhouse_agent.samples import Readings
 from meterhouse_agent.settings import SourceConfig
 from meterhouse_agent.sources import (
@@ -89,10 +89,13 @@ class SourceRunner:
         period = self._period
         self._tick = max(self._tick, self._clock.now_milliseconds() // period * period)
         while True:
+            offset = self._clock.offset_milliseconds()
             await self._clock.sleep_until(self._tick + period)
+            stepped = is_step(offset, self._clock.offset_milliseconds())
             now = self._clock.now_milliseconds() // period * period
             first = self._tick + period
-            if not self.source.replayable or (now - first) // period > _CATCH_UP_TICKS:
+            if not self.source.replayable or (now - first) // period > _CATCH_UP_TICKS or stepped:
+                # What a step forward passed over never was.
                 first = now
             for tick in range(first, now + 1, period):
                 await self._round(tick)

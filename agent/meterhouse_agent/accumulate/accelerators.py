@@ -80,13 +80,7 @@ class AcceleratorSums:
         if sample.power_watts is not None:
             device.power.learn(sample.power_watts)
         state = state_of(sample, device.power)
-        slices = device.coverage.reach(
-            sample.at_milliseconds,
-            steps=timeline.steps,
-            closed_until_milliseconds=timeline.closed_until_milliseconds,
-            length_milliseconds=timeline.length_milliseconds,
-            max_gap_milliseconds=max_gap_milliseconds,
-        )
+        slices = device.coverage.reach(sample.at_milliseconds, timeline, max_gap_milliseconds)
         for interval, milliseconds in slices:
             key = (interval, state)
             device.milliseconds[key] = device.milliseconds.get(key, 0) + milliseconds

@@ -157,6 +157,7 @@ def lay(
         if piece.interval_milliseconds < closed:
             late += piece.ticks
         else:
+            timeline.touch(piece.interval_milliseconds)
             pieces.append(piece)
     if delta.from_milliseconds < closed:
         stretch = Delta(delta.from_milliseconds, closed, late, delta.verdict)

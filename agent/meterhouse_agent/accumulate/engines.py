@@ -67,13 +67,7 @@ class EngineSums:
         """Take one sample: it stands for the time since the one before it."""
         timeline = self._timeline
         served = self._one(sample.engine, sample.served_model)
-        slices = served.coverage.reach(
-            sample.at_milliseconds,
-            steps=timeline.steps,
-            closed_until_milliseconds=timeline.closed_until_milliseconds,
-            length_milliseconds=timeline.length_milliseconds,
-            max_gap_milliseconds=max_gap_milliseconds,
-        )
+        slices = served.coverage.reach(sample.at_milliseconds, timeline, max_gap_milliseconds)
         for name, gauge in served.gauges.items():
             value = getattr(sample, name)
             if value is not None:
@@ -103,6 +97,7 @@ class EngineSums:
             delta = _difference(before, after)
             if delta is None:
                 continue
+            self._timeline.touch(interval)
             held = served.latency.setdefault(interval, {})
             held[name] = delta if name not in held else _sum(held[name], delta)
 

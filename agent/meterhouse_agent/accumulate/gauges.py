@@ -1,5 +1,6 @@
 """Time-weighted means per interval."""
 
+from meterhouse_agent.accumulate.timeline import Timeline
 from meterhouse_agent.grid import split
 
 
@@ -45,24 +46,22 @@ class Coverage:
     def reach(
         self,
         at_milliseconds: int,
-        *,
-        steps: int,
-        closed_until_milliseconds: int,
-        length_milliseconds: int,
+        timeline: Timeline,
         max_gap_milliseconds: float,
     ) -> list[tuple[int, int]]:
         """Take the time of a reading; return (interval, milliseconds) it covers anew."""
         since, before = self._at, self._steps
-        self._at, self._steps = at_milliseconds, steps
-        if since is None or before != steps:
+        self._at, self._steps = at_milliseconds, timeline.steps
+        if since is None or before != timeline.steps:
             return []
         if not 0 < at_milliseconds - since <= max_gap_milliseconds:
             return []
         slices = []
-        since = max(since, closed_until_milliseconds)
+        since = max(since, timeline.closed_until_milliseconds)
         if since >= at_milliseconds:
             return []
-        for piece in split(since, at_milliseconds, 0, length_milliseconds):
+        for piece in split(since, at_milliseconds, 0, timeline.length_milliseconds):
+            timeline.touch(piece.interval_milliseconds)
             milliseconds = piece.to_milliseconds - piece.from_milliseconds
             slices.append((piece.interval_milliseconds, milliseconds))
             held = self._covered.get(piece.interval_milliseconds, 0)

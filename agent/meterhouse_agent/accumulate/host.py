@@ -41,13 +41,7 @@ class HostSums:
     def feed(self, sample: HostSample, max_gap_milliseconds: float) -> None:
         """Take one sample: it stands for the time since the one before it."""
         timeline, at = self._timeline, sample.at_milliseconds
-        slices = self._coverage.reach(
-            at,
-            steps=timeline.steps,
-            closed_until_milliseconds=timeline.closed_until_milliseconds,
-            length_milliseconds=timeline.length_milliseconds,
-            max_gap_milliseconds=max_gap_milliseconds,
-        )
+        slices = self._coverage.reach(at, timeline, max_gap_milliseconds)
         busy_ratio = self._busy_ratio(sample)
         for interval, milliseconds in slices:
             for gauge, value in (

@@ -68,13 +68,7 @@ class MeterSums:
         timeline = self._timeline
         meter = self._meter(sample.meter)
         meter.sample = sample
-        slices = meter.coverage.reach(
-            sample.at_milliseconds,
-            steps=timeline.steps,
-            closed_until_milliseconds=timeline.closed_until_milliseconds,
-            length_milliseconds=timeline.length_milliseconds,
-            max_gap_milliseconds=max_gap_milliseconds,
-        )
+        slices = meter.coverage.reach(sample.at_milliseconds, timeline, max_gap_milliseconds)
         if sample.power_watts is not None:
             for interval, milliseconds in slices:
                 meter.power.add(interval, sample.power_watts, milliseconds)

@@ -38,7 +38,7 @@ class NodeSums:
     def close(self, start_seconds: int, inventory: Inventory) -> Report | None:
         """Close an interval: return its report, ``None`` where there is nothing to say."""
         start, length = start_seconds * 1000, self.timeline.length_milliseconds
-        self.timeline.closed_until_milliseconds = start + length
+        self.timeline.close(start)
         report = Report(
             schema=SCHEMA,
             site=self._site,

@@ -29,7 +29,22 @@ class Timeline:
         self.closed_until_milliseconds = 0
         self.steps = 0
         self.events: Tally[str] = Tally()
+        self._touched: set[int] = set()
         self._spans: list[Span] = []
+
+    def touch(self, interval_milliseconds: int) -> None:
+        """Note that something was laid into an open interval, so that it must be reported."""
+        self._touched.add(interval_milliseconds)
+
+    def close(self, interval_milliseconds: int) -> None:
+        """Move on to the end of an interval."""
+        self._touched = {start for start in self._touched if start > interval_milliseconds}
+        self.closed_until_milliseconds = interval_milliseconds + self.length_milliseconds
+
+    @property
+    def first_touched_milliseconds(self) -> int | None:
+        """The first open interval into which something was laid, ``None`` where there is none."""
+        return min(self._touched, default=None)
 
     def add_span(
         self,
