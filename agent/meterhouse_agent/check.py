@@ -46,7 +46,7 @@ async def _probe(source: Source, section: SourceConfig) -> str:
     async with asyncio.timeout(_OPEN_DEADLINE_SECONDS):
         await source.open()
     async with asyncio.timeout(max(section.deadline, section.sample_every)):
-        readings = await source.read(Clock.now_milliseconds())
+        readings = await source.read(Clock().now_milliseconds())
     things = source.things()
     parts = []
     if things.devices:

@@ -215,7 +215,7 @@ class Publisher:
         if final:
             _LOG.warning("%s: refused for good: %s", self._identity.node, final[:5])
         try:
-            await self._spool.forget(receipt.stored)
+            await self._spool.forget(receipt.stored, receipt.length_seconds)
             if final:
                 await self._spool.set_aside(final)
         except SpoolError as error:
@@ -230,6 +230,10 @@ class Publisher:
 
 def _settled(start_seconds: int, receipt: Receipt) -> bool:
     # What is refused for later stays in flight until it is due again: no tight loop.
-    return any(first <= start_seconds <= last for first, last in receipt.stored) or any(
+    step = max(1, receipt.length_seconds)
+    return any(
+        first <= start_seconds <= last and (start_seconds - first) % step == 0
+        for first, last in receipt.stored
+    ) or any(
         start_seconds == refusal.start_seconds and refusal.final for refusal in receipt.refused
     )

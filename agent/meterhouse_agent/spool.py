@@ -10,7 +10,7 @@ import contextlib
 import logging
 import sqlite3
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
@@ -24,22 +24,25 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger(__name__)
 _DEADLINE_SECONDS: Final = 30.0
 _REFUSED_KEPT: Final = 1000
+_PASSING: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _REFUSED_SHARE: Final = 8
 _INVENTORIES_KEPT: Final = 64
 # "MTHR", and the number of the schema below: whose file this is, where SQLite itself asks.
 _APPLICATION: Final = 0x4D544852
 _VERSION: Final = 1
 _SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
-CREATE TABLE IF NOT EXISTS report
+CREATE TABLE report
     (start_seconds INTEGER PRIMARY KEY, size INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS report_size ON report (size);
-CREATE TABLE IF NOT EXISTS refused
+CREATE INDEX report_size ON report (size);
+CREATE TABLE refused
     (start_seconds INTEGER PRIMARY KEY, size INTEGER NOT NULL, body BLOB NOT NULL,
      reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS inventory (hash TEXT PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE inventory (hash TEXT PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL);
+COMMIT;
 """
 
 
@@ -54,8 +57,8 @@ class Spooled(NamedTuple):
     body: bytes
 
 
-class Recovered(NamedTuple):
-    """What an earlier life left: where its time stood, and the readings it ended with."""
+class Standing(NamedTuple):
+    """Where the time of a life stands, and its counters: what the next life goes on from."""
 
     closed_until_seconds: int
     readings: list[KeptReading]
@@ -75,23 +78,22 @@ class Spool:
         self.oldest_seconds: int | None = None
         self.dropped: Tally[str] = Tally()
 
-    async def open(self) -> Recovered:
+    async def open(self) -> Standing:
         """Open or make the file; a damaged one is set aside and a new one begun."""
         return await self._do(self._open)
 
     async def commit(
         self,
-        report: Spooled,
-        readings: Sequence[KeptReading],
-        closed_until_seconds: int,
-        inventory: tuple[str, bytes],
+        reports: Sequence[Spooled],
+        standing: Standing,
+        inventories: Mapping[str, bytes],
     ) -> None:
-        """Write a report, and where time and counters stood at its end, in one transaction."""
-        await self._do(lambda: self._commit(report, readings, closed_until_seconds, inventory))
+        """Write reports, and where time and counters stood at their end, in one transaction."""
+        await self._do(lambda: self._commit(reports, standing, inventories))
 
-    async def forget(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Delete the reports that a receipt names, by inclusive ranges of starts."""
-        await self._do(lambda: self._forget(list(ranges)))
+    async def forget(self, ranges: Iterable[tuple[int, int]], step_seconds: int) -> None:
+        """Delete the reports that a receipt names, by inclusive ranges of starts, a step apart."""
+        await self._do(lambda: self._forget(list(ranges), step_seconds))
 
     async def set_aside(self, refused: Iterable[tuple[int, str]]) -> None:
         """Move reports that were refused for good out of the queue, each with its reason."""
@@ -119,9 +121,24 @@ class Spool:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_DEADLINE_SECONDS):
-                return await loop.run_in_executor(self._thread, work)
+                return await loop.run_in_executor(self._thread, self._attempt, work)
         except (sqlite3.Error, OSError, TimeoutError) as error:
             raise SpoolError(f"spool {self._path}: {error or 'did not answer'}") from error
+
+    def _attempt(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except sqlite3.Error as error:
+            # A full or busy disk passes; after anything else the file is to be looked at anew.
+            if getattr(error, "sqlite_errorcode", None) not in _PASSING:
+                with contextlib.suppress(sqlite3.Error):
+                    self._close()
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open; an error other than a full disk closes it."""
+        return self._database is not None
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -129,7 +146,8 @@ class Spool:
             raise sqlite3.ProgrammingError("not open")
         return self._database
 
-    def _open(self) -> Recovered:
+    def _open(self) -> Standing:
+        self._close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return self._connect()
@@ -146,32 +164,34 @@ class Spool:
             self.dropped["spool_damaged"] += 1
             return self._connect()
 
-    def _connect(self) -> Recovered:
+    def _connect(self) -> Standing:
         self._inventory_kept = ""
         self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        self._refuse_strangers()
+        new = self._is_new()
         self._db.execute("PRAGMA journal_mode=WAL")
         # A node that loses power must not forget a report that was sent: its next life would
         # tell the same energy again, as a span.
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        if new:
+            self._db.executescript(_SCHEMA)
         if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("damaged")
         self._measure()
         closed = self._state("closed_until_seconds")
         kept = self._state("readings")
-        return Recovered(
+        return Standing(
             int(closed) if closed is not None else 0,
             msgspec.json.decode(kept, type=list[KeptReading]) if kept is not None else [],
         )
 
-    def _refuse_strangers(self) -> None:
-        """Raise if this is another program's database, or of a later version of this one."""
+    def _is_new(self) -> bool:
+        """Tell whether the file is empty; raise if it is another program's or version's."""
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         application = self._db.execute("PRAGMA application_id").fetchone()[0]
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if tables and (application, version) != (_APPLICATION, _VERSION):
             raise sqlite3.DatabaseError("not a spool of this version")
+        return not tables
 
     def _state(self, key: str) -> bytes | None:
         found = self._db.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
@@ -185,20 +205,22 @@ class Spool:
 
     def _commit(
         self,
-        report: Spooled,
-        readings: Sequence[KeptReading],
-        closed_until_seconds: int,
-        inventory: tuple[str, bytes],
+        reports: Sequence[Spooled],
+        standing: Standing,
+        inventories: Mapping[str, bytes],
     ) -> None:
         with self._transaction():
-            row = (report.start_seconds, len(report.body), report.body)
-            self._db.execute("INSERT OR REPLACE INTO report VALUES (?, ?, ?)", row)
-            self._keep_inventory(*inventory)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO report VALUES (?, ?, ?)",
+                [(start, len(body), body) for start, body in reports],
+            )
+            for name, body in inventories.items():
+                self._keep_inventory(name, body)
             self._db.executemany(
                 "INSERT OR REPLACE INTO state VALUES (?, ?)",
                 [
-                    ("closed_until_seconds", str(closed_until_seconds).encode()),
-                    ("readings", msgspec.json.encode(readings)),
+                    ("closed_until_seconds", str(standing.closed_until_seconds).encode()),
+                    ("readings", msgspec.json.encode(standing.readings)),
                 ],
             )
         self._measure()
@@ -227,9 +249,14 @@ class Spool:
             self.dropped["spool_full"] += gone
             self._measure()
 
-    def _forget(self, ranges: list[tuple[int, int]]) -> None:
+    def _forget(self, ranges: list[tuple[int, int]], step_seconds: int) -> None:
+        # Reports of an earlier grid lie between the steps: no receipt speaks of those.
         with self._transaction():
-            self._db.executemany("DELETE FROM report WHERE start_seconds BETWEEN ? AND ?", ranges)
+            self._db.executemany(
+                "DELETE FROM report "
+                "WHERE start_seconds BETWEEN ?1 AND ?2 AND (start_seconds - ?1) % ?3 = 0",
+                [(first, last, step_seconds) for first, last in ranges],
+            )
         self._measure()
 
     def _set_aside(self, refused: list[tuple[int, str]]) -> None:
