@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -93,6 +94,15 @@ class Program:
             process.kill()
             process.wait()
             raise ProgramError(f"{self.name} did not stop:\n{self.text()[-8000:]}") from None
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """Let the program not run at all inside the block, as on a machine that is overloaded."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def limit_files(self, size: int) -> None:
         """Let the running program write no file beyond a size, as if its disk were full."""
