@@ -6,12 +6,12 @@ import subprocess
 import sys
 import tomllib
 from configparser import ConfigParser
+from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from meterhouse_agent.__main__ import sample_config
 from tests.deploy.brokers import DEPLOY
 from tests.servers import binary
 
@@ -103,7 +103,8 @@ def test_the_agent_sees_its_gpus_and_keeps_its_spool() -> None:
     assert "ProcSubset" not in service
     assert int(service["Nice"]) > 0
     assert {"CPUQuota", "MemoryMax", "TasksMax"} <= set(service)
-    sample = tomllib.loads(sample_config())
+    text = resources.files("meterhouse_agent").joinpath("agent.sample.toml").read_text("utf-8")
+    sample = tomllib.loads(text)
     assert sample["spool"]["directory"] == f"/var/lib/{service['StateDirectory']}"
 
 
