@@ -27,13 +27,13 @@ from meterhouse_collector.demo.site import (
 )
 from meterhouse_collector.demo.table import Table
 from meterhouse_collector.demo.truth import prices_of, read_truth
-from meterhouse_collector.live import Live
 from meterhouse_collector.rollup import Sums
 from meterhouse_collector.settings import parse_duration
 
 _FAILED: Final = 1
 _LOOK_SECONDS: Final = 0.2
 _SOCKET_SECONDS: Final = 15.0
+_FIRST_LOOKS: Final = 150
 _SETTLE_LOOKS: Final = 25
 _INTERVALS_MAX: Final = 600
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -141,7 +141,7 @@ class _Demo:
         try:
             await self._until(stop, seconds, collecting)
             if path is not None:
-                stretch = await self._settled(live)
+                stretch = await self._settled(stop)
         finally:
             await self._children.stop()
             collecting.cancel()
@@ -187,23 +187,34 @@ class _Demo:
         shown = 0
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            intervals = live.intervals()
-            if self._begun is None:
-                self._begun = next((start for start, sums in intervals if _whole(sums)), None)
-                if self._begun is None:
-                    continue
-                live.count_from(self._begun)
-            snapshot = live.snapshot()
+            if not self._has_begun():
+                continue
+            snapshot, intervals = live.snapshot(), live.intervals()
             if snapshot is not None and snapshot.end_seconds > shown:
                 shown = snapshot.end_seconds
                 self._table.row(snapshot, intervals[-1][1])
 
-    async def _settled(self, live: Live) -> Stretch | None:
-        """Return the whole intervals so far, when late reports had their time."""
+    def _has_begun(self) -> bool:
+        """Tell whether an interval was measured whole; what was before the first counts nowhere."""
+        live = self._collector.live
         if self._begun is None:
+            whole = (start for start, sums in live.intervals() if _whole(sums))
+            self._begun = next(whole, None)
+            if self._begun is not None:
+                live.count_from(self._begun)
+        return self._begun is not None
+
+    async def _settled(self, stop: asyncio.Event) -> Stretch | None:
+        """Return the whole intervals so far, when late reports had their time."""
+        live = self._collector.live
+        for _ in range(_FIRST_LOOKS):
+            if self._has_begun() or stop.is_set():
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        last = live.newest()
+        if not self._has_begun() or self._begun is None or last is None:
             return None
-        intervals = live.intervals()[-_INTERVALS_MAX:]
-        first, last = intervals[0][0], intervals[-1][0]
+        first = max(self._begun, last - (_INTERVALS_MAX - 1) * INTERVAL_SECONDS)
         for _ in range(_SETTLE_LOOKS):
             seen = [sums for start, sums in live.intervals() if first <= start <= last]
             if all(map(_whole, seen)):

@@ -63,11 +63,12 @@ export class Chart {
     for (const band of data.bands ?? []) drawn.push(...this.between(band.low, band.high, "band"));
     for (const line of data.lines ?? []) drawn.push(...this.line(line));
     this.drawing.replaceChildren(...drawn);
-    this.top.textContent = data.format(data.high);
-    this.bottom.textContent = data.format(data.low);
+    // On areas there is no room for numbers, nor need: they fill the whole height.
+    this.top.textContent = data.areas ? "" : data.format(data.high);
+    this.bottom.textContent = data.areas ? "" : data.format(data.low);
     const count = data.starts.length;
     this.left.textContent = count ? span(count * data.step) : "";
-    this.plot.setAttribute("aria-label", `${this.name}, ${count ? `the last ${count * data.step} seconds; now ${data.read(count - 1)}; arrow keys read the past` : "no figures yet"}`);
+    if (this.cursor === null) this.plot.setAttribute("aria-label", `${this.name}, ${count ? `the last ${count * data.step} seconds; now ${data.read(count - 1)}; arrow keys read the past` : "no figures yet"}`);
     this.mark();
   }
 

@@ -19,17 +19,26 @@ export function coverage(value) {
   return value >= 1 ? "100 %" : percent(Math.floor(value * 1000) / 1000);
 }
 
-function scaled(value, unit, steps) {
+const PREFIXES = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]];
+
+// Three digits that count, and a prefix.
+function scaled(value, unit) {
   if (value === null || value === undefined) return NONE;
-  const [scale, prefix] = steps.find(([least]) => Math.abs(value) >= least) ?? steps[steps.length - 1];
+  if (value === 0) return `0 ${unit}`.trim();
+  const [scale, prefix] = PREFIXES.find(([least]) => Math.abs(value) >= least) ?? PREFIXES.at(-1);
   const shown = value / scale;
-  return `${number(shown, Math.abs(shown) >= 100 ? 0 : Math.abs(shown) >= 10 ? 1 : 2)} ${prefix}${unit}`;
+  const digits = Math.abs(shown) >= 100 ? 0 : Math.abs(shown) >= 10 ? 1 : 2;
+  return `${number(shown, digits)} ${prefix}${unit}`.trim();
 }
 
-export const watts = (value) => scaled(value, "W", [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]]);
-export const energy = (joules) => scaled(joules === null ? null : joules / 3600, "Wh", [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]]);
-export const count = (value) => scaled(value, "", [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e4, "k"], [1, ""]]).trim();
-export const deviceHours = (seconds) => (seconds === null || seconds === undefined ? NONE : `${number(seconds / 3600, 2)} device-h`);
+export const watts = (value) => scaled(value, "W");
+export const energy = (joules) => scaled(joules === null || joules === undefined ? null : joules / 3600, "Wh");
+export const count = (value) => (value < 10_000 ? number(value) : scaled(value, ""));
+
+export function deviceTime(seconds) {
+  if (seconds === null || seconds === undefined) return NONE;
+  return seconds < 3600 ? `${number(seconds)} device-s` : `${scaled(seconds / 3600, "")} device-h`;
+}
 
 export function money(value, currency, digits = 2) {
   if (value === null || value === undefined) return NONE;

@@ -1,7 +1,7 @@
 // The live page: takes snapshots from /events, shows them, and says when they are stale.
 
 import { Chart } from "/chart.js";
-import { ago, clock, count, coverage, deviceHours, energy, money, NONE, number, percent, watts } from "/format.js";
+import { ago, clock, count, coverage, deviceTime, energy, money, NONE, number, percent, watts } from "/format.js";
 import { agents, groups, matrix } from "/tables.js";
 
 const STATES = { active: "active", held_idle: "held, idle", free: "free", unhealthy: "unhealthy", unknown: "unknown" };
@@ -11,7 +11,7 @@ const $ = (id) => document.getElementById(id);
 
 const KPIS = {
   pue: { show: (v) => number(v, 3), unit: "", parts: energy, range: (values) => [1, Math.max(1.5, ...values) * 1.02] },
-  idle_capacity_ratio: { show: (v) => percent(v), unit: "", parts: deviceHours, range: () => [0, 1] },
+  idle_capacity_ratio: { show: (v) => percent(v), unit: "", parts: deviceTime, range: () => [0, 1] },
   cost_per_million_output_tokens: { show: (v) => number(v, 3), unit: "currency", parts: null, range: (values) => [0, Math.max(0.001, ...values) * 1.15] },
 };
 
@@ -55,8 +55,9 @@ function kpi(card, value, all, currency) {
   }
   card.querySelector(".label").textContent = value.label;
   const reason = card.querySelector(".reason");
-  reason.hidden = !value.reason;
-  reason.textContent = value.reason ?? "";
+  reason.dataset.formula ??= reason.textContent;
+  reason.textContent = value.reason ?? reason.dataset.formula;
+  reason.toggleAttribute("data-reason", Boolean(value.reason));
   const part = (name, text) => {
     const element = card.querySelector(`[data-part="${name}"]`);
     if (element) element.textContent = text;
@@ -64,7 +65,7 @@ function kpi(card, value, all, currency) {
   part("numerator", parts ? parts(value.numerator) : money(value.numerator, currency));
   part("denominator", parts ? parts(value.denominator) : count(value.denominator));
   part("coverage", coverage(value.coverage));
-  part("bounds", `${percent(value.low)} to ${percent(value.high)}`);
+  part("bounds", value.low === null ? NONE : `${percent(value.low)} to ${percent(value.high)}`);
   const other = ["cost_per_million_tokens", "cost_per_million_computed_tokens"].map((name) => number(all[name].value, 3));
   part("others", other.map((text) => (text === NONE ? text : `${text} ${currency}`)).join(", "));
 }
@@ -128,6 +129,7 @@ function shares({ start_seconds: starts, step_seconds: step, states: columns }) 
 function render(document_) {
   const { window: over, kpis, power, tokens } = document_;
   const currency = document_.money?.currency ?? "";
+  document.body.dataset.end = over ? over.end_seconds : "";
   $("site").textContent = document_.site;
   $("version").textContent = `Meterhouse ${document_.version}`;
   $("window").textContent = over
@@ -140,7 +142,7 @@ function render(document_) {
   $("power-reason").textContent = power.reason ?? "mean over the window";
   data($("output"), tokens.output_per_second, count(tokens.output_per_second));
   data($("input"), tokens.input_per_second, count(tokens.input_per_second));
-  $("tokens-reason").textContent = tokens.reason ?? `engines covered: ${coverage(tokens.coverage)}`;
+  $("tokens-reason").textContent = tokens.reason ?? `engines covered: ${coverage(tokens.coverage)}${tokens.coverage < 1 ? ", so at least this" : ""}`;
   history(document_.history, currency);
   matrix(document_, STATES);
   groups($("pools"), $("pools-note"), document_.pools, STATES, ["idle_capacity_ratio", "cost_per_million_output_tokens"], currency);
@@ -155,16 +157,20 @@ function condition() {
   const silent = (performance.now() - heardAt) / 1000;
   let state = "live";
   let words = "live";
+  let age = "";
   if (!last) [state, words] = ["waiting", connected ? "waiting for figures" : "connecting"];
   else {
     const patience = 3 * last.interval_seconds + last.grace_seconds + MARGIN_SECONDS;
     const old = last.window ? last.at_seconds - last.window.end_seconds : 0;
-    if (silent > patience || old > patience) [state, words] = ["stale", `stale: figures of ${ago(silent + old)}`];
-    if (!connected) [state, words] = ["lost", `reconnecting; figures of ${ago(silent + old)}`];
+    if (silent > patience || old > patience) [state, words] = ["stale", "stale"];
+    if (!connected) [state, words] = ["lost", "stale, reconnecting"];
+    if (state !== "live") age = ago(silent + old);
   }
   document.body.toggleAttribute("data-stale", state === "stale" || state === "lost");
   $("connection").dataset.state = state;
+  // Only a change of state is announced, not each second of it.
   if (text.textContent !== words) text.textContent = words;
+  $("connection-age").textContent = age;
 }
 
 function connect() {
@@ -188,5 +194,6 @@ function connect() {
   };
 }
 
+matrix({ money: null, window: null }, STATES);
 setInterval(condition, 1000);
 connect();

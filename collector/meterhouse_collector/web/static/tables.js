@@ -37,7 +37,7 @@ function first(text) {
   return heading;
 }
 
-export function matrix({ money, window: over, states }, STATES) {
+export function matrix({ money, window: over }, STATES) {
   const table = $("money");
   table.tHead.replaceChildren(headings(["", ...Object.keys(STATES), "all"], STATES));
   const names = Object.keys(STATES);
@@ -56,7 +56,6 @@ export function matrix({ money, window: over, states }, STATES) {
   if (money?.unpriced_device_seconds > 0) notes.push(`${count(money.unpriced_device_seconds)} device-seconds have no price and are left out`);
   if (money?.estimated_energy > 0) notes.push(`${number(money.estimated_energy / hours, 2)} of it fills gaps`);
   $("money-note").textContent = notes.join("; ");
-  return states;
 }
 
 export function groups(table, note, found, STATES, kpis, currency) {
@@ -86,7 +85,10 @@ export function groups(table, note, found, STATES, kpis, currency) {
 function value(kpi, name, currency) {
   const element = cell("td", name === "idle_capacity_ratio" ? percent(kpi.value) : number(kpi.value, 3));
   if (kpi.value !== null && name !== "idle_capacity_ratio") element.append(` ${currency}`);
-  if (kpi.reason) element.title = kpi.reason;
+  if (kpi.reason) {
+    element.title = kpi.reason;
+    element.append(cell("span", `: ${kpi.reason}`, "hidden"));
+  }
   return element;
 }
 
