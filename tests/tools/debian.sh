@@ -8,6 +8,12 @@ have mosquitto || lacking="$lacking mosquitto"
 have gcc || lacking="$lacking gcc"
 # gcc alone compiles nothing that includes a system header.
 [ -e /usr/include/stdio.h ] || lacking="$lacking libc6-dev"
+# Units are verified by systemd's own tool, certificates of tests made by openssl.
+have systemd-analyze || lacking="$lacking systemd"
+have openssl || lacking="$lacking openssl"
+# One process under test gets a clock that can be stepped.
+ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || lacking="$lacking libfaketime"
+have chromium || lacking="$lacking chromium"
 [ -n "$lacking" ] || exit 0
 # shellcheck disable=SC2086  # it is a list of words
 debian $lacking
