@@ -1,13 +1,12 @@
 """Runs one source: opens it, reads it on its own ticks, bounds it, scores it."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final, Literal
 
-from meterhouse_agent.clock import Clock, is_step
-from meterhouse_agent.samples import Readings
+from meterhouse_agent.clock import Clock, is_step, raise_if_cancelled
+from meterhouse_agent.samples import Readings, Things
 from meterhouse_agent.settings import SourceConfig
 from meterhouse_agent.sources import (
     Source,
@@ -20,6 +19,7 @@ from meterhouse_agent.wire import SourceState
 
 _LOG: Final = logging.getLogger(__name__)
 _OPEN_DEADLINE_SECONDS: Final = 30.0
+_CLOSE_DEADLINE_SECONDS: Final = 15.0
 _RETRY_SECONDS: Final = (1.0, 60.0)
 _CATCH_UP_TICKS: Final = 300
 _GAP_TICKS: Final = 2.5
@@ -28,7 +28,10 @@ Outcome = Literal["ok", "absent", "failed", "unresponsive"]
 
 
 class SourceRunner:
-    """One source of one node; loss and recovery are logged once."""
+    """One source of one node; loss and recovery are logged once.
+
+    ``things`` are those it told of last: what has failed is still installed.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class SourceRunner:
     ) -> None:
         self.source = source
         self.kind = config.kind
+        self.things = Things()
         self._node = node
         self._clock = clock
         self._telemetry = telemetry
@@ -74,16 +78,27 @@ class SourceRunner:
             try:
                 async with asyncio.timeout(_OPEN_DEADLINE_SECONDS):
                     await self.source.open()
+                self.things = self.source.things()
                 wait = _RETRY_SECONDS[0]
                 await self._read_on()
-            except (SourceError, TimeoutError) as error:
-                self._turn(_outcome(error), str(error) or "did not open in time")
+            except TimeoutError:
+                self._turn("failed", f"did not open within {_OPEN_DEADLINE_SECONDS:g} s")
+            except SourceError as error:
+                self._turn(_outcome(error), str(error))
+            except Exception as error:  # noqa: BLE001 - a fault of one source must not silence the others
+                self._turn("failed", f"BUG: {error!r}")
             finally:
-                with contextlib.suppress(SourceError, TimeoutError):
-                    async with asyncio.timeout(_OPEN_DEADLINE_SECONDS):
-                        await self.source.close()
+                await self._close()
+            raise_if_cancelled()
             await asyncio.sleep(wait)
             wait = min(longest, wait * 2)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_DEADLINE_SECONDS):
+                await self.source.close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+            _LOG.debug("%s: source %s: close: %r", self._node, self.kind, error)
 
     async def _read_on(self) -> None:
         period = self._period
@@ -99,12 +114,17 @@ class SourceRunner:
                 first = now
             for tick in range(first, now + 1, period):
                 await self._round(tick)
+                raise_if_cancelled()
                 self._tick = tick
 
     async def _round(self, tick_milliseconds: int) -> None:
         try:
             async with asyncio.timeout(self._deadline):
                 readings = await self.source.read(tick_milliseconds)
+            self._tick = tick_milliseconds
+            self.things = self.source.things()
+            self._feed(readings, self._period * _GAP_TICKS)
+            self._changed()
         except TimeoutError:
             self._turn("failed", f"no answer within {self._deadline:g} s")
         except SourceError as error:
@@ -113,9 +133,6 @@ class SourceRunner:
             self._turn("failed", f"BUG: {error!r}")
         else:
             self._turn("ok", "")
-            self._feed(readings, self._period * _GAP_TICKS)
-            self._tick = tick_milliseconds
-            self._changed()
 
     def _turn(self, state: Outcome, detail: str) -> None:
         self._telemetry.round(self.kind, state)
