@@ -20,12 +20,11 @@ from meterhouse_agent.settings import SourceConfig
 from meterhouse_agent.spool import Spool, Spooled, Standing
 from meterhouse_agent.telemetry import Telemetry
 from meterhouse_agent.transport import Transport
-from meterhouse_agent.transport.mqtt import LastWill, MqttTransport
-from meterhouse_agent.transport.unix import UnixTransport
 from meterhouse_agent.wire import (
     SCHEMA,
     Inventory,
     MessageKind,
+    SourceState,
     Status,
     encode,
     inventory_hash,
@@ -52,6 +51,7 @@ class NodeAgent:
         self._spool = Spool(config.spool.directory / f"{node}.spool", config.spool.max_bytes)
         self._behind = False
         self._inventory = Inventory()
+        self._states: list[SourceState] = []
         self._fed = asyncio.Event()
         self._runners = [self._runner(section) for section in config.source]
         self._publisher = Publisher(
@@ -78,11 +78,16 @@ class NodeAgent:
         )
 
     def _transport(self) -> Transport:
+        # Only the transport in use is imported: each costs memory.
         receipts = self._identity.topic(MessageKind.RECEIPT)
         if self._config.socket is not None:
+            from meterhouse_agent.transport.unix import UnixTransport  # noqa: PLC0415
+
             return UnixTransport(self._config.socket.path, receipts=receipts)
         if self._config.mqtt is None:
             raise AssertionError("BUG: a config has either [mqtt] or [socket]")
+        from meterhouse_agent.transport.mqtt import LastWill, MqttTransport  # noqa: PLC0415
+
         will = Status(
             schema=SCHEMA,
             site=self._identity.site,
@@ -147,10 +152,14 @@ class NodeAgent:
             _LOG.info("%s: the clock is past the last reported interval again", node)
 
     def _changed(self) -> None:
-        inventory = _merge([runner.source.things() for runner in self._runners])
+        inventory = _merge([runner.things for runner in self._runners])
         if inventory != self._inventory:
             self._inventory = inventory
-            self._publisher.status_changed()
+            self._publisher.status_changed(at_once=True)
+        states = [runner.state for runner in self._runners]
+        if states != self._states:
+            self._states = states
+            self._publisher.status_changed(at_once=False)
 
     def _status(self) -> Status:
         return Status(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -12,10 +13,12 @@ from typing import Final
 
 import msgspec
 
+from meterhouse_agent.clock import raise_if_cancelled
 from meterhouse_agent.spool import Spool, Spooled, SpoolError
 from meterhouse_agent.telemetry import Telemetry
 from meterhouse_agent.transport import Link, Transport, TransportError
 from meterhouse_agent.wire import (
+    MAX_PAYLOAD_BYTES,
     Inventory,
     MessageKind,
     Receipt,
@@ -31,7 +34,12 @@ _LOG: Final = logging.getLogger(__name__)
 _FRESH_QUEUED: Final = 64
 _BATCH: Final = 64
 _BACKOFF_SECONDS: Final = (0.5, 30.0)
-_PATIENCE_REPORTS: Final = 24
+_STABLE_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 1.0
+_STATUS_SECONDS: Final = 10.0
+_GOODBYE_SECONDS: Final = 2.0
+_WANTED_MAX: Final = 64
+_REASONS_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +54,38 @@ class Identity:
         return topic(self.site, self.node, kind)
 
 
+class _Silence:
+    """For how many reports, and since when, no receipt has come."""
+
+    def __init__(self) -> None:
+        self.published = 0
+        self._since = 0.0
+        self._told = False
+
+    def too_long(self, patience_seconds: float) -> bool:
+        """Count a report; tell, once, that no receipt has come for too long."""
+        now = time.monotonic()
+        if self.published == 0:
+            self._since = now
+        self.published += 1
+        if self._told or now - self._since < patience_seconds:
+            return False
+        self._told = True
+        return True
+
+    def broken(self) -> bool:
+        """Note a receipt; return whether the silence was told of."""
+        told, self._told, self.published = self._told, False, 0
+        return told
+
+
 class Publisher:
     """Publishes one node's reports and status, and works through its spool.
 
-    What was sent and has no receipt is in flight for ``resend_after`` seconds; then, or after a
-    lost connection, it waits again. What waits is only sent against the credit of receipts.
+    A report made while connected is sent at once. What was sent and has no receipt is in flight for
+    ``resend_after`` seconds; then, or after a lost connection, it waits again. What waits is only
+    sent against the credit of receipts, but for one report where nothing was sent for so long:
+    a collector that hears nothing of a backlog grants none.
     """
 
     def __init__(
@@ -69,34 +104,43 @@ class Publisher:
         self._telemetry = telemetry
         self._status = status
         self._resend_after = resend_after_seconds
+        self._connected = False
         self._fresh: deque[Spooled] = deque(maxlen=_FRESH_QUEUED)
         self._in_flight: dict[int, float] = {}
         self._credit = 0
+        self._sent_at = 0.0
         self._wake = asyncio.Event()
         self._status_due = False
+        self._status_after = 0.0
         self._wanted: set[str] = set()
-        self._without_receipt = 0
+        self._silence = _Silence()
+        self._refusals_told: set[str] = set()
 
     def fresh(self, report: Spooled) -> None:
-        """Offer a report that was made just now; the spool has it already."""
-        self._fresh.append(report)
-        self._wake.set()
+        """Offer a report that was made just now; without a connection it waits in the spool."""
+        if self._connected:
+            self._fresh.append(report)
+            self._wake.set()
 
-    def status_changed(self) -> None:
-        """Have the status sent again."""
+    def status_changed(self, *, at_once: bool) -> None:
+        """Have the status sent again: at once where a report would not be understood without."""
         self._status_due = True
-        self._wake.set()
+        if at_once:
+            self._status_after = 0.0
+            self._wake.set()
 
     async def run(self) -> None:
         """Connect, send, and connect again, until cancelled."""
         attempt = 0
         told = False
         while True:
+            connected_at = math.inf
             try:
                 async with self._transport.connect() as link:
-                    attempt, told = 0, False
+                    connected_at, told = time.monotonic(), False
                     await self._session(link)
             except TransportError as error:
+                raise_if_cancelled()
                 if not told:
                     node = self._identity.node
                     _LOG.warning("%s: %s; trying again, reports wait in the spool", node, error)
@@ -104,84 +148,115 @@ class Publisher:
             finally:
                 self._disconnected()
             low, high = _BACKOFF_SECONDS
-            attempt = min(attempt + 1, 10)
+            # Two agents of one name throw each other out: not as fast as they can.
+            stable = time.monotonic() - connected_at >= _STABLE_SECONDS
+            attempt = 1 if stable else min(attempt + 1, 10)
             await asyncio.sleep(random.uniform(low / 2, min(high, low * 2**attempt)))  # noqa: S311 - jitter
 
     def _disconnected(self) -> None:
+        self._connected = False
         self._telemetry.connected.set(0)
+        self._fresh.clear()
         self._in_flight.clear()
         self._credit = 0
 
     async def _session(self, link: Link) -> None:
-        self._status_due = True
+        self._connected, self._sent_at = True, time.monotonic()
         self._wake.set()
+        node = self._identity.node
         try:
-            async with asyncio.TaskGroup() as tasks:
-                node = self._identity.node
-                tasks.create_task(self._receive(link), name=f"receipts[{node}]")
-                tasks.create_task(self._send(link), name=f"send[{node}]")
-        except* TransportError as errors:
-            raise TransportError(str(errors.exceptions[0])) from None
+            await self._send_status(link)
+            _LOG.info("%s: connected to %s", node, self._transport.peer)
+            self._telemetry.connected.set(1)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._receive(link), name=f"receipts[{node}]")
+                    tasks.create_task(self._send(link), name=f"send[{node}]")
+            except* TransportError as errors:
+                raise TransportError(str(errors.exceptions[0])) from None
+        except asyncio.CancelledError:
+            await self._say_goodbye(link)
+            raise
+
+    async def _say_goodbye(self, link: Link) -> None:
+        # The broker speaks the last will only for those who go without a word.
+        status = msgspec.structs.replace(self._status(), state="offline")
+        with contextlib.suppress(TransportError, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                here = self._identity.topic(MessageKind.STATUS)
+                await link.publish(here, encode(status), retain=True)
 
     async def _send(self, link: Link) -> None:
-        await self._send_status(link)
-        _LOG.info("%s: connected to %s", self._identity.node, self._transport.peer)
-        self._telemetry.connected.set(1)
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(_POLL_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
-            if self._status_due:
+            if self._status_due and time.monotonic() >= self._status_after:
                 await self._send_status(link)
             while self._fresh:
                 await self._send_report(link, self._fresh.popleft())
-            if self._credit > 0 and self._waiting() > 0:
-                await self._send_backlog(link)
+            await self._send_backlog(link)
 
     async def _send_status(self, link: Link) -> None:
-        self._status_due = False
+        self._status_due, self._status_after = False, time.monotonic() + _STATUS_SECONDS
         here = self._identity.topic(MessageKind.STATUS)
         status = self._status()
         await link.publish(here, encode(status), retain=True)
         wanted, self._wanted = self._wanted - {status.inventory_hash}, set()
         for name in wanted:
-            body = await self._spool.inventory(name)
-            if body is not None:
-                past = msgspec.json.decode(body, type=Inventory)
+            past = await self._past_inventory(name)
+            if past is not None:
                 told = msgspec.structs.replace(status, inventory=past, inventory_hash=name)
                 await link.publish(here, encode(told))
 
+    async def _past_inventory(self, name: str) -> Inventory | None:
+        try:
+            body = await self._spool.inventory(name)
+            return None if body is None else msgspec.json.decode(body, type=Inventory)
+        except (SpoolError, msgspec.MsgspecError) as error:
+            _LOG.debug("%s: inventory %s: %s", self._identity.node, name, error)
+            return None
+
     async def _send_report(self, link: Link, report: Spooled) -> None:
         self._expire()
-        self._in_flight[report.start_seconds] = time.monotonic()
+        self._in_flight[report.start_seconds] = self._sent_at = time.monotonic()
         waiting = self._waiting()
         since = self._spool.oldest_seconds if waiting else None
         body = with_backlog(report.body, waiting, since)
+        if len(body) > MAX_PAYLOAD_BYTES:
+            await self._refuse(report.start_seconds, "oversized")
+            return
         await link.publish(self._identity.topic(MessageKind.REPORT), body)
         self._telemetry.published.inc()
-        self._without_receipt += 1
-        if self._without_receipt == _PATIENCE_REPORTS:
+        if self._silence.too_long(self._resend_after):
             _LOG.warning(
                 "%s: published %d reports, no receipt on %s: check that a collector runs, "
                 "and the broker's ACL",
                 self._identity.node,
-                _PATIENCE_REPORTS,
+                self._silence.published,
                 self._identity.topic(MessageKind.RECEIPT),
             )
 
     async def _send_backlog(self, link: Link) -> None:
         self._expire()
-        count = min(self._credit, _BATCH)
+        if self._credit == 0 and time.monotonic() - self._sent_at >= self._resend_after:
+            self._credit = 1
+        if self._credit == 0 or self._waiting() == 0:
+            return
         try:
-            reports = await self._spool.oldest(count, skip=self._in_flight)
+            reports = await self._spool.oldest(min(self._credit, _BATCH), skip=self._in_flight)
         except SpoolError as error:
-            _LOG.warning("%s", error)
+            # The next report's writing finds what is wrong, and says it once.
+            _LOG.debug("%s", error)
             return
         for report in reports:
+            # A receipt or a fresh report may have come meanwhile.
+            if self._fresh or self._credit == 0:
+                break
             self._credit -= 1
             await self._send_report(link, report)
-        if len(reports) == count and self._credit > 0:
+        if reports:
             self._wake.set()
 
     def _waiting(self) -> int:
@@ -205,27 +280,44 @@ class Publisher:
         raise TransportError(f"{self._transport.peer}: the connection ended")
 
     async def _take(self, receipt: Receipt) -> None:
-        if self._without_receipt >= _PATIENCE_REPORTS:
+        if self._silence.broken():
             _LOG.info("%s: receipts come again", self._identity.node)
-        self._without_receipt = 0
         self._telemetry.receipts.inc()
-        final = [(r.start_seconds, r.reason) for r in receipt.refused if r.final]
         for refusal in receipt.refused:
-            self._telemetry.refused(refusal.reason, final=refusal.final)
-        if final:
-            _LOG.warning("%s: refused for good: %s", self._identity.node, final[:5])
+            self._tell_refusal(refusal.reason, final=refusal.final)
+        if self._refusals_told and not receipt.refused:
+            _LOG.info("%s: no report is refused any more", self._identity.node)
+            self._refusals_told.clear()
         try:
             await self._spool.forget(receipt.stored, receipt.length_seconds)
-            if final:
+            if final := [(r.start_seconds, r.reason) for r in receipt.refused if r.final]:
                 await self._spool.set_aside(final)
         except SpoolError as error:
-            _LOG.warning("%s", error)
-        for start in [s for s in self._in_flight if _settled(s, receipt)]:
-            del self._in_flight[start]
-        self._wanted.update(receipt.inventory_wanted)
-        self._status_due = self._status_due or bool(receipt.inventory_wanted)
+            # What could not be forgotten stays in flight: sent again later, and in no tight loop.
+            _LOG.debug("%s", error)
+        else:
+            for start in [s for s in self._in_flight if _settled(s, receipt)]:
+                del self._in_flight[start]
+        if receipt.inventory_wanted:
+            self._wanted.update(receipt.inventory_wanted[:_WANTED_MAX])
+            self.status_changed(at_once=True)
         self._credit = receipt.credit
         self._wake.set()
+
+    async def _refuse(self, start_seconds: int, reason: str) -> None:
+        """Set a report aside that no collector would take."""
+        self._tell_refusal(reason, final=True)
+        with contextlib.suppress(SpoolError):
+            await self._spool.set_aside([(start_seconds, reason)])
+            self._in_flight.pop(start_seconds, None)
+
+    def _tell_refusal(self, reason: str, *, final: bool) -> None:
+        self._telemetry.refused(reason, final=final)
+        if reason in self._refusals_told or len(self._refusals_told) >= _REASONS_MAX:
+            return
+        self._refusals_told.add(reason)
+        fate = "set aside; `meterhouse-agent resend` brings them back" if final else "sent again"
+        _LOG.warning("%s: reports are refused: %s; they are %s", self._identity.node, reason, fate)
 
 
 def _settled(start_seconds: int, receipt: Receipt) -> bool:

@@ -1,5 +1,7 @@
 """MQTT 3.1.1 through aiomqtt; the only file of the agent that touches the library."""
 
+import contextlib
+import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +13,9 @@ import aiomqtt
 from meterhouse_agent.config import MqttConfig
 from meterhouse_agent.transport import Link, TransportError
 
+_LOG: Final = logging.getLogger(__name__)
 _DEADLINE_SECONDS: Final = 10.0
+_REFUSED: Final = 0x80
 _QUEUED_RECEIPTS: Final = 256
 
 
@@ -61,26 +65,50 @@ class MqttTransport:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Link]:
         """Connect and subscribe; raise ``TransportError``."""
-        config = self._config
         try:
-            client = aiomqtt.Client(
-                config.host,
-                config.port,
-                identifier=f"meterhouse-agent-{self._node}",
-                username=config.username or self._node,
-                password=None if config.password is None else _secret(config),
-                tls_context=_tls_context(config),
-                protocol=aiomqtt.ProtocolVersion.V311,
-                keepalive=config.keepalive_seconds,
-                will=aiomqtt.Will(self._will.topic, self._will.payload, qos=1, retain=True),
-                timeout=_DEADLINE_SECONDS,
-                max_queued_incoming_messages=_QUEUED_RECEIPTS,
-            )
-            async with client:
-                await client.subscribe(self._receipts, qos=1)
-                yield _MqttLink(client, self.peer)
+            client = self._client()
+            await client.__aenter__()
         except (aiomqtt.MqttError, OSError, ValueError) as error:
             raise TransportError(f"broker {self.peer}: {error}") from None
+        try:
+            await self._subscribe(client)
+            yield _MqttLink(client, self.peer)
+        finally:
+            # An error of the disconnection must not cover up why the connection ends: a stop would
+            # be taken for a loss.
+            with contextlib.suppress(aiomqtt.MqttError):
+                await client.__aexit__(None, None, None)
+
+    def _client(self) -> aiomqtt.Client:
+        config = self._config
+        return aiomqtt.Client(
+            config.host,
+            config.port,
+            identifier=f"meterhouse-agent-{self._node}",
+            username=config.username or self._node,
+            password=None if config.password is None else _secret(config),
+            tls_context=_tls_context(config),
+            protocol=aiomqtt.ProtocolVersion.V311,
+            keepalive=config.keepalive_seconds,
+            will=aiomqtt.Will(self._will.topic, self._will.payload, qos=1, retain=True),
+            timeout=_DEADLINE_SECONDS,
+            max_queued_incoming_messages=_QUEUED_RECEIPTS,
+        )
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        try:
+            granted = await client.subscribe(self._receipts, qos=1)
+        except aiomqtt.MqttError as error:
+            raise TransportError(f"broker {self.peer}: {error}") from None
+        if any(_code(each) >= _REFUSED for each in granted):
+            # Reports still arrive; they wait in the spool until the broker lets receipts through.
+            _LOG.warning(
+                "broker %s refuses %s to this user: check its ACL", self.peer, self._receipts
+            )
+
+
+def _code(granted: object) -> int:
+    return granted if isinstance(granted, int) else int(getattr(granted, "value", 0))
 
 
 def _secret(config: MqttConfig) -> str | None:
@@ -88,10 +116,17 @@ def _secret(config: MqttConfig) -> str | None:
 
 
 def _tls_context(config: MqttConfig) -> ssl.SSLContext | None:
-    if config.tls is None:
+    tls = config.tls
+    if tls is None:
         return None
-    context = ssl.create_default_context(cafile=config.tls.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if config.tls.certificate_file is not None:
-        context.load_cert_chain(config.tls.certificate_file, config.tls.key_file)
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if tls.certificate_file is not None:
+            context.load_cert_chain(tls.certificate_file, tls.key_file)
+    except OSError as error:
+        # OpenSSL does not say which file it could not read.
+        files = [tls.ca_file, tls.certificate_file, tls.key_file]
+        names = ", ".join(str(file) for file in files if file is not None)
+        raise ValueError(f"TLS files {names}: {error}") from None
     return context
