@@ -77,6 +77,8 @@ class PageServer:
         runner = web.AppRunner(
             self._application(),
             handle_signals=False,
+            # Whoever leaves makes room at once, not at the next word to him.
+            handler_cancellation=True,
             access_log=None,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )

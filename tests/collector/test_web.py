@@ -1,0 +1,322 @@
+"""The live page's server: it says what is known live, all of it, and nothing that is not."""
+
+import asyncio
+import json
+import math
+import re
+import socket
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from meterhouse_collector.live import Live
+from meterhouse_collector.web.history import POINTS_MAX, Past
+from meterhouse_collector.web.server import CLIENTS_MAX, PageServer
+from tests.stand_ins.live_site import LENGTH, START, LiveSite
+
+FILES = ("", "page.css", "page.js", "chart.js", "format.js", "tables.js", "icon.svg")
+KPIS = (
+    "pue",
+    "idle_capacity_ratio",
+    "cost_per_million_output_tokens",
+    "cost_per_million_tokens",
+    "cost_per_million_computed_tokens",
+)
+
+
+async def text_of(page: PageServer, path: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(page.address + path) as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
+async def api(page: PageServer) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(await text_of(page, "api/live"))
+    return answer
+
+
+async def gauges(page: PageServer) -> dict[str, float]:
+    families = text_string_to_metric_families(await text_of(page, "metrics"))
+    return {
+        sample.name + "".join(f"/{v}" for k, v in sample.labels.items() if k == "state"): (
+            sample.value
+        )
+        for family in families
+        for sample in family.samples
+    }
+
+
+def filled(*silent: str) -> LiveSite:
+    site = LiveSite()
+    for number in range(6):
+        site.interval(number, tokens=900 + number, silent=silent if number > 3 else ())
+    return site
+
+
+async def test_the_api_equals_the_snapshot() -> None:
+    site = filled()
+    snapshot = site.live.snapshot()
+    assert snapshot is not None
+    async with site.served() as page:
+        found = await api(page)
+    assert found["window"] == {"start_seconds": START, "end_seconds": START + 6 * LENGTH}
+    assert set(found["kpis"]) == set(KPIS)
+    for name, kpi in snapshot.kpis.items():
+        assert kpi.value is not None
+        for field, value in found["kpis"][name].items():
+            assert getattr(kpi, field) == value, (name, field)
+    assert found["states"]["active"] == snapshot.sums["active_seconds"] == 6 * 13
+    assert found["installed"] == 6 * 40
+    assert found["power"]["facility_watts"] == snapshot.sums["facility_joules"] / 30
+    assert found["power"]["it_watts"] == 4000.0
+    assert found["tokens"]["output_per_second"] == sum(900 + n for n in range(6)) / 30
+
+
+async def test_money_adds_up_to_capital_and_the_bill() -> None:
+    site = filled()
+    async with site.served() as page:
+        money = (await api(page))["money"]
+    capital = 240 * 25_000 / (1825 * 86_400)
+    bill = sum(26_000 + 100 * n for n in range(6)) / 3.6e6 * 0.2
+    assert math.isclose(sum(money["matrix"]["capital"].values()), capital, rel_tol=1e-12)
+    assert math.isclose(sum(money["matrix"]["energy"].values()), bill, rel_tol=1e-12)
+    assert math.isclose(money["total"], capital + bill, rel_tol=1e-12)
+    assert money["unpriced_device_seconds"] == 0
+
+
+async def test_groups_are_pools_and_served_models() -> None:
+    site = filled()
+    async with site.served() as page:
+        found = await api(page)
+    pools = {pool["name"]: pool for pool in found["pools"]["list"]}
+    assert set(pools) == {"chat", "spare"}
+    assert pools["chat"]["tenant"] == "acme"
+    assert pools["spare"]["kpis"]["idle_capacity_ratio"]["value"] == 1.0
+    assert pools["spare"]["kpis"]["cost_per_million_output_tokens"]["value"] is None
+    assert sum(pool["installed"] for pool in pools.values()) == found["installed"]
+    (model,) = found["served_models"]["list"]
+    assert model["name"] == "llama"
+    assert model["output_tokens"] == sum(900 + n for n in range(6))
+
+
+async def test_before_the_first_interval_nothing_has_a_value() -> None:
+    site = LiveSite()
+    async with site.served() as page:
+        found = await api(page)
+        metrics = await gauges(page)
+    assert found["window"] is None
+    assert found["states"] is None
+    assert found["money"] is None
+    assert found["power"]["it_watts"] is None
+    for kpi in found["kpis"].values():
+        assert kpi["value"] is None
+        assert kpi["numerator"] is None
+        assert kpi["reason"] == "no interval is over yet"
+    assert not [name for name in metrics if name.startswith(tuple(f"meterhouse_{k}" for k in KPIS))]
+
+
+async def test_metrics_have_the_kpis_and_the_collectors_own() -> None:
+    site = filled()
+    snapshot = site.live.snapshot()
+    assert snapshot is not None
+    async with site.served() as page:
+        metrics = await gauges(page)
+    for name, kpi in snapshot.kpis.items():
+        assert metrics[f"meterhouse_{name}"] == kpi.value
+        assert metrics[f"meterhouse_{name}_coverage_ratio"] == kpi.coverage
+    assert metrics["meterhouse_accelerators/active"] == 13 / 5
+    assert metrics["meterhouse_it_power_watts"] == 4000.0
+    assert metrics["meterhouse_collector_reports_total"] == 0
+
+
+async def test_a_kpi_without_a_value_is_absent_from_metrics_and_has_a_reason() -> None:
+    site = filled("n1", "meters")
+    async with site.served() as page:
+        found = await api(page)
+        metrics = await gauges(page)
+    idle = found["kpis"]["idle_capacity_ratio"]
+    assert idle["value"] is None
+    assert "coverage 83.3% is below 95%" in idle["reason"]
+    assert idle["low"] < idle["high"]
+    for name in KPIS:
+        if found["kpis"][name]["value"] is None:
+            assert f"meterhouse_{name}" not in metrics
+            assert metrics[f"meterhouse_{name}_coverage_ratio"] < 0.95
+    assert "meterhouse_idle_capacity_ratio_low" not in metrics
+    assert metrics["meterhouse_accelerators/unknown"] == 2 * 20 / 30
+
+
+async def test_everything_is_ours_small_and_under_one_policy() -> None:
+    site = filled()
+    size = 0
+    async with site.served() as page, aiohttp.ClientSession() as session:
+        for path in (*FILES, "api/live", "metrics"):
+            async with session.get(page.address + path) as answer:
+                assert answer.status == 200, path
+                policy = answer.headers["Content-Security-Policy"]
+                assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+                assert "unsafe" not in policy
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+                body = await answer.text()
+            if path in FILES:
+                size += len(body.encode())
+                outside = re.findall(r"(?:https?:)?//[\w.-]+\.\w+", body)
+                assert set(outside) <= {"http://www.w3.org"}, path
+        async with session.get(page.address + "missing") as answer:
+            assert answer.status == 404
+            assert "Content-Security-Policy" in answer.headers
+    assert size < 150_000
+
+
+async def next_event(stream: aiohttp.StreamReader) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            line = await stream.readline()
+            if line.startswith(b"data: "):
+                found: dict[str, Any] = json.loads(line.removeprefix(b"data: "))
+                return found
+
+
+async def test_each_interval_comes_as_one_event() -> None:
+    site = filled()
+    page = site.page()
+    await page.start()
+    running = asyncio.create_task(page.run(), name="page")
+    timeout = aiohttp.ClientTimeout(total=60)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, read_bufsize=1 << 20) as session,
+            session.get(page.address + "events") as answer,
+        ):
+            assert answer.content_type == "text/event-stream"
+            first = await next_event(answer.content)
+            assert first == await api(page)
+            site.interval(6)
+            second = await next_event(answer.content)
+            assert second["window"]["end_seconds"] == START + 7 * LENGTH
+            assert second == await api(page)
+            site.interval(7)
+            third = await next_event(answer.content)
+            assert third["window"]["end_seconds"] == START + 8 * LENGTH
+    finally:
+        running.cancel()
+        await page.close()
+    assert page.clients == 0
+
+
+async def until(condition: Any) -> None:  # noqa: ANN401 - a callable
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - what is looked at tells nobody
+            await asyncio.sleep(0.02)
+
+
+async def test_no_more_clients_than_the_bound() -> None:
+    site = filled()
+    async with site.served() as page:
+        writers = []
+        host, port = page.address.removeprefix("http://").rstrip("/").split(":")
+        for _ in range(CLIENTS_MAX):
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /events HTTP/1.1\r\nHost: here\r\n\r\n")
+            writers.append(writer)
+        await until(lambda: page.clients == CLIENTS_MAX)
+        url = page.address + "events"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            assert answer.status == 503
+            assert "Retry-After" in answer.headers
+        assert (await api(page))["site"] == "site"
+        for writer in writers:
+            writer.close()
+        await until(lambda: page.clients < CLIENTS_MAX)
+
+
+async def test_a_client_that_does_not_read_is_dropped() -> None:
+    site = filled()
+    page = site.page(send_seconds=0.5)
+    await page.start()
+    running = asyncio.create_task(page.run(), name="page")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    host, port = page.address.removeprefix("http://").rstrip("/").split(":")
+    try:
+        await asyncio.to_thread(client.connect, (host, int(port)))
+        client.sendall(b"GET /events HTTP/1.1\r\nHost: here\r\n\r\n")
+        await until(lambda: page.clients == 1)
+        number = 6
+        async with asyncio.timeout(60):
+            while page.clients:
+                # It never reads: sooner or later nothing more fits in between.
+                site.interval(number)
+                number += 1
+                page._tell()
+                await asyncio.sleep(0.005)
+        assert (await api(page))["window"]["end_seconds"] == START + number * LENGTH
+    finally:
+        client.close()
+        running.cancel()
+        await page.close()
+
+
+async def test_a_port_in_use_is_said_in_one_line() -> None:
+    site = filled()
+    async with site.served() as page:
+        port = int(page.address.rstrip("/").rpartition(":")[2])
+        other = site.page(port)
+        with pytest.raises(
+            OSError, match=f"port {port} of 127.0.0.1: it is in use; choose"
+        ) as caught:
+            await other.start()
+    assert "\n" not in str(caught.value)
+
+
+async def test_agents_in_trouble_come_first() -> None:
+    site = filled()
+    site.hear("n1")
+    site.hear("gone", state="offline")
+    site.hear("quiet", seconds_ago=60).waiting = 7
+    async with site.served() as page:
+        agents = (await api(page))["agents"]
+    states = {agent["name"]: agent["state"] for agent in agents["list"]}
+    assert states == {"gone": "offline", "quiet": "silent", "n2": "unseen", "n1": "online"}
+    assert list(states) == ["gone", "quiet", "n2", "n1"]
+    assert agents["counts"] == {"offline": 1, "silent": 1, "unseen": 1, "online": 1}
+    assert agents["waiting_reports"] == 7
+
+
+def test_a_gap_in_the_history_is_a_gap() -> None:
+    site = LiveSite()
+    for number in range(6):
+        site.interval(number, silent=("meters",) if number == 2 else ())
+    past = Past().history(site.live.intervals(), site.live.window())
+    assert past.start_seconds == [START + n * LENGTH for n in range(6)]
+    assert [value is None for value in past.kpis["pue"].value] == [n == 2 for n in range(6)]
+    assert past.kpis["idle_capacity_ratio"].value == [27 / 40] * 6
+
+
+def test_a_long_history_has_bounded_steps_that_are_ratios_of_sums() -> None:
+    live: Live = filled().live
+    (_, one), *_ = live.intervals()
+    twice = {**one, "facility_joint_joules": 2 * one["facility_joint_joules"]}
+    count = 3 * POINTS_MAX
+    intervals = [(START + n * LENGTH, twice if n % 3 else one) for n in range(count)]
+    past = Past().history(intervals, live.window())
+    assert past.step_seconds == 3 * LENGTH
+    assert len(past.start_seconds) <= POINTS_MAX + 1
+    ratio = one["facility_joint_joules"] / one["it_joint_joules"]
+    assert math.isclose(past.kpis["pue"].value[1] or 0.0, ratio * 5 / 3, rel_tol=1e-12)
+
+
+def test_the_window_begins_where_it_is_told_to() -> None:
+    site = filled("n1")
+    site.live.count_from(START + 2 * LENGTH)
+    snapshot = site.live.snapshot()
+    assert snapshot is not None
+    assert snapshot.start_seconds == START + 2 * LENGTH
+    assert [start for start, _ in site.live.intervals()] == [
+        START + n * LENGTH for n in range(2, 6)
+    ]
+    site.live.count_from(math.inf)
+    assert site.live.snapshot() is None
+    assert site.live.intervals() == []
