@@ -16,9 +16,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from meterhouse_agent import __version__
 from meterhouse_agent.check import check
-from meterhouse_agent.config import AgentConfig, ConfigError, load_config
+from meterhouse_agent.config import AgentConfig, ConfigError, MetricsConfig, load_config
 from meterhouse_agent.loop import NodeAgent
-from meterhouse_agent.spool import Spool, SpoolError
+from meterhouse_agent.spool import Spool, SpoolError, spool_path
 from meterhouse_agent.telemetry import Metrics, Telemetry
 
 _USAGE_ERROR: Final = 2
@@ -89,8 +89,8 @@ def _run(config: AgentConfig, options: argparse.Namespace) -> int:
 async def _serve(config: AgentConfig) -> None:
     metrics = Metrics(CollectorRegistry())
     if config.metrics is not None:
-        start_http_server(config.metrics.port, config.metrics.host, metrics.registry)
-    agents = [NodeAgent(config, node, Telemetry(metrics, node)) for node in config.nodes]
+        _serve_metrics(config.metrics, metrics.registry)
+    agents = {node: NodeAgent(config, node, Telemetry(metrics, node)) for node in config.nodes}
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -98,10 +98,18 @@ async def _serve(config: AgentConfig) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_raise_when(stop), name="stop")
-                for agent in agents:
-                    tasks.create_task(agent.run(), name="agent")
+                for node, agent in agents.items():
+                    tasks.create_task(agent.run(), name=f"agent[{node}]")
         except* _Stopped:
             raise _Stopped from None
+
+
+def _serve_metrics(config: MetricsConfig, registry: CollectorRegistry) -> None:
+    try:
+        start_http_server(config.port, config.host, registry)
+    except OSError as error:
+        where = f"{config.host}:{config.port}"
+        raise OSError(f"metrics cannot be served on {where}: {error.strerror}") from None
 
 
 class _Stopped(Exception):  # noqa: N818 - no error
@@ -124,16 +132,19 @@ def _check(config: AgentConfig, options: argparse.Namespace) -> int:
 def _resend(config: AgentConfig, options: argparse.Namespace) -> int:
     del options
 
-    async def resend(node: str) -> int:
-        spool = Spool(config.spool.directory / f"{node}.spool", config.spool.max_bytes)
-        await spool.open()
+    async def resend(path: Path) -> int:
+        spool = Spool(path, config.spool.max_bytes)
         try:
+            await spool.open()
             return await spool.resend()
         finally:
             await spool.close()
 
     for node in config.nodes:
-        print(f"{node}: {asyncio.run(resend(node))} reports put back in the queue")
+        path = spool_path(config.spool.directory, node)
+        # Whoever asks may not be the agent's user, who could not write a file made here.
+        count = asyncio.run(resend(path)) if path.exists() else 0
+        print(f"{node}: {count} reports put back in the queue")
     return 0
 
 

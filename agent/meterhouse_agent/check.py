@@ -1,16 +1,19 @@
 """Tries every source of a config once and says, in a table, what was found and what is missing."""
 
 import asyncio
+import contextlib
 from typing import Final
 
 from meterhouse_agent import sources
 from meterhouse_agent.clock import Clock
 from meterhouse_agent.config import AgentConfig
+from meterhouse_agent.runner import outcome
 from meterhouse_agent.samples import Readings
 from meterhouse_agent.settings import SourceConfig
-from meterhouse_agent.sources import Source, SourceAbsentError, SourceError
+from meterhouse_agent.sources import Source, SourceError
 
 _OPEN_DEADLINE_SECONDS: Final = 30.0
+_CLOSE_DEADLINE_SECONDS: Final = 15.0
 
 
 async def check(config: AgentConfig) -> tuple[list[str], bool]:
@@ -34,12 +37,16 @@ async def _try(section: SourceConfig, node: str) -> tuple[str, str]:
     source = sources.load(section.kind).create(section, node=node)
     try:
         return "ok", await _probe(source, section)
-    except SourceAbsentError as error:
-        return "absent", str(error)
-    except (SourceError, TimeoutError) as error:
-        return "failed", str(error) or f"no answer within {section.deadline:g} s"
+    except TimeoutError:
+        return "failed", "no answer in time"
+    except SourceError as error:
+        return outcome(error), str(error)
+    except Exception as error:  # noqa: BLE001 - one line per source, whatever it is
+        return "failed", f"BUG: {error!r}"
     finally:
-        await source.close()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_CLOSE_DEADLINE_SECONDS):
+                await source.close()
 
 
 async def _probe(source: Source, section: SourceConfig) -> str:

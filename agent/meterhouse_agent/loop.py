@@ -17,7 +17,7 @@ from meterhouse_agent.publisher import Identity, Publisher
 from meterhouse_agent.runner import SourceRunner
 from meterhouse_agent.samples import Readings, Things
 from meterhouse_agent.settings import SourceConfig
-from meterhouse_agent.spool import Spool, Spooled, Standing
+from meterhouse_agent.spool import Spool, Spooled, Standing, spool_path
 from meterhouse_agent.telemetry import Telemetry
 from meterhouse_agent.transport import Transport
 from meterhouse_agent.wire import (
@@ -48,7 +48,7 @@ class NodeAgent:
         self._length = config.interval_seconds * 1000
         self._clock = clock or Clock()
         self._sums = NodeSums(config.site, node, config.interval_seconds)
-        self._spool = Spool(config.spool.directory / f"{node}.spool", config.spool.max_bytes)
+        self._spool = Spool(spool_path(config.spool.directory, node), config.spool.max_bytes)
         self._behind = False
         self._inventory = Inventory()
         self._states: list[SourceState] = []

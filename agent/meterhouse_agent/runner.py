@@ -84,7 +84,7 @@ class SourceRunner:
             except TimeoutError:
                 self._turn("failed", f"did not open within {_OPEN_DEADLINE_SECONDS:g} s")
             except SourceError as error:
-                self._turn(_outcome(error), str(error))
+                self._turn(outcome(error), str(error))
             except Exception as error:  # noqa: BLE001 - a fault of one source must not silence the others
                 self._turn("failed", f"BUG: {error!r}")
             finally:
@@ -128,7 +128,7 @@ class SourceRunner:
         except TimeoutError:
             self._turn("failed", f"no answer within {self._deadline:g} s")
         except SourceError as error:
-            self._turn(_outcome(error), str(error))
+            self._turn(outcome(error), str(error))
         except Exception as error:  # noqa: BLE001 - a fault of one source must not silence the others
             self._turn("failed", f"BUG: {error!r}")
         else:
@@ -148,7 +148,8 @@ class SourceRunner:
         self._changed()
 
 
-def _outcome(error: Exception) -> Outcome:
+def outcome(error: SourceError) -> Outcome:
+    """Return what an error says of its source."""
     if isinstance(error, SourceAbsentError):
         return "absent"
     return "unresponsive" if isinstance(error, SourceUnresponsiveError) else "failed"

@@ -64,6 +64,11 @@ class Standing(NamedTuple):
     readings: list[KeptReading]
 
 
+def spool_path(directory: Path, node: str) -> Path:
+    """Return where the spool of a node lies."""
+    return directory / f"{node}.spool"
+
+
 class Spool:
     """The spool of one node."""
 
