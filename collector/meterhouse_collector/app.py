@@ -78,7 +78,11 @@ class Collector:
             return UnixReceiver(self.config.socket.path)
         if self.config.mqtt is None:
             raise AssertionError("BUG: a config has either [mqtt] or [socket]")
-        return MqttReceiver(self.config.mqtt, connected=self.telemetry.connected.set)
+        return MqttReceiver(
+            self.config.mqtt,
+            connected=self.telemetry.connected.set,
+            skipped=self.telemetry.dropped.labels("paused").inc,
+        )
 
     def _accept(self, entry: Entry) -> bool:
         if not self._writer.accept(entry):

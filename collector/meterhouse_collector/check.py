@@ -1,15 +1,15 @@
 """Tries what a config names and says, in a table, what was found and what is missing."""
 
-import asyncio
-import socket
+import contextlib
+import os
+from pathlib import Path
 
 from meterhouse_collector.app import make_store
-from meterhouse_collector.config import CollectorConfig
+from meterhouse_collector.config import CollectorConfig, MqttConfig
+from meterhouse_collector.receive.mqtt import probe
 from meterhouse_collector.site_index import SiteIndex
 from meterhouse_collector.site_model import load_site
 from meterhouse_collector.store import StoreUnavailableError
-
-_CONNECT_SECONDS = 5.0
 
 
 async def check(config: CollectorConfig) -> tuple[list[str], bool]:
@@ -31,7 +31,9 @@ async def check(config: CollectorConfig) -> tuple[list[str], bool]:
         rows.append(("site", "missing", "a tariff: energy will have no cost"))
     rows.append(await _store(config))
     if config.mqtt is not None:
-        rows.append(await _broker(config.mqtt.host, config.mqtt.port))
+        rows.append(await _broker(config.mqtt))
+    if config.socket is not None:
+        rows.append(_socket(config.socket.path))
     lines = [f"{what:<8}{state:<10}{text}" for what, state, text in rows]
     return lines, all(state != "failed" for _, state, _ in rows)
 
@@ -40,18 +42,24 @@ async def _store(config: CollectorConfig) -> tuple[str, str, str]:
     store = make_store(config)
     try:
         await store.open()
-        await store.close()
     except StoreUnavailableError as error:
         return "store", "failed", str(error)
+    finally:
+        with contextlib.suppress(StoreUnavailableError):
+            await store.close()
     name = "SQLite" if config.influx is None else f"InfluxDB at {config.influx.url}"
     return "store", "ok", f"{name} takes and gives rows"
 
 
-async def _broker(host: str, port: int) -> tuple[str, str, str]:
-    try:
-        async with asyncio.timeout(_CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError, socket.gaierror) as error:
-        return "broker", "failed", f"{host}:{port}: {error or 'no answer'}: is it running?"
-    writer.close()
-    return "broker", "ok", f"{host}:{port} answers"
+async def _broker(config: MqttConfig) -> tuple[str, str, str]:
+    peer = f"{config.host}:{config.port}"
+    trouble = await probe(config)
+    if trouble is not None:
+        return "broker", "failed", f"{peer}: {trouble}: is it running, and may we in?"
+    return "broker", "ok", f"{peer} lets us in"
+
+
+def _socket(path: Path) -> tuple[str, str, str]:
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        return "socket", "failed", f"{path}: its folder must be there and writable"
+    return "socket", "ok", f"{path} can be made"

@@ -12,8 +12,8 @@ class Receiver(Protocol):
     async def run(self, deliver: Deliver) -> None:
         """Receive until cancelled; connect again after each loss, and log it once."""
 
-    def send(self, topic: str, payload: bytes) -> None:
-        """Send one message if there is a connection; what is lost is said again later."""
+    def send(self, topic: str, payload: bytes) -> bool:
+        """Send one message, and tell whether there was a connection that took it."""
 
     def pause(self) -> None:
         """Stop reading from the connection."""

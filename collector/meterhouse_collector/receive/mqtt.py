@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import gmqtt
 from gmqtt.mqtt.constants import MQTTv311
 
-from meterhouse_agent.wire import PREFIX, SLOTS
+from meterhouse_agent.wire import PREFIX, SLOTS, MessageKind
 from meterhouse_collector.config import MqttConfig
 from meterhouse_collector.receive import Deliver
 
@@ -18,6 +19,9 @@ _LOG: Final = logging.getLogger(__name__)
 _CONNECT_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = (0.5, 15.0)
 _BETWEEN_SLOTS_SECONDS: Final = 0.005
+_UNSENT_BYTES: Final = 8 << 20
+_REPORT: Final = f"/{MessageKind.REPORT.value}"
+_REFUSED_QOS: Final = 0x80
 # To gmqtt -1 is for ever.
 _NEVER: Final = -2
 
@@ -28,9 +32,18 @@ class MqttReceiver:
     Slot by slot, because all retained messages of a large fleet at once overrun a broker's queue.
     """
 
-    def __init__(self, config: MqttConfig, *, connected: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        config: MqttConfig,
+        *,
+        connected: Callable[[bool], None],
+        skipped: Callable[[], None],
+    ) -> None:
         self._config = config
         self._connected = connected
+        self._skipped = skipped
+        self._paused = False
+        self._told_refused = False
         self._client: Any = None
         self._lost = asyncio.Event()
         self._up = False
@@ -40,14 +53,14 @@ class MqttReceiver:
         wait, longest = _RETRY_SECONDS
         told = False
         while True:
+            since = time.monotonic()
             try:
                 await self._connect(deliver)
                 _LOG.info("broker %s: connected", self._peer)
-                wait, told = _RETRY_SECONDS[0], False
+                told = False
                 await self._subscribe()
                 await self._lost.wait()
-                _LOG.warning("broker %s: connection lost; trying again", self._peer)
-                told = True
+                raise ConnectionError("connection lost")
             except (OSError, gmqtt.MQTTConnectError, TimeoutError, ValueError) as error:
                 if not told:
                     why = error or "no answer"
@@ -55,8 +68,20 @@ class MqttReceiver:
                 told = True
             finally:
                 await self._disconnect()
+            if time.monotonic() - since > longest:
+                wait = _RETRY_SECONDS[0]
             await asyncio.sleep(wait)
             wait = min(longest, wait * 2)
+
+    async def try_once(self) -> str | None:
+        """Connect and log in, and let go again; return what went wrong, None if nothing did."""
+        try:
+            await self._connect(lambda _, __: None)
+        except (OSError, gmqtt.MQTTConnectError, TimeoutError, ValueError) as error:
+            return str(error) or "no answer"
+        finally:
+            await self._disconnect()
+        return None
 
     @property
     def _peer(self) -> str:
@@ -75,8 +100,15 @@ class MqttReceiver:
             )
 
         def on_message(_: Any, topic: str, payload: bytes, *__: Any) -> int:  # noqa: ANN401 - gmqtt is untyped
-            deliver(topic, payload)
+            if self._paused and topic.endswith(_REPORT):
+                self._skipped()
+            else:
+                deliver(topic, payload)
             return 0
+
+        def on_subscribe(_: Any, __: int, granted: tuple[int, ...], *___: Any) -> None:  # noqa: ANN401 - gmqtt is untyped
+            if any(qos >= _REFUSED_QOS for qos in granted):
+                self._refused_subscription()
 
         # An event of its own: a client that is long gone must not end the connection after it.
         lost = self._lost = asyncio.Event()
@@ -86,6 +118,7 @@ class MqttReceiver:
 
         client.on_message = on_message
         client.on_disconnect = on_disconnect
+        client.on_subscribe = on_subscribe
         self._client = client
         async with asyncio.timeout(_CONNECT_SECONDS):
             await client.connect(
@@ -113,28 +146,38 @@ class MqttReceiver:
                 async with asyncio.timeout(1.0):
                     await client.disconnect()
 
-    def send(self, topic: str, payload: bytes) -> None:
-        """Send one message if there is a connection; what is lost is said again later."""
-        if self._up:
-            self._client.publish(topic, payload, qos=0)
+    def _refused_subscription(self) -> None:
+        if not self._told_refused:
+            self._told_refused = True
+            who = self._config.username or self._config.client_id
+            text = "broker %s: refuses a subscription of %s: check its ACL"
+            _LOG.error(text, self._peer, who)
+
+    def send(self, topic: str, payload: bytes) -> bool:
+        """Send one message, and tell whether there was a connection that took it."""
+        transport = getattr(getattr(self._client, "_connection", None), "_transport", None)
+        if not self._up or transport is None or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() > _UNSENT_BYTES:
+            return False
+        self._client.publish(topic, payload, qos=0)
+        return True
 
     def pause(self) -> None:
-        """Stop reading: the broker queues, and what it drops the agents send again."""
-        transport = self._transport()
-        if transport is not None:
-            with contextlib.suppress(RuntimeError):
-                transport.pause_reading()
+        """Look at no report: a connection that is not read would be taken for dead."""
+        self._paused = True
 
     def resume(self) -> None:
-        """Read on."""
-        transport = self._transport()
-        if transport is not None:
-            with contextlib.suppress(RuntimeError):
-                transport.resume_reading()
+        """Look at reports again."""
+        self._paused = False
 
-    def _transport(self) -> asyncio.ReadTransport | None:
-        connection = getattr(self._client, "_connection", None)
-        return getattr(connection, "_transport", None)
+
+async def probe(config: MqttConfig) -> str | None:
+    """Return why the broker does not take the login, None if it does."""
+    # Under a name of its own, or the broker would drop a collector that runs.
+    aside = config.model_copy(update={"client_id": f"{config.client_id}-check"})
+    receiver = MqttReceiver(aside, connected=lambda _: None, skipped=lambda: None)
+    return await receiver.try_once()
 
 
 def _tls_context(config: MqttConfig) -> ssl.SSLContext | None:

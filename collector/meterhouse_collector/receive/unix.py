@@ -1,7 +1,6 @@
 """The same frames over a Unix socket: for the demo and for one machine, without a broker."""
 
 import asyncio
-import contextlib
 import logging
 from pathlib import Path
 from typing import Final
@@ -12,6 +11,7 @@ from meterhouse_collector.receive import Deliver
 _LOG: Final = logging.getLogger(__name__)
 _CLOSE_SECONDS: Final = 1.0
 _UNSENT_BYTES: Final = 1 << 20
+_TOPICS_MAX: Final = 65_536
 
 
 class UnixReceiver:
@@ -20,14 +20,18 @@ class UnixReceiver:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writers: dict[str, asyncio.StreamWriter] = {}
+        self._connections: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Event()
         self._reading.set()
 
     async def run(self, deliver: Deliver) -> None:
         """Receive until cancelled."""
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._serve(reader, writer, deliver)
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            work = self._serve(reader, writer, deliver)
+            task = asyncio.create_task(work, name=f"connection to {self._path}")
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
 
         self._path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(serve, self._path)
@@ -35,18 +39,20 @@ class UnixReceiver:
             await asyncio.get_running_loop().create_future()
         finally:
             server.close()
-            for writer in set(self._writers.values()):
-                writer.close()
+            for task in self._connections:
+                task.cancel()
+            if self._connections:
+                await asyncio.wait(self._connections, timeout=2 * _CLOSE_SECONDS)
             self._path.unlink(missing_ok=True)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, deliver: Deliver
     ) -> None:
-        topics: set[str] = set()
+        answers: dict[str, str] = {}
         try:
             while True:
                 topic, payload = await wire.read_frame(reader)
-                self._note(topic, writer, topics)
+                self._note(topic, writer, answers)
                 deliver(topic, payload)
                 await self._reading.wait()
         except (OSError, asyncio.IncompleteReadError):
@@ -54,30 +60,42 @@ class UnixReceiver:
         except wire.WireError as error:
             _LOG.warning("socket %s: %s; connection closed", self._path, error)
         finally:
-            for topic in topics:
-                if self._writers.get(topic) is writer:
-                    del self._writers[topic]
+            for answer in answers.values():
+                if self._writers.get(answer) is writer:
+                    del self._writers[answer]
             writer.close()
-            with contextlib.suppress(OSError, TimeoutError):
+            try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await writer.wait_closed()
+            except (OSError, TimeoutError):
+                # It does not read what it was sent.
+                writer.transport.abort()
 
-    def _note(self, topic: str, writer: asyncio.StreamWriter, topics: set[str]) -> None:
-        with contextlib.suppress(wire.WireError):
-            address = wire.parse_topic(topic)
+    def _note(self, topic: str, writer: asyncio.StreamWriter, answers: dict[str, str]) -> None:
+        answer = answers.get(topic)
+        if answer is None:
+            if len(answers) >= _TOPICS_MAX:
+                return
+            try:
+                address = wire.parse_topic(topic)
+            except wire.WireError:
+                return
             answer = wire.topic(address.site, address.node, wire.MessageKind.RECEIPT)
-            self._writers[answer] = writer
-            topics.add(answer)
+            answers[topic] = answer
+        self._writers[answer] = writer
 
-    def send(self, topic: str, payload: bytes) -> None:
-        """Send one message if its node is connected and reads."""
+    def send(self, topic: str, payload: bytes) -> bool:
+        """Send one message, if its node is connected and reads; tell whether it is."""
         writer = self._writers.get(topic)
-        if writer is None or writer.transport.get_write_buffer_size() > _UNSENT_BYTES:
-            return
+        if writer is None or writer.is_closing():
+            return False
+        if writer.transport.get_write_buffer_size() > _UNSENT_BYTES:
+            return False
         writer.write(wire.frame(topic, payload))
+        return True
 
     def pause(self) -> None:
-        """Stop reading."""
+        """Stop reading: what agents send waits with them."""
         self._reading.clear()
 
     def resume(self) -> None:
