@@ -59,7 +59,7 @@ class Collector:
         )
         self.intake = Intake(
             self.index,
-            Grid(length, round(config.detail_every), round(config.held)),
+            Grid(length, round(config.detail_every)),
             receipts=receipts,
             telemetry=self.telemetry,
             accept=self._accept,

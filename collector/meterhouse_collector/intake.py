@@ -1,15 +1,22 @@
 """Messages in, ledger entries out: what is taken, what is refused, and why."""
 
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-import msgspec
-
 from meterhouse_agent import wire
-from meterhouse_collector.ledger import Entry, ForeignError, Writing, entry_of, inventory_row
+from meterhouse_collector.ledger import (
+    Entry,
+    ForeignError,
+    Installed,
+    entry_of,
+    installed,
+    inventory_row,
+)
 from meterhouse_collector.receipts import Address, Receipts
 from meterhouse_collector.rows import POLICY_DAYS, Row
 from meterhouse_collector.site_index import SiteIndex
@@ -20,14 +27,20 @@ _FUTURE_SECONDS: Final = 60
 _DAY_SECONDS: Final = 86_400
 _INVENTORIES_PER_NODE: Final = 8
 _NODES_MAX: Final = 200_000
+_TOPICS_KEPT: Final = 65_536
+_TELL_AGAIN_SECONDS: Final = 3600.0
+# What cannot be decoded may still say which report it was; agents write the start near the front.
+_START: Final = re.compile(rb'"start_seconds"\s*:\s*(\d{1,12})[\s,}]')
+_HEAD_BYTES: Final = 4096
+_STRANGERS: Final = "unknown topics"
+_NO_DEVICES: Final = Installed(wire.Inventory(), ())
 
 
 class Grid(NamedTuple):
-    """The site's grid, and what depends on an interval's age."""
+    """The site's grid, and at which of its intervals the detail of devices is written."""
 
     length_seconds: int
     detail_every_seconds: int
-    late_after_seconds: int
 
 
 class _Refused(Exception):  # noqa: N818 - an answer, not a failure
@@ -37,24 +50,29 @@ class _Refused(Exception):  # noqa: N818 - an answer, not a failure
         self.final = final
 
 
-class _Start(msgspec.Struct):
-    start_seconds: int
-
-
-_START: Final = msgspec.json.Decoder(_Start)
-
-
 class Agent:
     """What is known of one agent: its inventories by hash, its last word, and its last report."""
 
-    __slots__ = ("inventories", "report_seconds", "status", "status_seconds", "waiting")
+    __slots__ = (
+        "inventories",
+        "inventory_hash",
+        "noted",
+        "report_seconds",
+        "since_seconds",
+        "status",
+        "status_seconds",
+        "waiting",
+    )
 
     def __init__(self) -> None:
-        self.inventories: OrderedDict[str, wire.Inventory] = OrderedDict()
+        self.inventories: OrderedDict[str, Installed] = OrderedDict()
         self.status: wire.Status | None = None
         self.status_seconds = 0.0
         self.report_seconds = 0.0
         self.waiting = 0
+        self.inventory_hash = ""
+        self.since_seconds = 0
+        self.noted: set[str] = set()
 
 
 class Intake:
@@ -76,48 +94,57 @@ class Intake:
         self._telemetry = telemetry
         self._accept = accept
         self._write = write
-        self._told: set[tuple[str, str]] = set()
+        self._told: dict[str, dict[str, float]] = {}
+        self._refusing: set[str] = set()
+        self._parsed = lru_cache(maxsize=_TOPICS_KEPT)(_parsed)
         self.agents: dict[str, Agent] = {}
 
     def message(self, topic: str, payload: bytes) -> None:
-        """Take one message; never raises for what a stranger may send."""
+        """Take one message; never raises, for one bad message must not silence the others."""
         try:
-            address = wire.parse_topic(topic)
+            address, whom = self._parsed(topic)
         except wire.WireError as error:
-            self._count("topic", final=True, who=topic[:80], text=str(error))
+            self._count("topic", final=True, who=_STRANGERS, text=str(error))
             return
-        if address.kind is wire.MessageKind.REPORT:
-            self._report(address, payload)
-        elif address.kind is wire.MessageKind.STATUS:
-            self._status(address, payload)
-
-    def _report(self, address: wire.Address, payload: bytes) -> None:
-        whom = Address(address.site, address.node)
         try:
-            report = self._decoded(address, payload)
-            inventory = self._inventory_of(report, whom)
-            now = time.time()
-            writing = Writing(
-                late_before_seconds=int(now) - self._grid.late_after_seconds,
-                detail=report.start_seconds % self._grid.detail_every_seconds == 0,
-            )
-            entry = self._entry(report, inventory, writing)
+            if address.kind is wire.MessageKind.REPORT:
+                self._report(address, whom, payload)
+            elif address.kind is wire.MessageKind.STATUS:
+                self._status(address, payload)
+            else:
+                self._count("topic", final=True, who=_STRANGERS, text=f"no business here: {topic}")
+        except Exception:  # noqa: BLE001 - whatever it is, it ends here
+            self._telemetry.bug("intake")
+
+    def _report(self, address: wire.Address, whom: Address, payload: bytes) -> None:
+        now = time.time()
+        try:
+            report = self._decoded(address, payload, now)
+            has = self._inventory_of(report, whom)
+            entry = self._entry(report, has, detail=self._detail_is_due(report, now))
         except _Refused as refusal:
             self._refuse(whom, payload, refusal)
             return
         self._receipts.waiting(whom, report.waiting)
-        agent = self.agents.get(report.node)
-        if agent is not None:
-            agent.report_seconds, agent.waiting = now, report.waiting
         if not self._accept(entry):
             self._telemetry.dropped.labels("intake_full").inc()
             return
-        self._telemetry.reports.inc()
-        self._telemetry.lateness.observe(
-            max(0.0, now - report.start_seconds - report.length_seconds)
-        )
+        agent = self.agents.get(report.node)
+        if agent is not None:
+            agent.report_seconds, agent.waiting = now, report.waiting
+            if report.inventory_hash != agent.inventory_hash:
+                self._note_inventory(agent, report)
+        self._telemetry.taken.note(max(0.0, now - report.start_seconds - report.length_seconds))
+        if self._refusing and whom.node in self._refusing:
+            self._refusing.discard(whom.node)
+            _LOG.info("%s: reports are taken again", whom.node)
 
-    def _decoded(self, address: wire.Address, payload: bytes) -> wire.Report:
+    def _detail_is_due(self, report: wire.Report, now: float) -> bool:
+        if report.start_seconds % self._grid.detail_every_seconds:
+            return False
+        return report.start_seconds > now - POLICY_DAYS["detail"] * _DAY_SECONDS
+
+    def _decoded(self, address: wire.Address, payload: bytes, now: float) -> wire.Report:
         if address.site != self._index.site:
             raise _Refused("foreign", final=True, text=f"site {address.site} is not collected here")
         if len(payload) > wire.MAX_PAYLOAD_BYTES:
@@ -131,10 +158,10 @@ class Intake:
         if (report.site, report.node) != (address.site, address.node):
             text = f"says it is {report.site}/{report.node}"
             raise _Refused("foreign", final=True, text=text)
-        self._check_time(report)
+        self._check_time(report, now)
         return report
 
-    def _check_time(self, report: wire.Report) -> None:
+    def _check_time(self, report: wire.Report, now: float) -> None:
         length = self._grid.length_seconds
         if report.length_seconds != length or report.start_seconds % length:
             text = (
@@ -142,40 +169,53 @@ class Intake:
                 f"this site's grid is {length} s"
             )
             raise _Refused("off_grid", final=True, text=text)
-        now = time.time()
         if report.start_seconds > now + _FUTURE_SECONDS:
             ahead = report.start_seconds - now
             raise _Refused("future", final=False, text=f"{ahead:.0f} s ahead of this clock")
         if report.start_seconds < now - POLICY_DAYS["ledger"] * _DAY_SECONDS:
             raise _Refused("too_old", final=True)
 
-    def _inventory_of(self, report: wire.Report, whom: Address) -> wire.Inventory:
+    def _inventory_of(self, report: wire.Report, whom: Address) -> Installed:
         agent = self.agents.get(report.node)
         found = None if agent is None else agent.inventories.get(report.inventory_hash)
         if found is not None:
             return found
         if report.accelerators is None:
-            return wire.Inventory()
+            return _NO_DEVICES
         self._receipts.want_inventory(whom, report.inventory_hash)
         raise _Refused("unknown_inventory", final=False)
 
-    def _entry(self, report: wire.Report, inventory: wire.Inventory, writing: Writing) -> Entry:
+    def _entry(self, report: wire.Report, has: Installed, *, detail: bool) -> Entry:
         try:
-            return entry_of(report, inventory, self._index, writing)
+            return entry_of(report, has, self._index, detail=detail)
         except ForeignError as error:
             raise _Refused("foreign", final=True, text=str(error)) from None
         except ValueError as error:
             raise _Refused("malformed", final=True, text=str(error)) from None
 
     def _refuse(self, whom: Address, payload: bytes, refusal: _Refused) -> None:
-        self._count(refusal.reason, final=refusal.final, who=whom.node, text=str(refusal))
+        if self._count(refusal.reason, final=refusal.final, who=whom.node, text=str(refusal)):
+            self._refusing.add(whom.node)
         if whom.site != self._index.site:
             return
-        try:
-            start = _START.decode(payload).start_seconds
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        start = _START.search(payload[:_HEAD_BYTES])
+        if start is not None:
+            self._receipts.refused(whom, int(start[1]), refusal.reason, final=refusal.final)
+
+    def _note_inventory(self, agent: Agent, report: wire.Report) -> None:
+        """Write what a node has from a report on, where that is news; a backlog brings old news."""
+        name, start = report.inventory_hash, report.start_seconds
+        has = agent.inventories.get(name)
+        if has is None:
             return
-        self._receipts.refused(whom, start, refusal.reason, final=refusal.final)
+        if start >= agent.since_seconds:
+            agent.inventory_hash, agent.since_seconds = name, start
+        elif name in agent.noted:
+            return
+        if len(agent.noted) >= _INVENTORIES_PER_NODE:
+            agent.noted.clear()
+        agent.noted.add(name)
+        self._write(inventory_row(report.site, report.node, start, has.inventory))
 
     def _status(self, address: wire.Address, payload: bytes) -> None:
         try:
@@ -187,6 +227,8 @@ class Intake:
             self._count("status_foreign", final=True, who=address.node)
             return
         if status.site != self._index.site:
+            text = f"site {status.site} is not collected here"
+            self._count("status_foreign", final=True, who=address.node, text=text)
             return
         agent = self.agents.get(status.node)
         if agent is None:
@@ -203,16 +245,28 @@ class Intake:
         if name != status.inventory_hash:
             self._count("status_malformed", final=True, who=status.node, text="inventory's hash")
             return
-        if name in agent.inventories:
-            return
-        agent.inventories[name] = inventory
+        if name not in agent.inventories:
+            agent.inventories[name] = installed(status.site, status.node, inventory)
+        agent.inventories.move_to_end(name)
         while len(agent.inventories) > _INVENTORIES_PER_NODE:
             agent.inventories.popitem(last=False)
-        self._write(inventory_row(status.site, status.node, status.at_seconds, inventory))
 
-    def _count(self, reason: str, *, final: bool, who: str, text: str = "") -> None:
+    def _count(self, reason: str, *, final: bool, who: str, text: str = "") -> bool:
+        """Count a refusal, and log it once an hour for each agent and reason; tell whether."""
         self._telemetry.refused.labels(reason, str(final).lower()).inc()
-        if (who, reason) not in self._told and len(self._told) < _NODES_MAX:
-            # Once for each agent and reason: what is refused is counted, a log would drown in it.
-            self._told.add((who, reason))
-            _LOG.warning("%s: refused, %s: %s", who, reason, text or reason)
+        told = self._told.get(who)
+        if told is None:
+            if len(self._told) >= _NODES_MAX:
+                return False
+            told = self._told[who] = {}
+        now = time.monotonic()
+        if now - told.get(reason, float("-inf")) < _TELL_AGAIN_SECONDS:
+            return False
+        told[reason] = now
+        _LOG.warning("%s: refused, %s: %s", who, reason, text or reason)
+        return True
+
+
+def _parsed(topic: str) -> tuple[wire.Address, Address]:
+    address = wire.parse_topic(topic)
+    return address, Address(address.site, address.node)

@@ -1,12 +1,14 @@
 """Reports into ledger rows. Pure: the site model says who may speak for what and who holds what."""
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from math import fsum
+from typing import Final, NamedTuple, get_args
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import DETAIL_FIELDS, HOST_FIELDS
 from meterhouse_collector.rows import (
     NOBODY,
+    POLICY_DAYS,
     DirtyRow,
     EngineRow,
     MeterRow,
@@ -17,13 +19,18 @@ from meterhouse_collector.rows import (
     SpanRow,
     pack,
 )
-from meterhouse_collector.shares import engine_rows, meter_rows, node_row
+from meterhouse_collector.shares import ReportError, engine_rows, meter_rows, node_row
 from meterhouse_collector.site_index import SiteIndex
 
 QUARTER: Final = wire.QUARTER_SECONDS
-_MAX_QUARTERS_OF_A_SPAN: Final = 35 * 96
+_DAY_SECONDS: Final = 86_400
+# A gateway of a thousand meters may have been away for two days.
+_MAX_MARKS: Final = 200_000
+_KINDS: Final[tuple[wire.ThingKind, ...]] = get_args(wire.ThingKind)
+_MARKS: Final = {kind: pack(DirtyRow(kind)) for kind in _KINDS}
 HOST_FIELD_NAMES: Final = tuple(field.name for field in HOST_FIELDS)
 _COLUMNS: Final = tuple(f.name for f in DETAIL_FIELDS if f.name != "energy_joules")
+Tags = tuple[tuple[str, str], ...]
 
 
 class ForeignError(ValueError):
@@ -42,58 +49,93 @@ class Entry(NamedTuple):
     rows: list[Row]
 
 
-class Writing(NamedTuple):
-    """How a report is to be written: what is late, and whether device detail is due."""
+class Installed(NamedTuple):
+    """What a node has, with the tags of each device's detail: they are written often."""
 
-    late_before_seconds: int
-    detail: bool
+    inventory: wire.Inventory
+    tags: tuple[Tags, ...]
 
 
-def entry_of(
-    report: wire.Report, inventory: wire.Inventory, index: SiteIndex, writing: Writing
-) -> Entry:
-    """Turn a report into its ledger rows.
+def installed(site: str, node: str, inventory: wire.Inventory) -> Installed:
+    """Prepare an inventory for the reports that refer to it."""
+    tags = tuple(
+        (
+            ("site", site),
+            ("node", node),
+            ("device", device.device or NOBODY),
+            ("vendor", device.vendor or NOBODY),
+            ("accelerator_model", device.accelerator_model or NOBODY),
+        )
+        for device in inventory.devices
+    )
+    return Installed(inventory, tags)
+
+
+def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: bool) -> Entry:
+    """Turn a report into its ledger rows, with those of single devices where these are due.
 
     Raises ``ReportError`` (a ``ValueError``) where it contradicts itself, ``ForeignError`` where it
     speaks for what its agent may not.
     """
-    _check_readers(report, index)
+    _check_things(report, index)
+    _check_columns(report.accelerators, len(has.tags))
     node = None
     if report.accelerators is not None or report.host is not None:
-        node = node_row(report, inventory, index)
+        node = node_row(report, has.inventory, index)
     meters = meter_rows(report)
     engines = engine_rows(report)
     key = (report.site, report.node, report.start_seconds)
     rows: list[Row] = []
-    things: list[tuple[wire.ThingKind, str]] = []
     if node is not None:
         rows.append(_ledger("node", report.node, key, pack(node)))
-        things.append(("node", report.node))
     for name, meter in meters.items():
         rows.append(_ledger("meter", name, key, pack(meter)))
-        things.append(("meter", name))
     for name, engine in engines.items():
         rows.append(_ledger("engine", name, key, pack(engine)))
-        things.append(("engine", name))
-    rows.extend(_spans(report, key))
-    rows.extend(_registers(report))
-    if report.start_seconds < writing.late_before_seconds:
-        quarter = report.start_seconds - report.start_seconds % QUARTER
-        rows.extend(_dirty(kind, thing, quarter, report) for kind, thing in things)
-    if writing.detail:
-        rows.extend(_detail(report, inventory))
+    if report.spans:
+        rows.extend(_spans(report, key))
+    if report.meters:
+        rows.extend(_registers(report))
+    if detail:
+        rows.extend(_detail(report, has))
         rows.extend(_host_detail(report))
     return Entry(*key, node, meters, engines, rows)
 
 
-def _check_readers(report: wire.Report, index: SiteIndex) -> None:
-    for kind, name in (
-        *(("meter", meter.meter) for meter in report.meters),
-        *(("engine", engine.engine) for engine in report.engines),
-        *((span.kind, span.thing) for span in report.spans),
-    ):
-        if not index.may_read(kind, name, report.node):  # type: ignore[arg-type] # literals above
+def late_marks(entry: Entry) -> Iterator[PackedRow]:
+    """Mark the quarters of what an entry brings as changed: it came after they may be summed."""
+    quarter = entry.start_seconds - entry.start_seconds % QUARTER
+    key = (entry.site, entry.node, quarter)
+    if entry.node_row is not None:
+        yield _dirty("node", entry.node, key)
+    for meter in entry.meters:
+        yield _dirty("meter", meter, key)
+    for engine in entry.engines:
+        yield _dirty("engine", engine, key)
+
+
+def _check_things(report: wire.Report, index: SiteIndex) -> None:
+    if not (report.meters or report.engines or report.spans):
+        return
+    named: set[tuple[wire.ThingKind, str]] = set()
+    named.update(("meter", meter.meter) for meter in report.meters)
+    named.update(("engine", engine.engine) for engine in report.engines)
+    named.update((span.kind, span.thing) for span in report.spans)
+    for kind, name in named:
+        # The contract's pattern lets a line break at the end through.
+        if not wire.is_name(name):
+            raise ReportError(f"{kind} {name!r} is no name")
+        if not index.may_read(kind, name, report.node):
             raise ForeignError(f"{kind} {name} is not {report.node}'s to read")
+
+
+def _check_columns(columns: wire.Accelerators | None, devices: int) -> None:
+    if columns is None:
+        return
+    for name in _COLUMNS:
+        column = getattr(columns, name)
+        if column and len(column) != devices:
+            raise ReportError(f"{name} has {len(column)} entries for {devices} devices")
 
 
 def _ledger(measurement: str, thing: str, key: tuple[str, str, int], row: str) -> PackedRow:
@@ -104,30 +146,31 @@ def _ledger(measurement: str, thing: str, key: tuple[str, str, int], row: str) -
 def _spans(report: wire.Report, key: tuple[str, str, int]) -> Iterator[PackedRow]:
     by_thing: dict[tuple[wire.ThingKind, str], list[wire.Span]] = {}
     for span in report.spans:
+        if span.to_milliseconds < span.from_milliseconds:
+            raise ReportError(f"a span of {span.kind} {span.thing} ends before it begins")
         by_thing.setdefault((span.kind, span.thing), []).append(span)
+    marks = 0
     for (kind, thing), spans in by_thing.items():
         yield _ledger("span", f"{kind}/{thing}", key, pack(SpanRow(tuple(spans))))
-        quarters = {q for span in spans for q in _quarters(span)}
+        quarters = {q for span in spans for q in _quarters(span, report)}
+        marks += len(quarters)
+        if marks > _MAX_MARKS:
+            raise ReportError(f"its spans change more than {_MAX_MARKS} quarters")
         for quarter in sorted(quarters):
-            yield _dirty(kind, thing, quarter, report)
+            yield _dirty(kind, thing, (report.site, report.node, quarter))
 
 
-def _quarters(span: wire.Span) -> range:
+def _quarters(span: wire.Span, report: wire.Report) -> range:
+    """Return the quarters that a span changes, of those that the ledger keeps."""
+    ends = report.start_seconds + report.length_seconds
+    oldest = (ends - POLICY_DAYS["ledger"] * _DAY_SECONDS) // QUARTER * QUARTER
     first = span.from_milliseconds // 1000 // QUARTER * QUARTER
-    last = max(span.to_milliseconds - 1, span.from_milliseconds) // 1000 // QUARTER * QUARTER
-    return range(max(first, last - _MAX_QUARTERS_OF_A_SPAN * QUARTER), last + 1, QUARTER)
+    last = max(span.to_milliseconds - 1, span.from_milliseconds) // 1000
+    return range(max(first, oldest), min(last, ends - 1) + 1, QUARTER)
 
 
-def _dirty(kind: wire.ThingKind, thing: str, quarter: int, report: wire.Report) -> PackedRow:
-    return PackedRow(
-        "ledger",
-        "dirty",
-        report.site,
-        f"{kind}/{thing}",
-        report.node,
-        quarter,
-        pack(DirtyRow(kind)),
-    )
+def _dirty(kind: wire.ThingKind, thing: str, key: tuple[str, str, int]) -> PackedRow:
+    return _ledger("dirty", f"{kind}/{thing}", key, _MARKS[kind])
 
 
 def _registers(report: wire.Report) -> Iterator[PackedRow]:
@@ -149,30 +192,25 @@ def inventory_row(site: str, node: str, at_seconds: int, inventory: wire.Invento
     return PackedRow("quarter", "inventory", site, node, node, at_seconds, pack(inventory))
 
 
-def _detail(report: wire.Report, inventory: wire.Inventory) -> Iterator[Point]:
+def _detail(report: wire.Report, has: Installed) -> Iterator[Point]:
     columns = report.accelerators
     if columns is None:
         return
-    values = {name: getattr(columns, name) for name in _COLUMNS}
-    filled = [(name, column) for name, column in values.items() if column]
-    energies = list(columns.state_joules.values())
-    for position, device in enumerate(inventory.devices):
-        fields: dict[str, float | int | str | bool] = {}
-        measured = [column[position] for column in energies]
-        if measured and None not in measured:
-            fields["energy_joules"] = float(sum(m for m in measured if m is not None))
-        for name, column in filled:
-            value = column[position]
-            if value is not None:
-                fields[name] = float(value)
+    names: list[str] = []
+    values: list[Sequence[float | None]] = []
+    if columns.state_joules:
+        names.append("energy_joules")
+        by_device = zip(*columns.state_joules.values(), strict=True)
+        values.append([None if None in parts else fsum(parts) for parts in by_device])
+    for name in _COLUMNS:
+        column = getattr(columns, name)
+        if column:
+            names.append(name)
+            values.append(column)
+    for tags, readings in zip(has.tags, zip(*values, strict=True), strict=False):
+        fields: dict[str, float | int | str | bool]
+        fields = {n: v for n, v in zip(names, readings, strict=True) if v is not None}
         if fields:
-            tags = (
-                ("site", report.site),
-                ("node", report.node),
-                ("device", device.device or NOBODY),
-                ("vendor", device.vendor or NOBODY),
-                ("accelerator_model", device.accelerator_model or NOBODY),
-            )
             yield Point("detail", "accelerator", tags, fields, report.start_seconds)
 
 

@@ -1,9 +1,51 @@
 """What the collector says about itself on /metrics."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import logging
+import sys
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Final
 
-_PREFIX = "meterhouse_collector_"
-_LATENESS_SECONDS = (0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_LOG: Final = logging.getLogger(__name__)
+_PREFIX: Final = "meterhouse_collector_"
+_LATENESS_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+
+
+class Taken(Collector):
+    """Counts the reports taken and how late they came; plain numbers, as there is one per report.
+
+    The counters of prometheus_client take a lock each time.
+    """
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_LATENESS_SECONDS) + 1)
+        self._seconds = 0.0
+
+    def note(self, late_seconds: float) -> None:
+        """Count one report."""
+        self._counts[bisect_left(_LATENESS_SECONDS, late_seconds)] += 1
+        self._seconds += late_seconds
+
+    @property
+    def total(self) -> int:
+        """How many reports were taken."""
+        return sum(self._counts)
+
+    def collect(self) -> Iterator[Metric]:
+        """Say both as metrics."""
+        yield CounterMetricFamily(f"{_PREFIX}reports", "Reports taken.", self.total)
+        edges = [*map(str, _LATENESS_SECONDS), "+Inf"]
+        yield HistogramMetricFamily(
+            f"{_PREFIX}lateness_seconds",
+            "From the end of a report's interval to its coming.",
+            list(zip(edges, accumulate(self._counts), strict=True)),
+            self._seconds,
+        )
 
 
 class Telemetry:
@@ -11,10 +53,11 @@ class Telemetry:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.reports = Counter(f"{_PREFIX}reports_total", "Reports taken.", registry=registry)
+        self.taken = Taken()
+        registry.register(self.taken)
         self.refused = Counter(
             f"{_PREFIX}refused_total",
-            "Reports refused, by reason.",
+            "Messages refused, by reason.",
             ("reason", "final"),
             registry=registry,
         )
@@ -46,9 +89,18 @@ class Telemetry:
             "Reports that wait in the spools of the agents.",
             registry=registry,
         )
-        self.lateness = Histogram(
-            f"{_PREFIX}lateness_seconds",
-            "From the end of a report's interval to its coming.",
-            buckets=_LATENESS_SECONDS,
+        self._bugs = Counter(
+            f"{_PREFIX}bugs_total",
+            "Errors of this program, by where; the first of each is in the log.",
+            ("where",),
             registry=registry,
         )
+        self._told: set[tuple[str, type[BaseException] | None]] = set()
+
+    def bug(self, where: str) -> None:
+        """Count the exception that is being handled; the first of each kind is logged."""
+        self._bugs.labels(where).inc()
+        kind = sys.exc_info()[0]
+        if (where, kind) not in self._told:
+            self._told.add((where, kind))
+            _LOG.exception("BUG in %s, more of them are only counted", where)
