@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 from typing import Final
 
@@ -25,7 +26,7 @@ from meterhouse_collector.store.sqlite import SqliteStore
 from meterhouse_collector.telemetry import Telemetry
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.server import PageServer
-from meterhouse_collector.writer import Writer
+from meterhouse_collector.writer import Timing, Writer
 
 _LOG: Final = logging.getLogger(__name__)
 _DRAIN_SECONDS: Final = 5.0
@@ -47,7 +48,7 @@ class Collector:
             self.store,
             receipts,
             self.telemetry,
-            flush_every_seconds=config.flush_every,
+            timing=Timing(config.flush_every, config.held),
             send=self._receiver.send,
             flow=self._flow,
         )
@@ -108,18 +109,29 @@ class Collector:
                 await self.page.close()
 
     async def _collect(self) -> None:
-        await self._open_store()
+        try:
+            await self._open_store()
+            # What lives until the end is looked at no more: with a large site in memory each
+            # collection would take long.
+            gc.collect()
+            gc.freeze()
+            async with asyncio.TaskGroup() as tasks:
+                # It ends last: receipts for what is written at the end still go out.
+                tasks.create_task(self._receiver.run(self.intake.message), name="receiver")
+                await self._work()
+        finally:
+            with contextlib.suppress(StoreUnavailableError):
+                await self.store.close()
+
+    async def _work(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._receiver.run(self.intake.message), name="receiver")
                 tasks.create_task(self._writer.run(), name="writer")
                 tasks.create_task(self.live.run(), name="live")
                 if self.page is not None:
                     tasks.create_task(self.page.run(), name="page")
         finally:
             await self._writer.drain(_DRAIN_SECONDS)
-            with contextlib.suppress(StoreUnavailableError):
-                await self.store.close()
 
     async def _open_store(self) -> None:
         wait, longest = _OPEN_RETRY_SECONDS

@@ -1,13 +1,19 @@
 """What agents are to be told: gathered per node, and not said too often."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from meterhouse_agent.wire import SCHEMA, MessageKind, Receipt, Refusal, encode, topic
 
 _MAX_REFUSALS: Final = 500
+_MAX_WANTED: Final = 16
+_MAX_NODES: Final = 200_000
 _CREDIT_MAX: Final = 200
+# Between two receipts to one node, however urgent: a storm of refusals is answered once a second.
+_URGENT_SECONDS: Final = 1.0
+# After this long without a report a backlog is not waited for, and a node's entry is let go.
+_SILENT_SECONDS: Final = 120.0
 
 
 class Address(NamedTuple):
@@ -23,7 +29,10 @@ class _Due:
     refused: dict[int, Refusal] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
     waiting: int = 0
+    credit: int = 0
     urgent: bool = False
+    heard: bool = True
+    heard_at: float = float("-inf")
     said_at: float = float("-inf")
 
     def empty(self) -> bool:
@@ -31,17 +40,25 @@ class _Due:
 
 
 class Receipts:
-    """Gathers what was stored and refused, and hands out receipts when they are due."""
+    """Gathers what was stored and refused, and sends receipts when they are due.
+
+    Credit is how many reports of its backlog a node may send from now on. All credit that is out
+    never exceeds the room there is; where that is not enough for all, they take turns.
+    """
 
     def __init__(self, *, length_seconds: int, every_seconds: float) -> None:
         self._length = length_seconds
         self._every = every_seconds
+        # In the order of their last receipt, so that who waits longest is served first.
         self._due: dict[Address, _Due] = {}
 
     def _of(self, address: Address) -> _Due:
         found = self._due.get(address)
         if found is None:
+            if len(self._due) >= _MAX_NODES:
+                del self._due[next(iter(self._due))]
             found = self._due[address] = _Due()
+        found.heard = True
         return found
 
     def stored(self, address: Address, start_seconds: int) -> None:
@@ -62,39 +79,78 @@ class Receipts:
     def want_inventory(self, address: Address, inventory_hash: str) -> None:
         """Note that an inventory is not known."""
         due = self._of(address)
-        due.wanted.add(inventory_hash)
+        if len(due.wanted) < _MAX_WANTED:
+            due.wanted.add(inventory_hash)
         due.urgent = True
 
     def waiting(self, address: Address, count: int) -> None:
-        """Note how many reports wait in the node's spool."""
+        """Note, with each report that is taken, how many more wait in the node's spool."""
         due = self._of(address)
         due.waiting = count
+        due.credit = max(0, due.credit - 1)
         due.urgent = due.urgent or count > 0
 
     @property
     def total_waiting(self) -> int:
-        """How many reports wait in all spools."""
+        """How many reports wait in the spools of the nodes that were heard of late."""
         return sum(due.waiting for due in self._due.values())
 
-    def take(self, now: float, *, room: int) -> Iterator[tuple[str, bytes]]:
-        """Hand out the receipts that are due, as topics and payloads.
+    @property
+    def nodes(self) -> int:
+        """How many nodes are kept in mind."""
+        return len(self._due)
 
-        ``now`` is monotonic seconds; ``room`` is how many more reports the intake can hold, and
-        is divided over the nodes that have a backlog.
+    def say(
+        self,
+        now: float,
+        *,
+        room: int,
+        send: Callable[[str, bytes], bool],
+        everything: bool = False,
+    ) -> int:
+        """Send the receipts that are due, or everything; return how many, and keep the others.
+
+        ``now`` is monotonic seconds, ``room`` how many more reports can be held, and ``send``
+        tells whether it took a message.
         """
-        draining = sum(1 for due in self._due.values() if due.waiting > 0)
-        credit = min(_CREDIT_MAX, room // draining) if draining else 0
-        for address, due in self._due.items():
-            if not due.urgent and (due.empty() or now - due.said_at < self._every):
+        self._forget(now)
+        left, share = self._credit(room)
+        said = 0
+        for address, due in list(self._due.items()):
+            pause = _URGENT_SECONDS if due.urgent else self._every
+            if now - due.said_at < pause and not everything:
                 continue
-            granted = min(credit, due.waiting) if due.waiting else 0
+            granted = min(share, left + due.credit, due.waiting)
             if due.empty() and granted == 0:
                 continue
-            yield topic(*address, MessageKind.RECEIPT), encode(self._receipt(address, due, granted))
+            message = encode(self._receipt(address, due, granted))
+            if not send(topic(*address, MessageKind.RECEIPT), message):
+                continue
+            left -= granted - due.credit
+            self._due[address] = self._due.pop(address)
+            due.credit = granted
             due.stored.clear()
             due.refused.clear()
             due.wanted.clear()
             due.urgent, due.said_at = False, now
+            said += 1
+        return said
+
+    def _forget(self, now: float) -> None:
+        """Let go of nodes that went silent; what was stored of them, they will ask again."""
+        for address, due in list(self._due.items()):
+            if due.heard:
+                due.heard, due.heard_at = False, now
+            elif now - due.heard_at >= max(_SILENT_SECONDS, 2 * self._every):
+                del self._due[address]
+
+    def _credit(self, room: int) -> tuple[int, int]:
+        """Return how much credit is left to grant, and the most that one node gets of it."""
+        draining = sum(1 for due in self._due.values() if due.waiting > 0)
+        if room <= 0 or draining == 0:
+            return 0, 0
+        left = room - sum(due.credit for due in self._due.values())
+        return max(0, left), min(_CREDIT_MAX, max(1, room // draining))
 
     def _receipt(self, address: Address, due: _Due, credit: int) -> Receipt:
         return Receipt(

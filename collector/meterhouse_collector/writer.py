@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
-from meterhouse_collector.ledger import Entry
+from meterhouse_collector.ledger import Entry, late_marks
 from meterhouse_collector.receipts import Address, Receipts
 from meterhouse_collector.rows import Row
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
@@ -18,10 +19,21 @@ from meterhouse_collector.telemetry import Telemetry
 _LOG: Final = logging.getLogger(__name__)
 _ENTRIES_MAX: Final = 20_000
 _ENTRIES_RESUME: Final = 10_000
+_ENTRY_ROWS_MAX: Final = 500_000
 _ROWS_MAX: Final = 100_000
 _BATCH_ENTRIES: Final = 2_000
+_BATCH_ENTRY_ROWS: Final = 20_000
 _BATCH_ROWS: Final = 5_000
 _RETRY_SECONDS: Final = (0.5, 15.0)
+_SAY_SECONDS: Final = 0.5
+_TELL_AGAIN_SECONDS: Final = 3600.0
+
+
+class Timing(NamedTuple):
+    """How often rows are written, and after what time an interval's rows are late."""
+
+    flush_every_seconds: float
+    late_after_seconds: float
 
 
 class Writer:
@@ -37,27 +49,34 @@ class Writer:
         receipts: Receipts,
         telemetry: Telemetry,
         *,
-        flush_every_seconds: float,
-        send: Callable[[str, bytes], None],
+        timing: Timing,
+        send: Callable[[str, bytes], bool],
         flow: Callable[[bool], None],
     ) -> None:
         self._store = store
         self._receipts = receipts
         self._telemetry = telemetry
-        self._flush_every = flush_every_seconds
+        self._timing = timing
         self._send = send
         self._flow = flow
         self._entries: deque[Entry] = deque()
+        self._entry_rows = 0
         self._rows: deque[Row] = deque()
-        self._paused = False
+        self._paused = self._closed = False
         self._up: bool | None = None
+        self._trouble = ""
+        self._said_at = float("-inf")
+        self._told: dict[str, float] = {}
 
     def accept(self, entry: Entry) -> bool:
         """Take an entry, unless there is no room."""
-        if len(self._entries) >= _ENTRIES_MAX:
+        if self._closed:
+            return False
+        if len(self._entries) >= _ENTRIES_MAX or self._entry_rows >= _ENTRY_ROWS_MAX:
             self._pause()
             return False
         self._entries.append(entry)
+        self._entry_rows += len(entry.rows)
         return True
 
     def write(self, row: Row) -> None:
@@ -77,42 +96,68 @@ class Writer:
         wait, longest = _RETRY_SECONDS
         while True:
             full = len(self._entries) >= _BATCH_ENTRIES
-            await asyncio.sleep(0 if full and self._up else self._flush_every)
+            await asyncio.sleep(0 if full and self._up else self._timing.flush_every_seconds)
             try:
                 await self._flush()
                 wait = _RETRY_SECONDS[0]
             except StoreUnavailableError as error:
                 self._turn(up=False, text=str(error))
-                await asyncio.sleep(wait)
-                wait = min(longest, wait * 2)
+            except Exception:  # noqa: BLE001 - a batch that cannot be written is held, like any other
+                self._telemetry.bug("writer")
+                self._turn(up=False, text="BUG: see above")
             self._telemetry.pending.set(len(self._entries))
             self._say()
+            if not self._up:
+                await asyncio.sleep(wait)
+                wait = min(longest, wait * 2)
 
     async def drain(self, deadline_seconds: float) -> None:
-        """Write what is held, at the end."""
+        """Accept nothing more, write what is held and send its receipts, at the end."""
+        self._closed = True
         try:
             async with asyncio.timeout(deadline_seconds):
                 while self._entries or self._rows:
                     await self._flush()
         except (StoreUnavailableError, TimeoutError) as error:
             _LOG.warning(
-                "%d reports not written; their agents keep them: %s", len(self._entries), error
+                "%d reports not written; their agents keep them: %s",
+                len(self._entries),
+                error or f"not in {deadline_seconds:g} s",
             )
         self._say(everything=True)
 
+    def _batch(self) -> list[Entry]:
+        batch, rows = [], 0
+        for entry in islice(self._entries, _BATCH_ENTRIES):
+            batch.append(entry)
+            rows += len(entry.rows)
+            if rows >= _BATCH_ENTRY_ROWS:
+                break
+        return batch
+
     async def _flush(self) -> None:
-        entries = list(islice(self._entries, _BATCH_ENTRIES))
-        loose = list(islice(self._rows, _BATCH_ROWS))
+        entries = self._batch()
+        loose = [self._rows.popleft() for _ in range(min(_BATCH_ROWS, len(self._rows)))]
         if not entries and not loose:
             return
-        rows = [row for entry in entries for row in entry.rows]
-        owners = [number for number, entry in enumerate(entries) for _ in entry.rows]
-        rejections = await self._store.write([*rows, *loose])
+        late_before = time.time() - self._timing.late_after_seconds
+        rows: list[Row] = []
+        owners: list[int] = []
+        for number, entry in enumerate(entries):
+            rows.extend(entry.rows)
+            if entry.start_seconds < late_before:
+                # By now, not when it came: it may have waited long for the store.
+                rows.extend(late_marks(entry))
+            owners.extend([number] * (len(rows) - len(owners)))
+        try:
+            rejections = await self._store.write([*rows, *loose])
+        except BaseException:
+            self._rows.extendleft(reversed(loose))
+            raise
         self._turn(up=True, text="")
-        for _ in entries:
+        for entry in entries:
             self._entries.popleft()
-        for _ in loose:
-            self._rows.popleft()
+            self._entry_rows -= len(entry.rows)
         self._settle(entries, owners, rejections, [*rows, *loose])
         if self._paused and len(self._entries) <= _ENTRIES_RESUME:
             self._paused = False
@@ -127,12 +172,16 @@ class Writer:
         rows: Sequence[Row],
     ) -> None:
         refused: dict[int, Rejection] = {}
+        written = Tally(row.policy for row in rows)
         for rejection in rejections:
             row = rows[rejection.index]
+            written[row.policy] -= 1
             self._telemetry.rejected.labels(row.policy).inc()
-            _LOG.warning("the store refused a row of %s: %s", row.measurement, rejection.reason)
-            # Without its detail a report is still in the ledger.
-            if rejection.index < len(owners) and row.policy == "ledger":
+            self._tell(row, rejection)
+            # Without its detail a report is still in the ledger, and so it is without a mark for
+            # a quarter that the ledger no longer keeps.
+            counts = row.policy == "ledger" and row.measurement != "dirty"
+            if rejection.index < len(owners) and counts:
                 refused[owners[rejection.index]] = rejection
         for number, entry in enumerate(entries):
             address = Address(entry.site, entry.node)
@@ -143,17 +192,28 @@ class Writer:
                 reason = "too_old" if refusal.too_old else "rejected_by_store"
                 self._telemetry.refused.labels(reason, "true").inc()
                 self._receipts.refused(address, entry.start_seconds, reason, final=True)
-        for policy, count in Tally(row.policy for row in rows).items():
+        for policy, count in written.items():
             self._telemetry.rows.labels(policy).inc(count)
 
-    def _turn(self, *, up: bool, text: str) -> None:
-        if up == self._up:
+    def _tell(self, row: Row, rejection: Rejection) -> None:
+        now = time.monotonic()
+        if now - self._told.get(row.measurement, float("-inf")) < _TELL_AGAIN_SECONDS:
             return
-        if not up:
+        self._told[row.measurement] = now
+        _LOG.warning(
+            "the store refused a row, more of %s are only counted: %s",
+            row.measurement,
+            rejection.reason,
+        )
+
+    def _turn(self, *, up: bool, text: str) -> None:
+        # Without its numbers: how many rows waited does not make it another trouble.
+        trouble = re.sub(r"\d+", "", text)
+        if not up and (self._up is not False or trouble != self._trouble):
             _LOG.error("store: %s; %d reports wait", text, len(self._entries))
-        elif self._up is not None:
+        elif up and self._up is False:
             _LOG.info("store: takes rows again")
-        self._up = up
+        self._up, self._trouble = up, trouble
         self._telemetry.store_up.set(1 if up else 0)
 
     def _pause(self) -> None:
@@ -163,8 +223,11 @@ class Writer:
             _LOG.warning("%d reports wait for the store: reading stops", len(self._entries))
 
     def _say(self, *, everything: bool = False) -> None:
-        now = float("inf") if everything else time.monotonic()
+        now = time.monotonic()
+        if now - self._said_at < _SAY_SECONDS and not everything:
+            return
+        self._said_at = now
         self._telemetry.waiting.set(self._receipts.total_waiting)
-        for topic, payload in self._receipts.take(now, room=self.room):
-            self._send(topic, payload)
-            self._telemetry.receipts.inc()
+        room = 0 if everything else self.room
+        said = self._receipts.say(now, room=room, send=self._send, everything=everything)
+        self._telemetry.receipts.inc(said)
