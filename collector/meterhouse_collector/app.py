@@ -57,6 +57,7 @@ class Collector:
             Pace(length, config.grace, config.held, config.window),
             basis=energy_basis(self.index),
             write=self._writer.write,
+            bug=self.telemetry.bug,
         )
         self.intake = Intake(
             self.index,

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -21,8 +23,16 @@ from meterhouse_collector.store import Store
 
 _LOG: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.5
+_FILLED_SECONDS: Final = 3600
+_FUTURE_SECONDS: Final = 60
+# An interval is rolled up again for all that came late in this time, and all of that together
+# takes no more than this part of the time.
+_AGAIN_SECONDS: Final = 5.0
+_AGAIN_PART: Final = 0.25
 _PART: Final = "0"
 _LEDGER: Final[Mapping[str, type]] = {"node": NodeRow, "meter": MeterRow, "engine": EngineRow}
+# What InfluxDB cannot have in a tag; a served model is named by whoever runs it.
+_ODD: Final = re.compile(r"[\x00-\x1f\x7f]|\\(?= |\Z)")
 ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
 
 
@@ -46,16 +56,17 @@ class Snapshot(NamedTuple):
 
 
 class _Open:
-    """The rows of one interval by thing and reader, and what was rolled up of them."""
+    """The rows of one interval by thing and reader, and the groups that were written of them."""
 
-    __slots__ = ("changed", "engines", "meters", "nodes", "sums")
+    __slots__ = ("changed", "engines", "groups", "meters", "nodes", "rolled_at")
 
     def __init__(self) -> None:
         self.nodes: dict[str, dict[str, NodeRow]] = {}
         self.meters: dict[str, dict[str, MeterRow]] = {}
         self.engines: dict[str, dict[str, EngineRow]] = {}
-        self.sums: dict[GroupKey, Sums] = {}
+        self.groups: set[GroupKey] = set()
         self.changed = True
+        self.rolled_at: float | None = None
 
     def rows(self, start_seconds: int, length_seconds: int) -> IntervalRows:
         """Return one row per thing."""
@@ -82,6 +93,7 @@ class Live:
         *,
         basis: EnergyBasis,
         write: Callable[[Row], None],
+        bug: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.pace: Final = pace
@@ -89,19 +101,24 @@ class Live:
         self._index = index
         self._basis = basis
         self._write = write
+        self._bug = bug
         self._clock = clock
         self._open: dict[int, _Open] = {}
         self._rolled: dict[int, dict[GroupKey, Sums]] = {}
         self._totals: dict[int, Sums] = {}
         self._since: float = 0
         self._next: int | None = None
+        self._closed_before: float = 0
+        self._again_at = float("-inf")
+        self._learnt_at = 0
         self._meter_watts: dict[str, float] = {}
         self._node_watts: dict[str, float] = {}
 
     def add(self, entry: Entry) -> None:
         """Take an entry into its interval, if that is still held."""
         start = entry.start_seconds
-        if start < self._clock() - self.pace.held_seconds:
+        if start < max(self._closed_before, self._clock() - self.pace.held_seconds):
+            # With this row alone it would be rolled up as if all others were silent.
             return
         interval = self._open.setdefault(start, _Open())
         interval.changed = True
@@ -113,71 +130,128 @@ class Live:
             interval.engines.setdefault(engine, {})[entry.node] = served
 
     async def read_back(self, store: Store) -> None:
-        """Take up from the ledger what is held, after a start.
-
-        All of it: a report that comes late for an interval known in part would roll up that part.
-        """
+        """Take up from the ledger what is held, and what was slept through, after a start."""
         now = int(self._clock())
-        begin = now - int(self.pace.held_seconds)
-        begin -= begin % self.pace.length_seconds
-        count = 0
+        held, length = round(self.pace.held_seconds), self.pace.length_seconds
+        begin = (now - held) // length * length
+        points = await self._rollups(store, begin, now)
+        first = back = begin
+        while not points and begin - back < _FILLED_SECONDS:
+            points = await self._rollups(store, back - held, back)
+            back -= held
+            if points:
+                first = max(point.start_seconds for point in points) + length
         for measurement, kind in _LEDGER.items():
-            decoder: msgspec.json.Decoder[NodeRow | MeterRow | EngineRow]
-            decoder = msgspec.json.Decoder(kind)
-            packed = await store.packed(
-                "ledger", measurement, start_seconds=begin, end_seconds=now + 60
-            )
-            for row in packed:
-                interval = self._open.setdefault(row.start_seconds, _Open())
-                things = getattr(interval, f"{measurement}s")
-                things.setdefault(row.thing, {})[row.reader] = decoder.decode(row.row)
-                count += 1
-        self._next = begin
-        if count:
-            _LOG.info("read back %d ledger rows since %d", count, begin)
+            await self._read_ledger(store, measurement, kind, (first, now + _FUTURE_SECONDS))
+        for point in points:
+            interval = self._open.setdefault(point.start_seconds, _Open())
+            tags = dict(point.tags)
+            interval.groups.add(GroupKey(**{name: tags[name] for name in GroupKey._fields}))
+        for start in [start for start in self._open if start < first]:
+            del self._open[start]
+        self._next = first
+
+    async def _rollups(self, store: Store, begin: int, end: int) -> list[Point]:
+        points = await store.points("live", "rollup", start_seconds=begin, end_seconds=end)
+        mine = {("site", self._index.site), ("part", _PART)}
+        return [point for point in points if mine <= set(point.tags)]
+
+    async def _read_ledger(
+        self, store: Store, measurement: str, kind: type, window: tuple[int, int]
+    ) -> None:
+        decoder: msgspec.json.Decoder[NodeRow | MeterRow | EngineRow]
+        decoder = msgspec.json.Decoder(kind)
+        packed = await store.packed(
+            "ledger", measurement, start_seconds=window[0], end_seconds=window[1]
+        )
+        bad = 0
+        for row in packed:
+            if row.site != self._index.site:
+                continue
+            try:
+                decoded = decoder.decode(row.row)
+            except msgspec.MsgspecError:
+                bad += 1
+                continue
+            interval = self._open.setdefault(row.start_seconds, _Open())
+            getattr(interval, f"{measurement}s").setdefault(row.thing, {})[row.reader] = decoded
+        if packed:
+            _LOG.info("read back %d rows of %s since %d", len(packed) - bad, measurement, window[0])
+        if bad:
+            _LOG.warning("%d rows of %s cannot be read, and are left out", bad, measurement)
 
     async def run(self) -> None:
         """Roll up until cancelled."""
         while True:
-            self.roll()
+            await self.roll()
             await asyncio.sleep(_TICK_SECONDS)
 
-    def roll(self) -> None:
+    async def roll(self) -> None:
         """Roll up what is due; every interval gets its rows, also a silent one."""
         now, length = self._clock(), self.pace.length_seconds
         due = int(now - self.pace.grace_seconds) // length * length
-        if self._next is None:
+        if self._next is None or self._next > due + self.pace.held_seconds:
+            # The first time, or the clock was far ahead and was set back.
             self._next = due
-        for start in range(max(self._next, due - 3600 // length * length), due, length):
+            self._closed_before = min(self._closed_before, due)
+        for start in range(max(self._next, due - _FILLED_SECONDS), due, length):
             self._open.setdefault(start, _Open())
         self._next = max(self._next, due)
-        for start in sorted(s for s, o in self._open.items() if o.changed and s + length <= due):
-            self._roll_one(start, self._open[start])
+        closed = {s: o for s, o in self._open.items() if o.changed and s + length <= due}
+        # The newest first: it is what a page shows.
+        for start in sorted((s for s, o in closed.items() if o.rolled_at is None), reverse=True):
+            await self._roll_one(start, closed[start])
+        await self._roll_again({s: o for s, o in closed.items() if o.rolled_at is not None}, now)
         self._forget(now)
 
-    def _roll_one(self, start: int, interval: _Open) -> None:
+    async def _roll_again(self, late: Mapping[int, _Open], now: float) -> None:
+        ends = now - self.pace.held_seconds
+        for start, interval in sorted(late.items(), key=lambda item: item[1].rolled_at or 0):
+            age = now - (interval.rolled_at or 0)
+            rested = not 0 <= age < _AGAIN_SECONDS and time.monotonic() >= self._again_at
+            if rested or start < ends:
+                begun = time.monotonic()
+                await self._roll_one(start, interval)
+                ended = time.monotonic()
+                self._again_at = ended + (ended - begun) * (1 / _AGAIN_PART - 1)
+
+    async def _roll_one(self, start: int, interval: _Open) -> None:
         rows = interval.rows(start, self.pace.length_seconds)
-        sums = roll_up(rows, self._index, Expected(self._meter_watts, self._node_watts))
-        vanished = {group: zero_sums() for group in interval.sums if group not in sums}
+        interval.changed, interval.rolled_at = False, self._clock()
+        expected = Expected(self._meter_watts, self._node_watts)
+        try:
+            # In a thread, because for a large site it takes long.
+            sums = await asyncio.to_thread(roll_up, rows, self._index, expected)
+        except Exception:  # noqa: BLE001 - one interval must not end all others
+            self._bug("rollup")
+            return
+        vanished = {group: zero_sums() for group in interval.groups if group not in sums}
         for group, fields in {**vanished, **sums}.items():
             self._write(_point(group, fields, start))
-        interval.sums, interval.changed = sums, False
+        interval.groups.update(sums)
         self._rolled[start] = sums
         self._totals[start] = add_sums(sums.values())
         self.revision += 1
         self._learn(rows)
 
     def _learn(self, rows: IntervalRows) -> None:
+        """Learn what is drawn, for gaps to come; a late interval teaches nothing about now."""
+        newest = rows.start_seconds >= self._learnt_at
+        self._learnt_at = max(self._learnt_at, rows.start_seconds)
         for name, meter in rows.meters.items():
             if meter.energy_joules is not None and meter.covered_milliseconds > 0:
-                self._meter_watts[name] = meter.energy_joules * 1000 / meter.covered_milliseconds
+                watts = meter.energy_joules * 1000 / meter.covered_milliseconds
+                if newest or name not in self._meter_watts:
+                    self._meter_watts[name] = watts
         for name, node in rows.nodes.items():
             if node.energy_joules is not None and node.host_covered_milliseconds > 0:
                 watts = node.energy_joules * 1000 / node.host_covered_milliseconds
-                self._node_watts[name] = watts
+                if newest or name not in self._node_watts:
+                    self._node_watts[name] = watts
 
     def _forget(self, now: float) -> None:
-        for start in [s for s in self._open if s < now - self.pace.held_seconds]:
+        self._closed_before = max(self._closed_before, now - self.pace.held_seconds)
+        for start in [s for s in self._open if s < self._closed_before]:
             del self._open[start]
         kept = max(self.pace.window_seconds, self.pace.held_seconds) + 60
         for start in [s for s in self._rolled if s < now - kept]:
@@ -231,6 +305,11 @@ def _by_group(intervals: Iterable[Mapping[GroupKey, Sums]]) -> dict[GroupKey, Su
 
 
 def _point(group: GroupKey, sums: Sums, start_seconds: int) -> Point:
-    tags = (("part", _PART), *zip(GroupKey._fields, group, strict=True))
     fields: dict[str, float | int | str | bool] = {n: sums[n] for n in ROLLUP_FIELD_NAMES}
-    return Point("live", "rollup", tags, fields, start_seconds)
+    return Point("live", "rollup", _tags(group), fields, start_seconds)
+
+
+@lru_cache(maxsize=4096)
+def _tags(group: GroupKey) -> tuple[tuple[str, str], ...]:
+    values = (_ODD.sub("?", value) or "?" for value in group)
+    return (("part", _PART), *zip(GroupKey._fields, values, strict=True))
