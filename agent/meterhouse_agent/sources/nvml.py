@@ -54,6 +54,8 @@ class Config(SourceConfig):
 class Nvml:
     """The GPUs of one node; ``junk`` counts the values that were out of range, by metric."""
 
+    replayable = False
+
     def __init__(self, config: Config) -> None:
         self._config = config
         self._seconds = config.deadline * _GATHER_SHARE
