@@ -1,0 +1,88 @@
+"""The pages hang together, tell of every command, and of no machine that is not the reader's."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import meterhouse_agent.__main__ as agent_command
+import meterhouse_collector.__main__ as collector_command
+from docs.reference import commands
+from tests.docs.pages import ROOT, name_of, pages, tracked
+
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+# Written so that this file does not match itself.
+_NOT_OURS = re.compile(
+    r"/[w]ork/|/[r]oot/|[f]iles\.pythonhosted|[p]ypi\.org|[p]roxy\.golang|[d]eb\.debian|"
+    r"[c]rates\.io|[r]egistry\.npmjs"
+)
+
+
+def test_the_reference_is_up_to_date() -> None:
+    command = [sys.executable, "-m", "docs.reference", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("program", [agent_command, collector_command], ids=lambda p: p.__name__)
+def test_every_command_is_told_of(program: ModuleType) -> None:
+    # Beside the reference, which lists them all by itself.
+    texts = [p.read_text(encoding="utf-8") for p in pages() if p.name != "reference.md"]
+    parser = program._parser()
+    for name, _, _ in commands(parser):
+        told = re.compile(rf"{parser.prog} {re.escape(name)}\b")
+        assert any(told.search(text) for text in texts), f"{parser.prog} {name} is in no page"
+
+
+def _anchors(page: Path) -> set[str]:
+    text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+    return {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in _HEADING.findall(text)
+    }
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = _FENCED.sub("", page.read_text(encoding="utf-8"))
+    for found in _LINK.findall(text):
+        link = found[0] or found[1]
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page if not path else (page.parent / path).resolve()
+        assert target.exists(), f"{page.name}: {link} leads nowhere"
+        if anchor:
+            assert anchor in _anchors(target), f"{page.name}: {link} has no such heading"
+
+
+def test_no_file_names_a_machine_or_a_registry() -> None:
+    faults = []
+    for path in tracked():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            continue
+        faults += [
+            f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+            for number, line in enumerate(lines, 1)
+            if _NOT_OURS.search(line)
+        ]
+    assert not faults, "\n".join(faults)
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page.suffix != ".md" or not page.exists():
+            continue
+        reached.add(page)
+        links = [a or b for a, b in _LINK.findall(page.read_text(encoding="utf-8"))]
+        waiting += [(page.parent / link.partition("#")[0]).resolve() for link in links]
+    unreached = {page for page in pages() if page not in reached}
+    assert not unreached, f"no link leads to {sorted(map(name_of, unreached))}"
