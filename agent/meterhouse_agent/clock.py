@@ -15,13 +15,6 @@ def is_step(before_milliseconds: int, after_milliseconds: int) -> bool:
     return abs(after_milliseconds - before_milliseconds) >= _STEP_MILLISECONDS
 
 
-def raise_if_cancelled() -> None:
-    """Raise the cancellation that an error on the way out has covered up."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 class Clock:
     """Wall time, watched against the monotonic clock; ``wall_ns`` reads it."""
 

@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 
-from meterhouse_agent.clock import raise_if_cancelled
 from meterhouse_agent.spool import Spool, Spooled, SpoolError
 from meterhouse_agent.telemetry import Telemetry
 from meterhouse_agent.transport import Link, Transport, TransportError
@@ -140,7 +139,6 @@ class Publisher:
                     connected_at, told = time.monotonic(), False
                     await self._session(link)
             except TransportError as error:
-                raise_if_cancelled()
                 if not told:
                     node = self._identity.node
                     _LOG.warning("%s: %s; trying again, reports wait in the spool", node, error)
@@ -168,12 +166,19 @@ class Publisher:
             await self._send_status(link)
             _LOG.info("%s: connected to %s", node, self._transport.peer)
             self._telemetry.connected.set(1)
+            tasks = (
+                asyncio.create_task(self._receive(link), name=f"receipts[{node}]"),
+                asyncio.create_task(self._send(link), name=f"send[{node}]"),
+            )
+            # No task group: where a loss and a stop come together, it would raise the loss.
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._receive(link), name=f"receipts[{node}]")
-                    tasks.create_task(self._send(link), name=f"send[{node}]")
-            except* TransportError as errors:
-                raise TransportError(str(errors.exceptions[0])) from None
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=_GOODBYE_SECONDS)
         except asyncio.CancelledError:
             await self._say_goodbye(link)
             raise

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, Literal
 
-from meterhouse_agent.clock import Clock, is_step, raise_if_cancelled
+from meterhouse_agent.clock import Clock, is_step
 from meterhouse_agent.samples import Readings, Things
 from meterhouse_agent.settings import SourceConfig
 from meterhouse_agent.sources import (
@@ -89,7 +89,6 @@ class SourceRunner:
                 self._turn("failed", f"BUG: {error!r}")
             finally:
                 await self._close()
-            raise_if_cancelled()
             await asyncio.sleep(wait)
             wait = min(longest, wait * 2)
 
@@ -114,7 +113,6 @@ class SourceRunner:
                 first = now
             for tick in range(first, now + 1, period):
                 await self._round(tick)
-                raise_if_cancelled()
                 self._tick = tick
 
     async def _round(self, tick_milliseconds: int) -> None:
