@@ -88,12 +88,14 @@ class LiveSite:
     def __init__(self) -> None:
         self.index = SiteIndex(parse_site(SITE, "site.toml"))
         self.now = float(START)
+        self.bugs: list[str] = []
         self.agents: dict[str, Agent] = {}
         self.live = Live(
             self.index,
             PACE,
             basis=energy_basis(self.index),
             write=lambda _: None,
+            bug=self.bugs.append,
             clock=lambda: self.now,
         )
         self.answers = Answers(self.live, self.agents, self.index, clock=lambda: self.now)
@@ -132,7 +134,9 @@ class LiveSite:
         agent.report_seconds = agent.status_seconds = self.now - seconds_ago
         return agent
 
-    def interval(self, number: int, *, tokens: int = 1000, silent: tuple[str, ...] = ()) -> None:
+    async def interval(
+        self, number: int, *, tokens: int = 1000, silent: tuple[str, ...] = ()
+    ) -> None:
         """Take in all rows of one interval but those of the silent, and let its grace pass."""
         start = START + number * LENGTH
         self.now = max(self.now, start + LENGTH + PACE.grace_seconds)
@@ -148,6 +152,7 @@ class LiveSite:
             row = NodeRow(5000, (_share("none", (0, 0, 20_000, 0, 0), 75.0),))
             self.live.add(_entry("n2", start, node_row=row))
         if "meters" not in silent:
-            meters = {"utility": _meter(26_000.0 + 100 * number), "pdu": _meter(20_000.0)}
+            meters = {"utility": _meter(26_017.0 + 100 * number), "pdu": _meter(20_000.0)}
             self.live.add(_entry("facility", start, meters=meters))
-        self.live.roll()
+        await self.live.roll()
+        assert not self.bugs

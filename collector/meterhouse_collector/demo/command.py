@@ -34,7 +34,8 @@ _FAILED: Final = 1
 _LOOK_SECONDS: Final = 0.2
 _SOCKET_SECONDS: Final = 15.0
 _FIRST_LOOKS: Final = 150
-_SETTLE_LOOKS: Final = 25
+# Longer than late reports wait until their interval is rolled up again.
+_SETTLE_LOOKS: Final = 50
 _INTERVALS_MAX: Final = 600
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
