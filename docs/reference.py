@@ -9,12 +9,13 @@ import ast
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 import msgspec
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
 
 import meterhouse_agent.__main__ as agent_command
 import meterhouse_collector.__main__ as collector_command
@@ -23,9 +24,14 @@ from meterhouse_agent.counters import Verdict
 from meterhouse_agent.telemetry import Metrics
 from meterhouse_collector import config, site_model
 from meterhouse_collector.kpi import catalogue
+from meterhouse_collector.kpi.compute import Window, kpis
+from meterhouse_collector.kpi.pue import EnergyBasis
+from meterhouse_collector.live import Snapshot
 from meterhouse_collector.rows import POLICY_DAYS
 from meterhouse_collector.store.init_influx import SHARD_DAYS
 from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.web.api import Answers
+from meterhouse_collector.web.metrics import KpiMetrics
 
 ROOT: Final = Path(__file__).parents[1]
 TARGET: Final = ROOT / "docs" / "reference.md"
@@ -140,29 +146,28 @@ REFUSALS: Final = {
     ),
 }
 
+# The last label of each metric, and its values.
 LABEL_VALUES: Final = {
     "meterhouse_agent_dropped_total": {
         "receipt_malformed": "a receipt that does not decode",
+        "refused_full": "the oldest refused reports, when their table reached its bound",
+        "spool_damaged": "a spool that could not be read; it was set aside and a new one begun",
         "spool_full": "the oldest reports, when the spool reached `max_bytes`",
-        "spool_unwritable": "reports beyond the 720 that are kept in memory while the spool "
-        "cannot be written",
+        "spool_unwritable": "the oldest reports beyond 16 MiB, while the spool cannot be written",
     },
     "meterhouse_agent_events_total": {
+        "clock_behind": "the clock went back before the end of the last reported interval",
         "clock_step": "the clock was stepped by half a second or more",
         "span_dropped": "a span beyond the number that one report carries",
-        **{
-            f"counter_{verdict.value}": text
-            for verdict, text in (
-                (Verdict.ROLLOVER, "a counter passed its modulus; counted on"),
-                (Verdict.RESTART, "a counter began again from zero; counted from zero"),
-                (Verdict.JITTER, "a counter fell by a little; the reading is held suspect"),
-                (Verdict.JUMP, "a counter grew by more than is possible; held suspect"),
-                (Verdict.SWAP, "a suspect reading stayed; what was counted between is not known"),
-            )
-        },
+        "counter_rollover": "a counter passed its modulus; counted on",
+        "counter_restart": "a counter began again from zero; counted from zero",
+        "counter_jitter": "a counter fell by a little; the reading is held suspect",
+        "counter_jump": "a counter grew by more than is possible; held suspect",
+        "counter_swap": "a suspect reading stayed; what was counted between is not known",
     },
     "meterhouse_collector_dropped_total": {
         "intake_full": "a report that came while 20,000 waited for the store; sent again",
+        "paused": "a report that came while none is looked at, because the store is behind",
         "rows_full": "a row that no receipt hangs on, beyond 100,000 that wait for the store",
     },
 }
@@ -406,24 +411,62 @@ def _refusals() -> Iterator[str]:
 
 def refusals() -> dict[str, bool]:
     """Return every reason for which the collector's code refuses, and whether it is final."""
+    # The writer takes these from what the store says.
     found = {"too_old": True, "rejected_by_store": True}
-    for call in _calls(ROOT / "collector/meterhouse_collector/intake.py"):
-        name = call.func.id if isinstance(call.func, ast.Name) else ""
-        name = call.func.attr if isinstance(call.func, ast.Attribute) else name
-        first = call.args[0] if call.args else None
-        if name in {"_Refused", "_count"} and isinstance(first, ast.Constant):
-            final = next(word.value for word in call.keywords if word.arg == "final")
-            found[str(first.value)] = isinstance(final, ast.Constant) and bool(final.value)
+    for call, name in _calls("collector"):
+        final = [word.value for word in call.keywords if word.arg == "final"]
+        if name in {"_Refused", "_count"} and isinstance(call.args[0], ast.Constant):
+            found[str(call.args[0].value)] = isinstance(final[0], ast.Constant) and bool(
+                final[0].value
+            )
     return found
 
 
-def _calls(path: Path) -> Iterator[ast.Call]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def counted() -> dict[str, set[str]]:
+    """Return the values that the code gives to the last label of the metrics above."""
+    dropped: set[str] = set()
+    lost: set[str] = set()
+    events = {f"counter_{verdict}" for verdict in Verdict}
+    for call, name in _calls("agent"):
+        if name in {"dropped", "event"} and call.args and isinstance(call.args[0], ast.Constant):
+            (dropped if name == "dropped" else events).add(str(call.args[0].value))
+    for holder, key in _subscripts("agent"):
+        (dropped if holder == "dropped" else events).add(key)
+    for call, name in _calls("collector"):
+        if name == "labels" and ast.unparse(call.func).endswith("dropped.labels"):
+            lost.add(str(ast.literal_eval(call.args[0])))
+    return {
+        "meterhouse_agent_dropped_total": dropped,
+        "meterhouse_agent_events_total": events - {f"counter_{Verdict.GROWTH}"},
+        "meterhouse_collector_dropped_total": lost,
+    }
+
+
+def _calls(program: str) -> Iterator[tuple[ast.Call, str]]:
+    for node in _nodes(program):
         if isinstance(node, ast.Call):
-            yield node
+            yield node, ast.unparse(node.func).rpartition(".")[2]
+
+
+def _subscripts(program: str) -> Iterator[tuple[str, str]]:
+    for node in _nodes(program):
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            holder = ast.unparse(node.value).rpartition(".")[2]
+            if holder in {"dropped", "events"}:
+                yield holder, str(node.slice.value)
+
+
+def _nodes(program: str) -> Iterator[ast.AST]:
+    for path in sorted((ROOT / program).rglob("*.py")):
+        yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def _metrics() -> Iterator[str]:
+    for metric, values in counted().items():
+        if values != LABEL_VALUES[metric].keys():
+            raise SystemExit(
+                f"{metric}: {sorted(values ^ LABEL_VALUES[metric].keys())} has no text"
+            )
     for title, holder in (
         ("agent", Metrics(CollectorRegistry())),
         ("collector", Telemetry(CollectorRegistry())),
@@ -433,26 +476,64 @@ def _metrics() -> Iterator[str]:
             yield "On `/metrics` where the config has a `[metrics]` table.\n"
         else:
             yield "On `/metrics` beside the page.\n"
-        families = [one for one in vars(holder).values() if isinstance(one, MetricWrapperBase)]
-        yield table(("metric", "type", "labels", "meaning"), (_family(one) for one in families))
-        for family in families:
-            values = LABEL_VALUES.get(_name(family))
-            if values:
-                label = family._labelnames[-1]  # noqa: SLF001 - the library offers no other way
-                yield f"Values of `{label}` in `{_name(family)}`:\n"
-                yield table(
-                    (label, "meaning"), ((f"`{value}`", text) for value, text in values.items())
+        labels = {
+            one._name: one._labelnames  # noqa: SLF001 - the library offers no other way
+            for one in vars(holder).values()
+            if isinstance(one, MetricWrapperBase)
+        }
+        families = list(holder.registry.collect())
+        yield table(
+            ("metric", "type", "labels", "meaning"),
+            (
+                (
+                    f"`{_name(family)}`",
+                    family.type,
+                    ", ".join(f"`{label}`" for label in labels.get(family.name, ())),
+                    family.documentation,
                 )
+                for family in families
+            ),
+        )
+        for family in families:
+            texts = LABEL_VALUES.get(_name(family), {})
+            if texts:
+                label = labels[family.name][-1]
+                yield f"Values of `{label}` in `{_name(family)}`:\n"
+                yield table((label, "meaning"), ((f"`{v}`", text) for v, text in texts.items()))
+    yield "The KPIs, over the window of the config; what has no value is absent:\n"
+    answers = cast("Answers", _Known())
+    yield table(
+        ("metric", "type", "labels", "meaning"),
+        (
+            (
+                f"`{family.name}`",
+                family.type,
+                ", ".join(f"`{label}`" for label in family.samples[0].labels),
+                family.documentation,
+            )
+            for family in KpiMetrics(answers).collect()
+        ),
+    )
 
 
-def _name(family: MetricWrapperBase) -> str:
-    suffix = "_total" if family._type == "counter" else ""  # noqa: SLF001 - the library offers no other way
-    return f"{family._name}{suffix}"  # noqa: SLF001 - the library offers no other way
+class _Known:
+    """Answers of a site where everything is known, so that every KPI has a value."""
+
+    site = "site"
+
+    @staticmethod
+    def snapshot() -> Snapshot:
+        sums = dict.fromkeys(catalogue.ROLLUP_FIELD_NAMES, 1.0)
+        sums |= {"installed_seconds": 5.0, "stranded_seconds": 0.0, "pue_unexpected_seconds": 0.0}
+        basis = EnergyBasis(
+            boundary_metered=True, it_metered=True, category=2, slowest_step_seconds=0.0
+        )
+        window = Window(seconds=1.0, basis=basis, currency="currency")
+        return Snapshot(0, 1, kpis(sums, window=window, floor=0.0), sums, {})
 
 
-def _family(family: MetricWrapperBase) -> tuple[str, str, str, str]:
-    labels = ", ".join(f"`{label}`" for label in family._labelnames)  # noqa: SLF001 - the library offers no other way
-    return f"`{_name(family)}`", family._type or "", labels, family._documentation  # noqa: SLF001 - the library offers no other way
+def _name(family: Metric) -> str:
+    return f"{family.name}_total" if family.type == "counter" else family.name
 
 
 def _samples() -> Iterator[str]:

@@ -1,8 +1,10 @@
 """The pages hang together, tell of every command, and of no machine that is not the reader's."""
 
+import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -73,6 +75,33 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
             if _NOT_OURS.search(line)
         ]
     assert not faults, "\n".join(faults)
+
+
+@cache
+def _strings() -> list[str]:
+    """Return the texts of the programs, with one sign for all that is filled in."""
+    paths = [path for program in ("agent", "collector") for path in (ROOT / program).rglob("*.py")]
+    return [
+        re.sub(r"%[sd]|%\.\df", "…", node.value)
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+
+def _said_in_runbooks() -> list[str]:
+    text = (ROOT / "docs" / "runbooks" / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([^`]*)` \|", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("said", _said_in_runbooks())
+def test_the_log_says_what_the_runbooks_quote(said: str) -> None:
+    for piece in filter(None, (part.strip(" :;,") for part in said.split("…"))):
+        # A state of a source, or a reason, is filled in.
+        for words in re.split(
+            r" (?=failed|absent|unresponsive|set aside|sent again|spool_full)", piece
+        ):
+            assert any(words in text for text in _strings()), f"nothing says: {words}"
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
