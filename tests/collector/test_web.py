@@ -4,7 +4,10 @@ import asyncio
 import json
 import math
 import re
+import signal
 import socket
+import sys
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from meterhouse_collector.live import Live
 from meterhouse_collector.web.history import POINTS_MAX, Past
 from meterhouse_collector.web.server import CLIENTS_MAX, PageServer
-from tests.stand_ins.live_site import LENGTH, START, LiveSite
+from tests.stand_ins.live_site import LENGTH, SITE, START, LiveSite
 
 FILES = ("", "page.css", "page.js", "chart.js", "format.js", "tables.js", "icon.svg")
 KPIS = (
@@ -320,3 +323,55 @@ async def test_the_window_begins_where_it_is_told_to() -> None:
     site.live.count_from(math.inf)
     assert site.live.snapshot() is None
     assert site.live.intervals() == []
+
+
+def config(folder: Path, port: int) -> Path:
+    (folder / "site.toml").write_text(SITE)
+    file = folder / "collector.toml"
+    file.write_text(
+        f'site = "{folder}/site.toml"\n[socket]\npath = "{folder}/s"\n'
+        f'[sqlite]\npath = "{folder}/db"\n[page]\nport = {port}\n'
+    )
+    return file
+
+
+async def start_collector(file: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "meterhouse_collector", "run", "-c", str(file)),
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_a_collector_serves_its_page_until_it_is_stopped(tmp_path: Path) -> None:
+    process = await start_collector(config(tmp_path, 0))
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            while b"page: http://" not in (line := await process.stderr.readline()):
+                assert line
+            address = line.decode().split("page: ")[1].strip()
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(address + "api/live") as live,
+                session.get(address + "events") as events,
+            ):
+                assert (await live.json())["site"] == "site"
+                assert (await next_event(events.content))["agents"]["counts"]["unseen"] == 2
+                # With a client that stays.
+                process.send_signal(signal.SIGTERM)
+                assert await process.wait() == 0
+        assert b"Traceback" not in await process.stderr.read()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_a_collector_whose_port_is_taken_says_so_and_ends(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = await start_collector(config(tmp_path, taken.getsockname()[1]))
+        async with asyncio.timeout(60):
+            _, said = await process.communicate()
+    assert process.returncode == 1
+    assert said.decode().splitlines()[-1].startswith("page: cannot listen on port ")
+    assert said.count(b"\n") == 1

@@ -1,14 +1,19 @@
 """The demo is one command: what it measures is what was so, and it leaves nothing behind."""
 
+import fcntl
 import http.client
 import json
 import math
 import os
+import pty
 import re
+import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -248,6 +253,67 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
         "choose another port, or 0 for any that is free\n"
     )
     assert list((tmp_path / "t").iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_said_before_the_start(tmp_path: Path) -> None:
+    done = subprocess.run(
+        command("--json", str(tmp_path / "missing" / "out.json")),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("out.json: its folder is not there, or not writable\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_who_stops_reading_ends_it(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=temporary(tmp_path / "t"),
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("live page: ")
+        process.stdout.close()
+        assert process.wait(READY_SECONDS) == 0
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+    assert list((tmp_path / "t").iterdir()) == []
+
+
+def test_on_a_terminal_the_table_is_redrawn_in_place(tmp_path: Path) -> None:
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        command(), stdin=its, stdout=its, stderr=its, env=temporary(tmp_path / "t")
+    )
+    os.close(its)
+    printed = b""
+    deadline = time.monotonic() + READY_SECONDS
+    try:
+        while printed.count(b"\x1b[J") < 2:
+            assert time.monotonic() < deadline, printed
+            if select.select([ours], [], [], 1.0)[0]:
+                printed += os.read(ours, 4096)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(READY_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert printed.startswith(b"live page: http://")
+    # Up by the heading, the rows so far and the line of reasons.
+    assert re.findall(rb"\x1b\[(\d+)A\x1b\[J", printed)[:2] == [b"3", b"4"]
+    lines = re.sub(rb"\x1b\[[^A-Z]*[A-Z]", b"", printed).decode().split("\r\n")
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -80,6 +82,8 @@ def _number(text: str, low: int, high: int) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Run the demo; return the exit code."""
+    if options.json is not None and not os.access(options.json.absolute().parent, os.W_OK):
+        raise OSError(f"{options.json}: its folder is not there, or not writable")
     with _folders(options.keep) as (folder, sockets):
         logging.basicConfig(
             filename=folder / "collector.log",
@@ -101,6 +105,10 @@ def demo(options: argparse.Namespace) -> int:
         except asyncio.CancelledError:
             # Asked a second time, while the file was still to be written.
             return _FAILED
+        except BrokenPipeError:
+            # Whoever read the table has read enough; Python flushes once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The demo's table in the terminal: one line per interval, in place on a terminal."""
 
+import shutil
 import sys
 from collections import deque
 from datetime import datetime
@@ -12,7 +13,8 @@ from meterhouse_collector.web.figures import power_of, tokens_of
 
 _ROWS: Final = 10
 _NONE: Final = "—"
-_WIDTHS: Final = (8, 6, 24, 12, 9, 9, 8)
+# Together with what stands between them: 80 columns.
+_WIDTHS: Final = (8, 5, 22, 12, 6, 8, 7)
 _TITLES: Final = ("time", "PUE", "idle capacity", "EUR/M tokens", "IT kW", "tokens/s", "covered")
 _UP: Final = "\x1b[{}A\x1b[J"
 
@@ -32,17 +34,21 @@ class Table:
 
     def row(self, snapshot: Snapshot, last: Sums) -> None:
         """Add the KPIs of a window, with power and tokens of its last interval."""
-        text = row(snapshot, last)
-        if not self._in_place:
-            if self._drawn == 0:
-                self.say(heading())
-            self._drawn = 1
-            self.say(text)
+        text, reason = row(snapshot, last), _reason(snapshot)
+        if self._in_place:
+            self._rows.append(text)
+            self._redraw([heading(), *self._rows, reason])
             return
-        self._rows.append(text)
-        lines = [heading(), *self._rows]
+        if self._drawn == 0:
+            self._drawn = 1
+            self.say(heading())
+        self.say(f"{text}  {reason}".rstrip())
+
+    def _redraw(self, lines: list[str]) -> None:
+        # A line that the terminal breaks would count as two.
+        width = shutil.get_terminal_size().columns
         up = _UP.format(self._drawn) if self._drawn else ""
-        self._out.write(up + "\n".join(lines) + "\n")
+        self._out.write(up + "".join(f"{line[:width]}\n" for line in lines))
         self._out.flush()
         self._drawn = len(lines)
 
@@ -67,8 +73,12 @@ def row(snapshot: Snapshot, last: Sums) -> str:
         _number(tokens.output_per_second, ".0f"),
         f"{min(pue.coverage, idle.coverage, cost.coverage):.1%}",
     )
-    reasons = [f"{kpi.name}: {kpi.reason}" for kpi in (pue, idle, cost) if kpi.value is None]
-    return _line(cells) + (f"  {reasons[0]}" if reasons else "")
+    return _line(cells)
+
+
+def _reason(snapshot: Snapshot) -> str:
+    missing = [kpi for kpi in snapshot.kpis.values() if kpi.value is None]
+    return f"{missing[0].name}: {missing[0].reason}" if missing else ""
 
 
 def _line(cells: tuple[str, ...]) -> str:
