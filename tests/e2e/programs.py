@@ -113,16 +113,17 @@ class Program:
         """Return all that the program logged."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
-    def metrics(self) -> dict[tuple[str, ...], float]:
-        """Return the samples on /metrics by name and label values, in the labels' order."""
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of one metric's samples on /metrics that have these labels."""
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
         with urllib.request.urlopen(url, timeout=30) as answer:
             text = answer.read().decode()
-        return {
-            (sample.name, *sample.labels.values()): sample.value
+        return sum(
+            sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-        }
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def close(self) -> None:
         """Kill the program, however it fares, and give its port back."""
