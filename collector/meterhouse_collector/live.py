@@ -198,10 +198,11 @@ class Live:
             self._open.setdefault(start, _Open())
         self._next = max(self._next, due)
         closed = {s: o for s, o in self._open.items() if o.changed and s + length <= due}
+        late = {s: o for s, o in closed.items() if o.rolled_at is not None}
         # The newest first: it is what a page shows.
-        for start in sorted((s for s, o in closed.items() if o.rolled_at is None), reverse=True):
+        for start in sorted(closed.keys() - late.keys(), reverse=True):
             await self._roll_one(start, closed[start])
-        await self._roll_again({s: o for s, o in closed.items() if o.rolled_at is not None}, now)
+        await self._roll_again(late, now)
         self._forget(now)
 
     async def _roll_again(self, late: Mapping[int, _Open], now: float) -> None:

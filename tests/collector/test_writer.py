@@ -1,0 +1,323 @@
+"""The writer: no receipt before the row is there, nothing lost on the way, all bounded."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from meterhouse_agent import wire
+from meterhouse_collector.ledger import Entry, entry_of, installed
+from meterhouse_collector.receipts import Receipts
+from meterhouse_collector.rows import PackedRow, Row
+from meterhouse_collector.store import Store
+from meterhouse_collector.store.config import SqliteConfig
+from meterhouse_collector.store.sqlite import SqliteStore
+from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.writer import Timing, Writer
+from tests.collector.collecting import INVENTORY, LENGTH, MemoryStore, index, now_on_grid, report
+
+KNOWN = index()
+DEADLINE_SECONDS = 60.0
+
+
+class Written:
+    """A writer with its store, and what it said."""
+
+    def __init__(self, store: Store, *, every: float = 0.2) -> None:
+        self.store = store
+        self.said: list[wire.Receipt] = []
+        self.flows: list[bool] = []
+        self.connected = True
+        self.telemetry = Telemetry(CollectorRegistry())
+        self.receipts = Receipts(length_seconds=LENGTH, every_seconds=every)
+        self.writer = Writer(
+            store,
+            self.receipts,
+            self.telemetry,
+            timing=Timing(0.01, 300.0),
+            send=self._send,
+            flow=self.flows.append,
+        )
+
+    def _send(self, _: str, payload: bytes) -> bool:
+        if self.connected:
+            self.said.append(wire.decode_receipt(payload))
+        return self.connected
+
+    def stored(self) -> set[tuple[str, int]]:
+        return {
+            (receipt.node, start)
+            for receipt in self.said
+            for first, last in receipt.stored
+            for start in range(first, last + 1, LENGTH)
+        }
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.telemetry.registry.get_sample_value(f"meterhouse_collector_{name}", labels)
+
+    @contextmanager
+    def running(self) -> Iterator["asyncio.Task[None]"]:
+        task = asyncio.create_task(self.writer.run(), name="writer")
+        try:
+            yield task
+        finally:
+            task.cancel()
+
+
+def entry(node: str = "node-1", start: int | None = None, *, detail: bool = False) -> Entry:
+    has = installed("site-a", node, INVENTORY)
+    return entry_of(report(node, start), has, KNOWN, detail=detail)
+
+
+def entries(count: int, node: str = "node-1") -> list[Entry]:
+    first = now_on_grid() - 200
+    return [entry(node, first + k * LENGTH)._replace(start_seconds=first + k) for k in range(count)]
+
+
+def loose(number: int) -> PackedRow:
+    return PackedRow("quarter", "inventory", "site-a", f"n{number}", "n", now_on_grid(), "{}")
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def sqlite(folder: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(SqliteConfig(path=str(folder / "rows.sqlite")))
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def test_what_is_accepted_is_in_the_file_before_its_receipt(tmp_path: Path) -> None:
+    async with sqlite(tmp_path) as store:
+        it = Written(store)
+        starts = [now_on_grid() - k * LENGTH for k in range(20)]
+        with it.running():
+            for start in starts:
+                assert it.writer.accept(entry(start=start, detail=True))
+            await until(lambda: len(it.stored()) == len(starts))
+            rows = await store.packed(
+                "ledger", "node", start_seconds=min(starts), end_seconds=max(starts) + 1
+            )
+        assert {("node-1", row.start_seconds) for row in rows} == it.stored()
+
+
+async def test_no_receipt_while_the_store_has_not_answered() -> None:
+    store = MemoryStore()
+    store.gate = asyncio.Event()
+    it = Written(store)
+    with it.running():
+        it.writer.accept(entry())
+        await until(lambda: store.writes == 1)
+        await asyncio.sleep(0.1)
+        assert (it.stored(), store.packed_rows) == (set(), {})
+        store.gate.set()
+        await until(lambda: len(it.stored()) == 1)
+    assert len(store.packed_rows) == 1
+
+
+async def test_a_store_that_is_down_gets_all_rows_later_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    store = MemoryStore()
+    store.down = "writing 7 rows: no answer"
+    it = Written(store)
+    with it.running():
+        for position, made in enumerate(entries(40)):
+            it.writer.accept(made)
+            it.writer.write(loose(position))
+        await until(lambda: store.writes >= 2)
+        store.down = "writing 9 rows: no answer"
+        assert it.value("store_up") == 0
+        assert (it.said, it.writer.room) == ([], 0)
+        await until(lambda: store.writes >= 3)
+        store.down = ""
+        await until(lambda: len(store.packed_rows) == 40 + 40)
+    assert it.value("store_up") == 1
+    lines = [record.getMessage() for record in caplog.records if "store" in record.getMessage()]
+    assert [line.split(";")[0] for line in lines] == [
+        "store: writing 7 rows: no answer",
+        "store: takes rows again",
+    ]
+
+
+async def test_rows_that_come_while_a_full_queue_is_written_push_out_none_of_those() -> None:
+    store = MemoryStore()
+    store.gate = asyncio.Event()
+    it = Written(store)
+    most = 100_000
+    for number in range(most):
+        it.writer.write(loose(number))
+    with it.running():
+        await until(lambda: store.writes == 1)
+        for number in range(most, most + 5000):
+            it.writer.write(loose(number))
+        store.gate.set()
+        await until(lambda: len(store.packed_rows) == most + 5000)
+    assert it.value("dropped_total", reason="rows_full") is None
+
+
+async def test_rows_are_kept_over_a_failed_write_and_the_oldest_dropped_are_counted() -> None:
+    store = MemoryStore()
+    store.down = "down"
+    it = Written(store)
+    most = 100_000
+    for number in range(most + 10):
+        it.writer.write(loose(number))
+    assert it.value("dropped_total", reason="rows_full") == 10
+    with it.running():
+        await until(lambda: store.writes == 1)
+        store.down = ""
+        await until(lambda: len(store.packed_rows) == most)
+    assert not any(key[3] == "n9" for key in store.packed_rows)
+    assert any(key[3] == "n10" for key in store.packed_rows)
+
+
+async def test_refused_rows_refuse_their_report_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    bad = now_on_grid() - 10
+
+    def refuse(row: Row) -> str | None:
+        if row.policy != "ledger" or row.measurement == "dirty":
+            return "no detail and no mark today"
+        if row.start_seconds == bad:
+            return "too old"
+        return "field type" if row.start_seconds == bad - LENGTH else None
+
+    store.refuse = refuse
+    it = Written(store)
+    starts = [bad - 2 * LENGTH, bad - LENGTH, bad, bad + LENGTH, bad - 100 * LENGTH]
+    with it.running():
+        it.writer.write(loose(1))
+        for start in starts:
+            it.writer.accept(entry(start=start, detail=True))
+        await until(lambda: len(it.stored()) == 3)
+    assert {start for _, start in it.stored()} == {starts[0], starts[3], starts[4]}
+    refused = {r.start_seconds: (r.reason, r.final) for s in it.said for r in s.refused}
+    assert refused == {bad: ("too_old", True), bad - LENGTH: ("rejected_by_store", True)}
+    assert it.value("rows_rejected_total", policy="ledger") == 3
+    assert it.value("rows_total", policy="ledger") == 3
+    lines = [r.getMessage() for r in caplog.records if "refused a row" in r.getMessage()]
+    assert len(lines) == len({line.split("more of ")[1].split(" ")[0] for line in lines})
+
+
+async def test_a_report_that_waited_long_for_the_store_is_marked_as_late() -> None:
+    store = MemoryStore()
+    it = Written(store)
+    fresh, old = now_on_grid(), now_on_grid() - 600
+    with it.running():
+        it.writer.accept(entry(start=fresh))
+        it.writer.accept(entry(start=old))
+        await until(lambda: len(it.stored()) == 2)
+    marks = [row for row in store.packed_rows.values() if row.measurement == "dirty"]
+    assert [(m.thing, m.start_seconds) for m in marks] == [("node/node-1", old // 900 * 900)]
+
+
+async def test_a_full_writer_takes_no_more_stops_reading_and_reads_again() -> None:
+    store = MemoryStore()
+    store.down = "down"
+    it = Written(store)
+    made = entry()
+    taken = 0
+    while it.writer.accept(made._replace(start_seconds=taken)):
+        taken += 1
+        assert taken <= 20_000
+    assert (taken, it.flows) == (20_000, [False])
+    assert not it.writer.accept(made)
+    assert it.flows == [False]
+    store.down = ""
+    with it.running():
+        await until(lambda: it.flows == [False, True])
+        assert it.writer.accept(made)
+
+
+async def test_large_reports_fill_it_by_their_rows() -> None:
+    it = Written(MemoryStore())
+    made = entry()
+    big = made._replace(rows=made.rows * 50_000)
+    assert [it.writer.accept(big) for _ in range(12)] == [True] * 10 + [False] * 2
+
+
+async def test_drain_writes_all_of_it_says_so_and_takes_no_more() -> None:
+    store = MemoryStore()
+    it = Written(store, every=3600.0)
+    for made in entries(5000):
+        it.writer.accept(made)
+    await it.writer.drain(DEADLINE_SECONDS)
+    assert len(it.stored()) == 5000
+    assert not it.writer.accept(entry())
+
+
+async def test_drain_after_a_write_was_cut_off_writes_it_again() -> None:
+    store = MemoryStore()
+    store.gate = asyncio.Event()
+    it = Written(store)
+    it.writer.accept(entry())
+    it.writer.write(loose(1))
+    with it.running() as task:
+        await until(lambda: store.writes == 1)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    store.gate = None
+    await it.writer.drain(DEADLINE_SECONDS)
+    assert len(store.packed_rows) == 2
+    assert len(it.stored()) == 1
+
+
+@pytest.mark.parametrize("how", ["down", "slow"])
+async def test_drain_gives_up_in_time_and_says_what_agents_still_have(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    store.down = "down" if how == "down" else ""
+    store.slow_seconds = 3600.0 if how == "slow" else 0.0
+    it = Written(store)
+    it.writer.accept(entry())
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await it.writer.drain(0.2)
+    assert it.said == []
+    assert "1 reports not written" in caplog.text
+
+
+async def test_receipts_wait_for_a_connection() -> None:
+    it = Written(MemoryStore())
+    it.connected = False
+    with it.running():
+        it.writer.accept(entry())
+        await until(lambda: it.value("rows_total", policy="ledger") == 1)
+        await asyncio.sleep(0.1)
+        it.connected = True
+        await until(lambda: len(it.stored()) == 1)
+
+
+async def test_a_bug_of_the_store_ends_nothing_and_loses_nothing() -> None:
+    store = MemoryStore()
+    broken = True
+
+    def refuse(_: Row) -> str | None:
+        if broken:
+            raise RuntimeError("a bug")
+        return None
+
+    store.refuse = refuse
+    it = Written(store)
+    with it.running() as task:
+        it.writer.accept(entry())
+        await until(lambda: it.value("bugs_total", where="writer") == 1)
+        broken = False
+        await until(lambda: len(it.stored()) == 1)
+        assert not task.done()
