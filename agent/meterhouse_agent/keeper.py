@@ -36,6 +36,8 @@ class Keeper:
         self._inventories: dict[str, bytes] = {}
         self._standing = Standing(0, [])
         self._failed = False
+        telemetry.spool_reports.set_function(lambda: spool.reports)
+        telemetry.spool_bytes.set_function(lambda: spool.bytes)
 
     async def open(self) -> Standing:
         """Open the spool; return where an earlier life stood, nothing if it cannot be read."""
@@ -44,7 +46,7 @@ class Keeper:
         except SpoolError as error:
             self._fail(error)
             return Standing(0, [])
-        self._count()
+        self._count_dropped()
         if self._spool.reports:
             _LOG.info("%s: %d reports wait in the spool", self._node, self._spool.reports)
         return standing
@@ -93,7 +95,7 @@ class Keeper:
         if self._failed:
             _LOG.info("%s: the spool is written again", self._node)
         self._failed = False
-        self._count()
+        self._count_dropped()
 
     def _fail(self, error: SpoolError) -> None:
         if not self._failed:
@@ -106,9 +108,7 @@ class Keeper:
             size -= len(self._unwritten.popleft().body)
             self._telemetry.dropped("spool_unwritable")
 
-    def _count(self) -> None:
-        self._telemetry.spool_reports.set(self._spool.reports)
-        self._telemetry.spool_bytes.set(self._spool.bytes)
+    def _count_dropped(self) -> None:
         for reason, count in (+self._spool.dropped).items():
             _LOG.warning("%s: %d dropped: %s", self._node, count, reason)
             self._telemetry.dropped(reason, count)
