@@ -36,6 +36,7 @@ class Keeper:
         self._inventories: dict[str, bytes] = {}
         self._standing = Standing(0, [])
         self._failed = False
+        self._dropping: set[str] = set()
         telemetry.spool_reports.set_function(lambda: spool.reports)
         telemetry.spool_bytes.set_function(lambda: spool.bytes)
 
@@ -110,6 +111,12 @@ class Keeper:
 
     def _count_dropped(self) -> None:
         for reason, count in (+self._spool.dropped).items():
-            _LOG.warning("%s: %d dropped: %s", self._node, count, reason)
+            if reason not in self._dropping:
+                _LOG.warning("%s: reports are dropped, oldest first: %s", self._node, reason)
+                self._dropping.add(reason)
             self._telemetry.dropped(reason, count)
         self._spool.dropped.clear()
+        # A full spool drops one report for each that is made: it is said once, until there is room.
+        if self._dropping and self._spool.is_half_empty:
+            _LOG.info("%s: the spool has room again", self._node)
+            self._dropping.clear()

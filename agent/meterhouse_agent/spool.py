@@ -83,6 +83,11 @@ class Spool:
         self.oldest_seconds: int | None = None
         self.dropped: Tally[str] = Tally()
 
+    @property
+    def is_half_empty(self) -> bool:
+        """Whether at most half of the bytes it may hold are used."""
+        return self.bytes * 2 <= self._max_bytes
+
     async def open(self) -> Standing:
         """Open or make the file; a damaged one is set aside and a new one begun."""
         return await self._do(self._open)
