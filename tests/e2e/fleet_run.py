@@ -40,6 +40,8 @@ class FleetRun(Pipeline):
         super().__init__(folder, site=fleet_site(fleet), interval=interval)
         self.fleet = fleet
         self.played = played
+        table = {"directory": folder / "spool"} | dict(spool or {})
+        self.spool_folder = Path(str(table["directory"]))
         self.begun = int(time.time()) - 10
         self.first_reported: dict[str, int] = {}
         for name, nodes in played.items():
@@ -48,7 +50,7 @@ class FleetRun(Pipeline):
                 environment=environment,
                 play=list(nodes),
                 source=[simulated(fleet)],
-                spool={"directory": folder / "spool"} | dict(spool or {}),
+                spool=table,
             )
 
     @property

@@ -30,6 +30,7 @@ class Pipeline:
     def __init__(self, folder: Path, *, site: Table, interval: int) -> None:
         self.folder = folder
         self.interval = interval
+        self.spool_folder = folder / "spool"
         self.broker = Mosquitto(folder / "mosquitto")
         self.database = InfluxDB(folder / "influxdb")
         self.agents: dict[str, Program] = {}
@@ -148,7 +149,7 @@ class Pipeline:
         return max((int(value) for (value,) in self._ask_spool(node, query)), default=0)
 
     def _ask_spool(self, node: str, query: str) -> list[tuple[Any, ...]]:
-        path = self.folder / "spool" / f"{node}.spool"
+        path = self.spool_folder / f"{node}.spool"
         if not path.exists():
             return []
         with closing(sqlite3.connect(path, timeout=30)) as database:

@@ -104,10 +104,15 @@ class Program:
         finally:
             os.kill(self.pid, signal.SIGCONT)
 
-    def limit_files(self, size: int) -> None:
-        """Let the running program write no file beyond a size, as if its disk were full."""
-        hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, hard))
+    @contextmanager
+    def files_limited(self, size: int) -> Iterator[None]:
+        """Let the program write no file beyond a size inside the block."""
+        usual = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, usual[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, usual)
 
     def text(self) -> str:
         """Return all that the program logged."""
