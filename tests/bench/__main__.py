@@ -73,15 +73,14 @@ def main() -> int:
             _print(found)
             void = _void(measured, agent, course)
             missed = figures.missed(found)
-            if options.quick or void:
-                profiled = []
-            else:
+            _write_json(found, measured, agent, void)
+            profiled = []
+            if not (options.quick or void):
                 profiled = _profiles(parts, course, {figure.name for figure, _ in missed}, folder)
     for reason in void:
         print(f"void: {reason}")
     for figure, target in missed:
         print(f"missed: {figure.line()}, target {target.at_most:g}")
-    _write_json(found, measured, agent, void)
     if not (options.quick or void):
         _PAGE.parent.mkdir(exist_ok=True)
         page = document.page(document.machine(), course, found, measured, agent, profiled)

@@ -167,7 +167,8 @@ class Collector(Consumer):
         path.write_text(self._config())
         run = ["-m", "meterhouse_collector", "run", "-c", str(path), "--log-level", "warning"]
         if self.profile is not None:
-            run[1:2] = ["tests.bench.profiled", str(self.profile)]
+            # By its path, for the process runs in a folder of its own.
+            run[:2] = ["-P", str(Path(__file__).with_name("profiled.py")), str(self.profile)]
         return [sys.executable, *run]
 
     def _config(self) -> str:

@@ -138,7 +138,7 @@ def _where(where: Machine, course: Course) -> str:
     return (
         f"Measured on {where.date}: {where.processor}, {where.cores} cores, "
         f"{where.memory_gb:g} GB, Linux {where.kernel}, Python {where.python}; {programs}.\n"
-        f"To repeat it: `make bench{nodes}`, about ten minutes once its tools are built. "
+        f"To repeat it: `make bench{nodes}`, about twelve minutes once its tools are built. "
         "It needs nothing but this machine.\n"
     )
 

@@ -1,6 +1,6 @@
 """Runs the collector under cProfile, by CPU time: waiting costs nothing.
 
-``python -m tests.bench.profiled FILE ARGUMENT…`` leaves the profile in a file.
+``python profiled.py FILE ARGUMENT…`` leaves the profile in a file.
 """
 
 import cProfile
