@@ -120,6 +120,12 @@ class Collector:
                 # It ends last: receipts for what is written at the end still go out.
                 tasks.create_task(self._receiver.run(self.intake.message), name="receiver")
                 await self._work()
+        except ExceptionGroup as group:
+            # What the machine refuses, like a socket's path, is told in its own words.
+            refused, bugs = group.split(OSError)
+            if bugs is not None or refused is None:
+                raise
+            raise _first(refused) from None
         finally:
             with contextlib.suppress(StoreUnavailableError):
                 await self.store.close()
@@ -152,6 +158,11 @@ class Collector:
                 return
             await asyncio.sleep(wait)
             wait = min(longest, wait * 2)
+
+
+def _first(group: ExceptionGroup[OSError]) -> OSError:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first
 
 
 def make_store(config: CollectorConfig) -> Store:

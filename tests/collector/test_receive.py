@@ -379,6 +379,15 @@ async def test_a_collector_that_is_stopped_writes_all_and_sends_the_receipts(
     assert sorted(row.start_seconds for row in rows) == sorted(starts)
 
 
+async def test_a_socket_that_cannot_be_made_ends_it_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "c.sock"
+    it = collector(tmp_path, socket={"path": str(path)})
+    with pytest.raises(OSError, match="folder must be there") as caught:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await it.run()
+    assert str(path) in str(caught.value)
+
+
 async def test_a_collector_without_store_and_broker_still_stops(tmp_path: Path) -> None:
     port = Port()
     try:

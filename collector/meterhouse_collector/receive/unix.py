@@ -33,8 +33,13 @@ class UnixReceiver:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
 
-        self._path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(serve, self._path)
+        try:
+            self._path.unlink(missing_ok=True)
+            server = await asyncio.start_unix_server(serve, self._path)
+        except OSError as error:
+            why = error.strerror or str(error)
+            advice = "its folder must be there and writable"
+            raise OSError(f"socket {self._path}: {why}: {advice}") from None
         try:
             await asyncio.get_running_loop().create_future()
         finally:
