@@ -3,10 +3,11 @@
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -82,8 +83,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(config: AgentConfig, options: argparse.Namespace) -> int:
     del options
-    asyncio.run(_serve(config))
+    with _only_one(config):
+        asyncio.run(_serve(config))
     return 0
+
+
+@contextlib.contextmanager
+def _only_one(config: AgentConfig) -> Iterator[None]:
+    """Keep a second agent from the same spools: both would tell the energy of the same gap."""
+    path = spool_path(config.spool.directory, config.nodes[0]).with_suffix(".lock")
+    with contextlib.ExitStack() as held:
+        # A folder that cannot be written is told of when the spool is opened, and borne.
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(path.open("wb"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = f"{path}: held by another agent of this node: stop that first"
+                raise SpoolError(text) from None
+        yield
 
 
 async def _serve(config: AgentConfig) -> None:

@@ -126,6 +126,20 @@ def test_a_spool_that_cannot_be_made_is_told_and_borne(tmp_path: Path) -> None:
     assert agent("resend", "-c", path).returncode == 0
 
 
+def test_a_second_agent_of_a_node_is_turned_away(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    running = Running(path)
+    running.wait_for("trying again")
+    done = agent("run", "-c", path)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "another agent" in done.stderr
+    assert running.stop(signal.SIGKILL) == -signal.SIGKILL
+    again = Running(path)
+    again.wait_for("trying again")
+    assert again.stop(signal.SIGTERM) == 0
+
+
 def test_check_says_what_it_found_and_tells_by_its_exit_code(tmp_path: Path) -> None:
     path = config(tmp_path)
     done = agent("check", "-c", path)
