@@ -67,13 +67,17 @@ class Keeper:
                 async with asyncio.timeout(_RETRY_SECONDS if self._unwritten else None):
                     await self._added.wait()
             self._added.clear()
-            if self._failed:
-                self._send_all()
-            await self._write()
-            self._send_all()
+            # Only these: what is added while they are written is not on the disk yet.
+            count = len(self._unsent)
+            if not self._failed:
+                await self._write()
+                self._send_first(count)
+            else:
+                self._send_first(count)
+                await self._write()
 
-    def _send_all(self) -> None:
-        while self._unsent:
+    def _send_first(self, count: int) -> None:
+        for _ in range(count):
             self._send(self._unsent.popleft())
 
     async def _write(self) -> None:
