@@ -261,6 +261,17 @@ def test_status_of_another_node_malformed_or_with_a_wrong_hash_is_counted() -> N
     assert it.refused("unknown_inventory", final=False) == 1
 
 
+def test_a_status_beyond_the_quota_of_agents_is_counted_and_those_known_go_on() -> None:
+    it = Bench()
+    it.hear(status("node-1"))
+    known = it.intake.agents["node-1"]
+    it.intake.agents |= {f"n{number}": known for number in range(200_000 - 1)}
+    it.hear(status("node-2"), status("node-1"), report("node-1"))
+    assert it.refused("status_quota", final=False) == 1
+    assert "node-2" not in it.intake.agents
+    assert len(it.entries) == 1
+
+
 def test_inventories_of_one_node_are_bounded_and_the_one_in_use_stays() -> None:
     it = Bench()
     for number in range(40):
