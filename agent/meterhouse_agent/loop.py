@@ -110,6 +110,7 @@ class NodeAgent:
             standing = await self._keeper.open()
             self._sums.timeline.closed_until_milliseconds = standing.closed_until_seconds * 1000
             self._sums.restore(standing.readings)
+            self._sums.timeline.restore_spans(standing.spans)
             async with asyncio.TaskGroup() as tasks:
                 for runner in self._runners:
                     tasks.create_task(runner.run(), name=f"source[{node}/{runner.kind}]")
@@ -217,7 +218,11 @@ class NodeAgent:
         self._telemetry.reports.inc()
         self._keeper.add(
             Spooled(start_seconds, encode(report)),
-            Standing(timeline.closed_until_milliseconds // 1000, self._sums.kept()),
+            Standing(
+                timeline.closed_until_milliseconds // 1000,
+                self._sums.kept(),
+                timeline.waiting_spans,
+            ),
             (report.inventory_hash, msgspec.json.encode(self._inventory)),
         )
 

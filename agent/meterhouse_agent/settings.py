@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 _DURATION: Final = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -22,6 +22,9 @@ def parse_duration(text: object) -> object:
 
 
 DurationSeconds = Annotated[float, BeforeValidator(parse_duration)]
+
+
+TickSeconds = Annotated[DurationSeconds, Field(ge=0.1, le=3600)]
 
 
 class Section(BaseModel):
@@ -59,5 +62,5 @@ class SourceConfig(Section):
     """What every source's section has; the section's own keys are added by its module."""
 
     kind: str
-    sample_every: DurationSeconds = "1s"  # type: ignore[assignment] # validated default
-    deadline: DurationSeconds = "800ms"  # type: ignore[assignment] # validated default
+    sample_every: TickSeconds = "1s"  # type: ignore[assignment] # validated default
+    deadline: TickSeconds = "800ms"  # type: ignore[assignment] # validated default

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from meterhouse_agent.accumulate.amount import KeptReading
+from meterhouse_agent.wire import Span
 
 T = TypeVar("T")
 
@@ -58,10 +59,11 @@ class Spooled(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where the time of a life stands, and its counters: what the next life goes on from."""
+    """Where the time of a life stands, its counters, and the spans that it has not reported."""
 
     closed_until_seconds: int
     readings: list[KeptReading]
+    spans: tuple[Span, ...] = ()
 
 
 def spool_path(directory: Path, node: str) -> Path:
@@ -188,10 +190,11 @@ class Spool:
             raise sqlite3.DatabaseError("damaged")
         self._measure()
         closed = self._state("closed_until_seconds")
-        kept = self._state("readings")
+        kept, spans = self._state("readings"), self._state("spans")
         return Standing(
             int(closed) if closed is not None else 0,
             msgspec.json.decode(kept, type=list[KeptReading]) if kept is not None else [],
+            msgspec.json.decode(spans, type=tuple[Span, ...]) if spans is not None else (),
         )
 
     def _is_new(self) -> bool:
@@ -231,6 +234,7 @@ class Spool:
                 [
                     ("closed_until_seconds", str(standing.closed_until_seconds).encode()),
                     ("readings", msgspec.json.encode(standing.readings)),
+                    ("spans", msgspec.json.encode(standing.spans)),
                 ],
             )
         self._measure()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from meterhouse_agent import wire
 from meterhouse_agent.accumulate.amount import KeptReading
 from meterhouse_agent.accumulate.node import NodeSums
+from meterhouse_agent.accumulate.timeline import SPANS_PER_REPORT
 from meterhouse_agent.samples import (
     AcceleratorSample,
     Counter,
@@ -127,6 +128,31 @@ def test_a_restart_goes_on_where_the_last_report_ended() -> None:
     assert reports[1].accelerators.state_milliseconds == {"active": [3000]}
     last = 100_000 * 15 / 1000
     assert sum(map(_joules, reports)) == pytest.approx(last, rel=1e-9)
+
+
+def test_more_spans_than_a_report_holds_wait_and_outlive_a_restart() -> None:
+    devices = [f"gpu-{n}" for n in range(SPANS_PER_REPORT + 50)]
+    sums = _sums()
+    for second, ticks in ((0, 0), (4, 4000)):
+        for device in devices:
+            sample = AcceleratorSample(
+                device=device,
+                at_milliseconds=(BASE + second) * 1000,
+                energy_joules=Counter(ticks=ticks, unit=0.001),
+                utilization_ratio=1.0,
+            )
+            sums.feed(Readings(accelerators=(sample,)), GAP)
+    first = _close(sums, 0)
+
+    again = _sums()
+    again.timeline.closed_until_milliseconds = (BASE + 5) * 1000
+    again.restore(sums.kept())
+    again.timeline.restore_spans(sums.timeline.waiting_spans)
+    second_report = _close(again, 5)
+
+    assert len(first.spans) == SPANS_PER_REPORT
+    assert {s.device for s in [*first.spans, *second_report.spans]} == set(devices)
+    assert _joules(first) + _joules(second_report) == 4.0 * len(devices)
 
 
 def test_a_clock_step_makes_one_span_and_no_coverage() -> None:

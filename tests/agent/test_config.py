@@ -93,6 +93,10 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
         ({"spool": {"directory": "s", "max_bytes": 1}}, "agent.toml: spool.max_bytes: found 1: "),
         ({"source": []}, "agent.toml: source: give at least one [[source]]"),
         ({"source": [{"kind": "gpu"}]}, "agent.toml: source.1.kind: found 'gpu': allowed are host"),
+        (
+            {"source": [{"kind": "host", "sample_every": "0s"}]},
+            "agent.toml: source.1.sample_every: found '0s': ",
+        ),
         ({"source": ["host"]}, "agent.toml: source.1.kind: found 'host': allowed are host"),
         ({"source": [{"kind": "nvml", "x": 1}]}, "agent.toml: source.1.x: no such key"),
         (

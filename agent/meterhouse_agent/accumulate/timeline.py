@@ -1,6 +1,7 @@
 """Where the time of one agent stands, shared by all that it accumulates."""
 
 from collections import Counter as Tally
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -8,7 +9,9 @@ from msgspec import Struct
 from meterhouse_agent.counters import Delta
 from meterhouse_agent.wire import Method, Span, ThingKind
 
-MAX_SPANS: Final = 4096
+MAX_SPANS: Final = 16_384
+# A span has about 250 bytes: so many leave room for everything else that a report may hold.
+SPANS_PER_REPORT: Final = 400
 
 
 class Whose(Struct, frozen=True):
@@ -74,10 +77,15 @@ class Timeline:
         )
 
     def take_spans(self) -> list[Span]:
-        """Hand out the spans that waited."""
-        spans, self._spans = self._spans, []
-        return spans
+        """Hand out the spans of one report; those beyond its size wait for the next."""
+        taken, self._spans = self._spans[:SPANS_PER_REPORT], self._spans[SPANS_PER_REPORT:]
+        return taken
 
-    def has_spans(self) -> bool:
-        """Tell whether a span waits."""
-        return len(self._spans) > 0
+    @property
+    def waiting_spans(self) -> tuple[Span, ...]:
+        """The spans that no report has carried yet."""
+        return tuple(self._spans)
+
+    def restore_spans(self, spans: Iterable[Span]) -> None:
+        """Take up the spans that an earlier life had no time to report."""
+        self._spans.extend(spans)
