@@ -114,6 +114,7 @@ async def test_a_receipt_reaches_its_agent_and_without_a_connection_it_is_not_ta
         async with asyncio.timeout(DEADLINE_SECONDS):
             message = await anext(aiter(agent.messages))
         assert message.payload == b"a receipt"
+        await until(lambda: True in heard.connected)
         mosquitto.kill()
         await until(lambda: not heard.connected[-1])
         assert not receiver.send(topic("receipt"), b"too late")
@@ -143,15 +144,48 @@ async def test_a_broker_that_starts_late_dies_and_returns_is_said_once_each(
     assert len(lines(caplog, RETRIES)) == 3
 
 
-async def test_a_connection_lost_while_subscribing_is_made_again(mosquitto: Mosquitto) -> None:
-    heard = Heard()
-    async with heard.by(mqtt(mosquitto.port, heard)):
-        await until(lambda: bool(heard.connected) and heard.connected[-1])
-        # The slots are subscribed to one after the other, which takes longer than this.
-        mosquitto.kill()
-        await until(lambda: not heard.connected[-1])
-        await asyncio.to_thread(mosquitto.start)
-        await heard_again(mosquitto.port, heard, b"after all")
+class ScriptedBroker:
+    """Answers as a broker would, with one answer to subscriptions; hangs up as it is told to."""
+
+    def __init__(self, granted: int, *, hangs_up_after: tuple[int, ...] = ()) -> None:
+        self.connections = 0
+        self._granted = granted
+        self._hangs_up_after = hangs_up_after
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number, left = self.connections, 1_000_000
+        self.connections += 1
+        if number < len(self._hangs_up_after):
+            left = self._hangs_up_after[number]
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                kind, length = await reader.readexactly(2)
+                body = await reader.readexactly(length)
+                if kind >> 4 == 1:
+                    writer.write(b"\x20\x02\x00\x00")
+                elif kind >> 4 == 8:
+                    if left == 0:
+                        break
+                    left -= 1
+                    writer.write(b"\x90\x03" + body[:2] + bytes([self._granted]))
+        writer.close()
+
+
+async def test_a_connection_lost_while_subscribing_is_made_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    heard, port = Heard(), Port()
+    broker = ScriptedBroker(0, hangs_up_after=(0, 3))
+    try:
+        server = await asyncio.start_server(broker.serve, "127.0.0.1", port.number)
+        async with server, heard.by(mqtt(port.number, heard)):
+            await until(lambda: True in heard.connected)
+            assert broker.connections == 3
+    finally:
+        port.release()
+    assert len(lines(caplog, "connection lost")) == 1
+    assert len(lines(caplog, ": connected")) == 1
 
 
 def with_passwords(folder: Path) -> Mosquitto:
@@ -184,25 +218,14 @@ async def test_a_wrong_password_is_said_once_and_a_right_one_then_taken(
     assert len(lines(caplog, "connected")) == 1
 
 
-async def refuse_subscriptions(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Speak as a broker whose ACL is looked at on subscribing; Mosquitto's file is not."""
-    with suppress(asyncio.IncompleteReadError, ConnectionError):
-        while True:
-            kind, length = await reader.readexactly(2)
-            body = await reader.readexactly(length)
-            if kind >> 4 == 1:
-                writer.write(b"\x20\x02\x00\x00")
-            elif kind >> 4 == 8:
-                writer.write(b"\x90\x03" + body[:2] + b"\x80")
-    writer.close()
-
-
 async def test_subscriptions_that_a_broker_refuses_are_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     heard, port = Heard(), Port()
     try:
-        server = await asyncio.start_server(refuse_subscriptions, "127.0.0.1", port.number)
+        # Mosquitto looks at its list only when a message comes; other brokers say no at once.
+        broker = ScriptedBroker(0x80)
+        server = await asyncio.start_server(broker.serve, "127.0.0.1", port.number)
         async with server, heard.by(mqtt(port.number, heard, username="collector")):
             await until(lambda: bool(lines(caplog, "refuses a subscription of collector")))
             await asyncio.sleep(0.5)

@@ -46,6 +46,8 @@ class MqttReceiver:
         self._told_refused = False
         self._client: Any = None
         self._lost = asyncio.Event()
+        self._subscribed = asyncio.Event()
+        self._reports_mid = 0
         self._up = False
 
     async def run(self, deliver: Deliver) -> None:
@@ -56,9 +58,11 @@ class MqttReceiver:
             since = time.monotonic()
             try:
                 await self._connect(deliver)
-                _LOG.info("broker %s: connected", self._peer)
-                told = False
                 await self._subscribe()
+                if not self._lost.is_set():
+                    _LOG.info("broker %s: connected", self._peer)
+                    self._connected(True)  # noqa: FBT003 - a gauge is set by value
+                    told = False
                 await self._lost.wait()
                 raise ConnectionError("connection lost")
             except (OSError, gmqtt.MQTTConnectError, TimeoutError, ValueError) as error:
@@ -106,15 +110,19 @@ class MqttReceiver:
                 deliver(topic, payload)
             return 0
 
-        def on_subscribe(_: Any, __: int, granted: tuple[int, ...], *___: Any) -> None:  # noqa: ANN401 - gmqtt is untyped
+        # Events of its own: a client that is long gone must not end the connection after it.
+        lost = self._lost = asyncio.Event()
+        subscribed = self._subscribed = asyncio.Event()
+
+        def on_subscribe(_: Any, mid: int, granted: tuple[int, ...], *___: Any) -> None:  # noqa: ANN401 - gmqtt is untyped
             if any(qos >= _REFUSED_QOS for qos in granted):
                 self._refused_subscription()
-
-        # An event of its own: a client that is long gone must not end the connection after it.
-        lost = self._lost = asyncio.Event()
+            if mid == self._reports_mid:
+                subscribed.set()
 
         def on_disconnect(*_: Any) -> None:  # noqa: ANN401 - gmqtt is untyped
             lost.set()
+            subscribed.set()
 
         client.on_message = on_message
         client.on_disconnect = on_disconnect
@@ -129,13 +137,15 @@ class MqttReceiver:
                 version=MQTTv311,
             )
         self._up = True
-        self._connected(True)  # noqa: FBT003 - a gauge is set by value
 
     async def _subscribe(self) -> None:
         for slot in range(SLOTS):
             self._client.subscribe(f"{PREFIX}/+/{slot:02d}/+/status", qos=1)
             await asyncio.sleep(_BETWEEN_SLOTS_SECONDS)
-        self._client.subscribe(f"{PREFIX}/+/+/+/report", qos=self._config.qos)
+        reports = f"{PREFIX}/+/+/+/report"
+        self._reports_mid = self._client.subscribe(reports, qos=self._config.qos)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await self._subscribed.wait()
 
     async def _disconnect(self) -> None:
         self._up = False
