@@ -4,7 +4,9 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.e2e.pipeline import Pipeline
+pytest.register_assert_rewrite("tests.e2e.fleet_run", "tests.e2e.pipeline", "tests.e2e.ledger")
+
+from tests.e2e.pipeline import Pipeline  # noqa: E402 - its asserts are to be shown, too
 
 
 @pytest.hookimpl(wrapper=True)

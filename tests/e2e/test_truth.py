@@ -1,22 +1,16 @@
 """What a fleet did is what the ledger says, and what the KPIs are divided from."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from meterhouse_agent.simulation.fleet import Fault, FleetSpec, node_names
-from meterhouse_agent.simulation.reckoning import FleetModel
-from tests.e2e.configs import fleet_site, simulated
-from tests.e2e.equality import Comparison, close, rollup_faults
+from tests.e2e.equality import close
+from tests.e2e.fleet_run import FleetRun, Record
 from tests.e2e.kpi_truth import Kpis, kpis_of
-from tests.e2e.pipeline import Pipeline
 from tests.servers import InfluxDB
 
 RUN_SECONDS: Final = 30
-ROLLED_UP_SECONDS: Final = 4
 # Numerator, denominator and factor of each KPI, over the sums of the rollup.
 PARTS: Final = (
     ("facility_joint_joules", "it_joint_joules", 1),
@@ -50,20 +44,6 @@ def fleet_of(now: int) -> FleetSpec:
     )
 
 
-@pytest.fixture
-def fleet() -> FleetSpec:
-    return fleet_of(int(time.time()))
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path, fleet: FleetSpec) -> Iterator[Pipeline]:
-    with Pipeline(tmp_path, site=fleet_site(fleet), interval=1) as made:
-        source = [simulated(fleet)]
-        made.add_agent("nodes", play=list(node_names(fleet)), source=source)
-        made.add_agent("facility", node=fleet.facility_node, source=source)
-        yield made
-
-
 def kpis_read_back(database: InfluxDB, start: int, end: int) -> Kpis:
     """Divide sums in the database itself, as a board does."""
     values = []
@@ -76,24 +56,22 @@ def kpis_read_back(database: InfluxDB, start: int, end: int) -> Kpis:
     return Kpis(*values)
 
 
-def test_ledger_and_kpis_equal_the_truth(pipeline: Pipeline, fleet: FleetSpec) -> None:
-    nodes = (*node_names(fleet), fleet.facility_node)
-    pipeline.start_all()
-    pipeline.wait_until(lambda: all(map(pipeline.closed_until, nodes)), "every node reports")
-    start = int(time.time()) + 1
-    end = start + RUN_SECONDS
-    pipeline.sleep(end - time.time())
-    pipeline.wait_reported(nodes, end)
-    pipeline.sleep(ROLLED_UP_SECONDS)
+def test_ledger_and_kpis_equal_the_truth(tmp_path: Path, record_property: Record) -> None:
+    fleet = fleet_of(int(time.time()))
+    played = {"nodes": node_names(fleet), "facility": [fleet.facility_node]}
+    with FleetRun(tmp_path, fleet, played, interval=1) as run:
+        run.start_all()
+        run.wait_for_reports()
+        run.sleep(RUN_SECONDS)
+        end = run.settle()
 
-    ledger = pipeline.read(start, end)
-    comparison = Comparison(FleetModel(fleet), 1)
-    assert comparison.rows(ledger, start, end) == set()
-    assert comparison.wrong == []
-    assert comparison.complete == RUN_SECONDS * (4 + 4 + 4)
-    assert ledger.spans == []
-    assert list(rollup_faults(ledger, range(start, end), installed=16)) == []
-    truth = kpis_of(comparison.truths(start, end))
-    found = kpis_read_back(pipeline.database, start, end)
-    assert all(map(close, found, truth)), (found, truth)
-    pipeline.assert_logs_are_clean()
+        comparison = run.assert_equal_to_the_truth(end, record_property)
+        assert comparison.partial == 0
+        assert run.read(run.begun, end).spans == []
+        start = end - RUN_SECONDS
+        truth = kpis_of(comparison.truths(start, end))
+        found = kpis_read_back(run.database, start, end)
+        assert all(map(close, found, truth)), (found, truth)
+        for name, value in found._asdict().items():
+            record_property(name, value)
+        run.assert_logs_are_clean()
