@@ -2,7 +2,8 @@
 
 A ledger row is one thing, read by one reader, in one interval; packed as JSON in one string field
 it is written whole or not at all. ``milliseconds`` and ``joules`` are in the order of
-``wire.STATES``.
+``wire.STATES``. The rows held for a large site are left out of garbage collection: they form no
+cycles, and a full collection over them would stop the loop.
 """
 
 from typing import Final, Literal, NamedTuple
@@ -27,7 +28,7 @@ StateMilliseconds = tuple[int, int, int, int, int]
 StateJoules = tuple[float | None, float | None, float | None, float | None, float | None]
 
 
-class Share(Struct, array_like=True, frozen=True):
+class Share(Struct, array_like=True, frozen=True, gc=False):
     """The devices of one node that share a model and a holder; joules sum what was measured.
 
     ``holder`` is ``engine:NAME``, ``tenant:NAME`` or ``none``, or ``unregistered`` for devices that
@@ -43,7 +44,7 @@ class Share(Struct, array_like=True, frozen=True):
     energy_quality: wire.Quality
 
 
-class NodeRow(Struct, frozen=True, omit_defaults=True):
+class NodeRow(Struct, frozen=True, omit_defaults=True, gc=False):
     """A node in one interval; ``energy_joules`` is the whole node's where it is metered."""
 
     length_milliseconds: int
@@ -54,7 +55,7 @@ class NodeRow(Struct, frozen=True, omit_defaults=True):
     cpu_energy_joules: float | None = None
 
 
-class MeterRow(Struct, frozen=True, omit_defaults=True):
+class MeterRow(Struct, frozen=True, omit_defaults=True, gc=False):
     """A meter in one interval."""
 
     length_milliseconds: int

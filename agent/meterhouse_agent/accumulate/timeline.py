@@ -10,8 +10,9 @@ from meterhouse_agent.counters import Delta
 from meterhouse_agent.wire import Method, Span, ThingKind
 
 MAX_SPANS: Final = 16_384
-# A span has about 250 bytes: so many leave room for everything else that a report may hold.
-SPANS_PER_REPORT: Final = 400
+# So many things away for as long as the ledger is kept change fewer quarters than the collector
+# takes in one report.
+SPANS_PER_REPORT: Final = 50
 
 
 class Whose(Struct, frozen=True):
