@@ -1,5 +1,6 @@
 """The two consumers: the collector in its two modes, and Telegraf, each with its own InfluxDB."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -272,8 +273,7 @@ def site_model(fleet: Fleet) -> str:
 
 
 def telegraf_version() -> str:
-    """Return the version of Telegraf."""
-    done = subprocess.run(
-        [binary("telegraf"), "--version"], capture_output=True, text=True, check=True, timeout=30
-    )
-    return done.stdout.split()[1]
+    """Return the version of Telegraf, by the paths of its sources in the program."""
+    # One that was not built by its own makefile calls itself "unknown".
+    found = re.search(rb"influxdata/telegraf@(v[0-9.]+)/", Path(binary("telegraf")).read_bytes())
+    return found[1].decode() if found else "unknown"
