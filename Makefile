@@ -5,7 +5,7 @@ JOBS ?= 2
 BIN := .venv/bin
 LOCKED := .venv/.locked
 INSTALLED := .venv/.installed
-SOURCES = $(wildcard agent collector tests grafana)
+SOURCES = $(wildcard agent collector tests grafana docs)
 COMPILE = pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	--python-version 3.11 --all-extras
 

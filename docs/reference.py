@@ -22,12 +22,13 @@ import meterhouse_collector.__main__ as collector_command
 from meterhouse_agent import sources, wire
 from meterhouse_agent.counters import Verdict
 from meterhouse_agent.telemetry import Metrics
-from meterhouse_collector import config, site_model
+from meterhouse_collector import config
 from meterhouse_collector.kpi import catalogue
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.live import Snapshot
 from meterhouse_collector.rows import POLICY_DAYS
+from meterhouse_collector.site import load
 from meterhouse_collector.store.init_influx import SHARD_DAYS
 from meterhouse_collector.telemetry import Telemetry
 from meterhouse_collector.web.api import Answers
@@ -554,7 +555,7 @@ def _samples() -> Iterator[str]:
             "Site model",
             "meterhouse-collector sample-config --site",
             "site",
-            site_model.sample(),
+            load.sample(),
         ),
     ):
         yield f"## {title}\n"

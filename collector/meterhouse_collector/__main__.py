@@ -11,11 +11,12 @@ from typing import Any, Final
 
 import uvloop
 
-from meterhouse_collector import __version__, config, site_model
+from meterhouse_collector import __version__, config
 from meterhouse_collector.app import Collector
 from meterhouse_collector.check import check
 from meterhouse_collector.demo.command import add_arguments as add_demo_arguments
 from meterhouse_collector.settings import Secret
+from meterhouse_collector.site import load
 from meterhouse_collector.store import StoreUnavailableError
 from meterhouse_collector.store.init_influx import init_influx
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     try:
         return int(options.do(options))
-    except (config.ConfigError, site_model.SiteModelError) as error:
+    except (config.ConfigError, load.SiteModelError) as error:
         print("\n".join(error.faults), file=sys.stderr)
         return _USAGE_ERROR
     except (StoreUnavailableError, OSError) as error:
@@ -82,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sample(options: argparse.Namespace) -> int:
-    print(site_model.sample() if options.site else config.sample(), end="")
+    print(load.sample() if options.site else config.sample(), end="")
     return 0
 
 

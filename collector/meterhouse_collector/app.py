@@ -17,8 +17,8 @@ from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.receive import Receiver
 from meterhouse_collector.receive.mqtt import MqttReceiver
 from meterhouse_collector.receive.unix import UnixReceiver
-from meterhouse_collector.site_index import SiteIndex
-from meterhouse_collector.site_model import load_site
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import load_site
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.influx import InfluxStore

@@ -7,8 +7,8 @@ from pathlib import Path
 from meterhouse_collector.app import make_store
 from meterhouse_collector.config import CollectorConfig, MqttConfig
 from meterhouse_collector.receive.mqtt import probe
-from meterhouse_collector.site_index import SiteIndex
-from meterhouse_collector.site_model import load_site
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import load_site
 from meterhouse_collector.store import StoreUnavailableError
 
 

@@ -19,7 +19,7 @@ from meterhouse_collector.ledger import (
 )
 from meterhouse_collector.receipts import Address, Receipts
 from meterhouse_collector.rows import POLICY_DAYS, Row
-from meterhouse_collector.site_index import SiteIndex
+from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.telemetry import Telemetry
 
 _LOG: Final = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from meterhouse_collector.rows import (
     pack,
 )
 from meterhouse_collector.shares import ReportError, engine_rows, meter_rows, node_row
-from meterhouse_collector.site_index import SiteIndex
+from meterhouse_collector.site.index import SiteIndex
 
 QUARTER: Final = wire.QUARTER_SECONDS
 _DAY_SECONDS: Final = 86_400

@@ -15,10 +15,10 @@ from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.ledger import Entry
-from meterhouse_collector.rollup import Sums, add_sums, pick_row, roll_up, zero_sums
-from meterhouse_collector.rollup_site import Expected, IntervalRows
+from meterhouse_collector.rollup.roll_up import Sums, add_sums, pick_row, roll_up, zero_sums
+from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Point, Row
-from meterhouse_collector.site_index import GroupKey, SiteIndex
+from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
 
 _LOG: Final = logging.getLogger(__name__)

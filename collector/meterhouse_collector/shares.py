@@ -17,8 +17,8 @@ from meterhouse_collector.rows import (
     StateJoules,
     StateMilliseconds,
 )
-from meterhouse_collector.site_devices import ENGINE_PREFIX, Grouping, Part
-from meterhouse_collector.site_index import SiteIndex
+from meterhouse_collector.site.devices import ENGINE_PREFIX, Grouping, Part
+from meterhouse_collector.site.index import SiteIndex
 
 METHODS: Final[tuple[wire.Method, ...]] = (
     "counter",

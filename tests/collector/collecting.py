@@ -11,8 +11,8 @@ from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.rows import PackedRow, Point, Policy, Row
-from meterhouse_collector.site_index import SiteIndex
-from meterhouse_collector.site_model import parse_site
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import parse_site
 from meterhouse_collector.store import Rejection, StoreUnavailableError
 from meterhouse_collector.telemetry import Telemetry
 

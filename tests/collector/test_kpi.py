@@ -21,9 +21,9 @@ from meterhouse_collector.kpi.compute import FUNCTIONS, Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money import capital, energy
-from meterhouse_collector.rollup import Sums, add_sums, zero_sums
-from meterhouse_collector.site_index import SiteIndex
-from meterhouse_collector.site_model import parse_site
+from meterhouse_collector.rollup.roll_up import Sums, add_sums, zero_sums
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import parse_site
 
 KWH = energy.JOULES_PER_KWH
 METERED = EnergyBasis(boundary_metered=True, it_metered=True, category=2, slowest_step_seconds=0.0)

@@ -13,9 +13,9 @@ from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.live import Live, Pace
-from meterhouse_collector.rollup import add_sums
+from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.rows import NodeRow, PackedRow, Point, Row, pack
-from meterhouse_collector.site_index import SiteIndex
+from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.store.line_protocol import LineEncoder
 from tests.collector.collecting import INVENTORY, LENGTH, MemoryStore, index, report
 

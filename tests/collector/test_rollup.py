@@ -12,7 +12,7 @@ from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import energy_basis
-from meterhouse_collector.rollup import (
+from meterhouse_collector.rollup.roll_up import (
     NOTHING_EXPECTED,
     Sums,
     add_sums,
@@ -20,7 +20,7 @@ from meterhouse_collector.rollup import (
     roll_up,
     zero_sums,
 )
-from meterhouse_collector.rollup_site import Expected, IntervalRows, site_energy
+from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, site_energy
 from meterhouse_collector.rows import (
     EngineRow,
     MeterRow,
@@ -31,8 +31,8 @@ from meterhouse_collector.rows import (
     StateMilliseconds,
 )
 from meterhouse_collector.shares import node_row
-from meterhouse_collector.site_index import GroupKey, SiteIndex
-from meterhouse_collector.site_model import parse_site
+from meterhouse_collector.site.index import GroupKey, SiteIndex
+from meterhouse_collector.site.load import parse_site
 
 START, LENGTH = 1_780_000_000, 5
 MILLISECONDS = LENGTH * 1000

@@ -16,8 +16,8 @@ from meterhouse_collector.shares import (
     meter_rows,
     node_row,
 )
-from meterhouse_collector.site_index import SiteIndex
-from meterhouse_collector.site_model import parse_site
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import parse_site
 
 SITE = """
 name = "site"

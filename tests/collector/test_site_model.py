@@ -8,20 +8,10 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.settings import Section
-from meterhouse_collector.site_devices import UNREGISTERED, Part
-from meterhouse_collector.site_index import GroupKey, SiteIndex
-from meterhouse_collector.site_model import (
-    Asset,
-    Engine,
-    Hardware,
-    Meter,
-    Pool,
-    SiteModelError,
-    Tariff,
-    load_site,
-    parse_site,
-    sample,
-)
+from meterhouse_collector.site.devices import UNREGISTERED, Part
+from meterhouse_collector.site.index import GroupKey, SiteIndex
+from meterhouse_collector.site.load import SiteModelError, load_site, parse_site, sample
+from meterhouse_collector.site.model import Asset, Engine, Hardware, Meter, Pool, Tariff
 
 HEAD = 'name = "site"\ncurrency = "EUR"\ntime_zone = "Europe/Berlin"\n'
 POOLS = """

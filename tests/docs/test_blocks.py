@@ -14,7 +14,7 @@ import meterhouse_agent.__main__ as agent_command
 import meterhouse_collector.__main__ as collector_command
 from meterhouse_agent import config as agent_config
 from meterhouse_collector import config as collector_config
-from meterhouse_collector import site_model
+from meterhouse_collector.site.load import parse_site
 from tests.docs import shell
 from tests.docs.pages import LANGUAGES, ROOT, Block, blocks, name_of, pages
 
@@ -69,7 +69,7 @@ def test_samples_are_valid(block: Block) -> None:
     # Parts follow each other in the order of the page: the later ones are tables.
     kind = block.words[0]
     if kind == "site":
-        site_model.parse_site(block.text, block.where)
+        parse_site(block.text, block.where)
     elif kind == "agent":
         agent_config.validate(_without_secrets(tomllib.loads(block.text)), block.where)
     else:

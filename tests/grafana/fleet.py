@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.rows import Point
-from meterhouse_collector.site_index import GroupKey
+from meterhouse_collector.site.index import GroupKey
 
 STEP: Final = 5
 START: Final = 1_700_000_100

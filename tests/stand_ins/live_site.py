@@ -13,8 +13,8 @@ from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Served, Share
-from meterhouse_collector.site_index import SiteIndex
-from meterhouse_collector.site_model import parse_site
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import parse_site
 from meterhouse_collector.telemetry import Telemetry
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.server import PageServer

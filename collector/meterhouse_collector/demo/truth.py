@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from meterhouse_collector.site_model import SiteModel
+from meterhouse_collector.site.model import SiteModel
 
 STATES: Final = ("active", "held_idle", "free", "unhealthy", "unknown")
 _OVERHEAD: Final = ("free", "unhealthy", "unknown")

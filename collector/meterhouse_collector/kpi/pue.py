@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor, share
-from meterhouse_collector.site_index import SiteIndex
+from meterhouse_collector.site.index import SiteIndex
 
 YEAR_SECONDS: Final = 365 * 86400
 STEPS_PER_WINDOW: Final = 4

@@ -6,7 +6,7 @@ from typing import Final
 
 from meterhouse_collector.intake import Agent
 from meterhouse_collector.live import Pace
-from meterhouse_collector.site_index import SiteIndex
+from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.web.document import Agents, AgentState, AgentView
 
 LIST_MAX: Final = 200

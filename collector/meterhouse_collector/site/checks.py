@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from meterhouse_collector.site_model import Asset, SiteModel
+from meterhouse_collector.site.model import Asset, SiteModel
 
 RESERVED: Final = ("none", "unregistered")
 
 
-def faults(model: "SiteModel") -> list[str]:
+def faults(model: SiteModel) -> list[str]:
     """Return every fault of a site model whose tables are valid one by one."""
     return [
         *_duplicates(model),
@@ -22,7 +21,7 @@ def faults(model: "SiteModel") -> list[str]:
     ]
 
 
-def _duplicates(model: "SiteModel") -> Iterator[str]:
+def _duplicates(model: SiteModel) -> Iterator[str]:
     names: dict[str, Iterable[str]] = {
         "pool.{}.name": (pool.name for pool in model.pool),
         "hardware.{}.accelerator_model": (entry.accelerator_model for entry in model.hardware),
@@ -37,7 +36,7 @@ def _duplicates(model: "SiteModel") -> Iterator[str]:
             seen.add(value)
 
 
-def _reserved(model: "SiteModel") -> Iterator[str]:
+def _reserved(model: SiteModel) -> Iterator[str]:
     for position, pool in enumerate(model.pool):
         if pool.name in RESERVED:
             yield f"pool.{position}.name: found {pool.name!r}, allowed: any other name"
@@ -45,7 +44,7 @@ def _reserved(model: "SiteModel") -> Iterator[str]:
             yield f"pool.{position}.tenant: found {pool.tenant!r}, allowed: any other name"
 
 
-def _pools(model: "SiteModel") -> Iterator[str]:
+def _pools(model: SiteModel) -> Iterator[str]:
     known = {pool.name for pool in model.pool}
     for position, asset in enumerate(model.asset):
         if asset.pool not in known:
@@ -53,13 +52,13 @@ def _pools(model: "SiteModel") -> Iterator[str]:
             yield f"asset.{position}.pool: found {asset.pool!r}, allowed: {allowed}"
 
 
-def _overlap(one: "Asset", other: "Asset") -> bool:
+def _overlap(one: Asset, other: Asset) -> bool:
     return (other.retired is None or one.in_service < other.retired) and (
         one.retired is None or other.in_service < one.retired
     )
 
 
-def _registered_twice(model: "SiteModel") -> Iterator[str]:
+def _registered_twice(model: SiteModel) -> Iterator[str]:
     seen: dict[tuple[str, str], list[tuple[int, Asset]]] = {}
     for position, asset in enumerate(model.asset):
         if isinstance(asset.devices, int):
@@ -77,7 +76,7 @@ def _registered_twice(model: "SiteModel") -> Iterator[str]:
                 others.append((position, asset))
 
 
-def _engines(model: "SiteModel") -> Iterator[str]:
+def _engines(model: SiteModel) -> Iterator[str]:
     named: dict[str, set[str]] = {}
     counted: dict[str, int] = {}
     for asset in model.asset:
@@ -119,7 +118,7 @@ def _too_many(
             )
 
 
-def _tariffs(model: "SiteModel") -> Iterator[str]:
+def _tariffs(model: SiteModel) -> Iterator[str]:
     entries = sorted(enumerate(model.tariff), key=lambda entry: entry[1].valid_from)
     for position, tariff in entries:
         if tariff.valid_to is not None and tariff.valid_to <= tariff.valid_from:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
 from meterhouse_collector.rows import NodeRow, Share
-from meterhouse_collector.site_index import Holding, Placement, Plan, SiteIndex
+from meterhouse_collector.site.index import Holding, Placement, Plan, SiteIndex
 
 Five = tuple[float, float, float, float, float]
 ZEROS: Final[Five] = (0.0, 0.0, 0.0, 0.0, 0.0)

@@ -10,9 +10,9 @@ from math import fsum
 from typing import Final
 
 from meterhouse_agent import wire
-from meterhouse_collector.rollup_site import MEASURED, IntervalRows
+from meterhouse_collector.rollup.site_energy import MEASURED, IntervalRows
 from meterhouse_collector.rows import Served
-from meterhouse_collector.site_index import GroupKey, Placement, SiteIndex
+from meterhouse_collector.site.index import GroupKey, Placement, SiteIndex
 
 # Reasons of the engines' own metrics; an error or an abort is no success.
 SUCCEEDED: Final = ("stop", "length")

@@ -1,26 +1,20 @@
 """The site model: what is installed, who holds it, what meters it and what it costs.
 
-Read from one TOML file, ``site.sample.toml`` being the only text about it; ``site_index`` compiles
-it into the look-ups that intake and rollup use.
+``load`` reads it from one TOML file, ``site.sample.toml`` being the only text about it; ``index``
+compiles it into the look-ups that intake and rollup use.
 """
 
-import tomllib
-from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from meterhouse_agent import wire
-from meterhouse_collector import site_checks
 from meterhouse_collector.settings import DurationSeconds, Section
 
 MAX_DEVICES: Final = wire.MAX_DEVICES
-_FOUND_CHARACTERS: Final = 80
 
 
 def _time_zone(text: object) -> object:
@@ -35,14 +29,6 @@ Name = Annotated[str, Field(pattern=wire.NAME_PATTERN)]
 Text = Annotated[str, Field(min_length=1, max_length=128)]
 Money = Annotated[Decimal, Field(ge=0)]
 Duration = Annotated[DurationSeconds, Field(gt=0)]
-
-
-class SiteModelError(ValueError):
-    """A site file that cannot be used; ``faults`` says why, one line each."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        self.faults = list(faults)
-        super().__init__("\n".join(self.faults))
 
 
 class Pool(Section):
@@ -167,46 +153,3 @@ class SiteModel(Section):
         """Return the Unix time at which a day begins in the site's time zone."""
         zone = ZoneInfo(self.time_zone)
         return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
-
-
-def sample() -> str:
-    """Return the commented sample of a site file."""
-    return resources.files(__package__).joinpath("site.sample.toml").read_text(encoding="utf-8")
-
-
-def load_site(path: Path) -> SiteModel:
-    """Read a site file; raise ``SiteModelError`` with every fault found in it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SiteModelError([f"{path}: {error}"]) from None
-    return parse_site(text, str(path))
-
-
-def parse_site(text: str, source: str) -> SiteModel:
-    """Build a site model from the text of a site file; faults name ``source``."""
-    try:
-        # Prices stay the decimals that were written.
-        tables = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
-        raise SiteModelError([f"{source}: {error}"]) from None
-    try:
-        model = SiteModel.model_validate(tables)
-    except ValidationError as error:
-        raise SiteModelError(_faults(error, source)) from None
-    faults = site_checks.faults(model)
-    if faults:
-        raise SiteModelError([f"{source}: {fault}" for fault in faults])
-    return model
-
-
-def _faults(error: ValidationError, source: str) -> list[str]:
-    faults = []
-    for entry in error.errors(include_url=False):
-        key = ".".join(str(part) for part in entry["loc"])
-        found = repr(entry["input"])
-        if len(found) > _FOUND_CHARACTERS:
-            found = found[:_FOUND_CHARACTERS] + "…"
-        allowed = entry["msg"].removeprefix("Value error, ")
-        faults.append(f"{source}: {key}: found {found}, allowed: {allowed}".replace("\n", " "))
-    return faults

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
-from meterhouse_collector.site_index import SiteIndex
-from meterhouse_collector.site_model import Meter
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.model import Meter
 
 MISSING_SHARE_MAX: Final = 0.01
 MEASURED: Final[frozenset[wire.Quality]] = frozenset({"ok", "estimated"})

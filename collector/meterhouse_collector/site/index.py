@@ -14,7 +14,7 @@ from meterhouse_agent import wire
 from meterhouse_collector.money.capital import straight_line_per_second
 from meterhouse_collector.money.energy import JOULES_PER_KWH
 from meterhouse_collector.rows import NOBODY
-from meterhouse_collector.site_devices import (
+from meterhouse_collector.site.devices import (
     ENGINE_PREFIX,
     UNREGISTERED,
     Grouping,
@@ -22,7 +22,7 @@ from meterhouse_collector.site_devices import (
     hold,
     match,
 )
-from meterhouse_collector.site_model import Asset, Engine, Hardware, Meter, Pool, SiteModel
+from meterhouse_collector.site.model import Asset, Engine, Hardware, Meter, Pool, SiteModel
 
 TENANT_PREFIX: Final = "tenant:"
 MAX_GROUPINGS: Final = 65_536

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.money.energy import bill
-from meterhouse_collector.rollup_cells import (
+from meterhouse_collector.rollup.cells import (
     STATE_FIELDS,
     ZEROS,
     Cell,
@@ -20,11 +20,11 @@ from meterhouse_collector.rollup_cells import (
     divided,
     weights,
 )
-from meterhouse_collector.rollup_serving import Serving, Terms
-from meterhouse_collector.rollup_site import Expected, IntervalRows, SiteEnergy, site_energy
+from meterhouse_collector.rollup.serving import Serving, Terms
+from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy, site_energy
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
 from meterhouse_collector.shares import METHODS
-from meterhouse_collector.site_index import GroupKey, SiteIndex
+from meterhouse_collector.site.index import GroupKey, SiteIndex
 
 Sums = dict[str, float]
 ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
