@@ -4,6 +4,7 @@ Imports nothing of ours. Messages are JSON; a report is columnar: one list per m
 per device, in the order of the inventory whose hash the report carries.
 An empty column was not measured; ``None`` in a column was not measured on that device.
 A released message shape is never edited: a new one gets a new ``SCHEMA`` and new golden files.
+What comes by the thousand is left out of garbage collection: messages form no cycles.
 """
 
 import asyncio
@@ -69,7 +70,7 @@ class Address(NamedTuple):
     kind: MessageKind
 
 
-class Accelerators(Struct, omit_defaults=True, kw_only=True):
+class Accelerators(Struct, omit_defaults=True, kw_only=True, gc=False):
     """The accelerators of one node in one interval, as columns.
 
     ``state_milliseconds`` has a column for each state that any device was in; what a device's
@@ -95,7 +96,7 @@ class Accelerators(Struct, omit_defaults=True, kw_only=True):
     ecc_uncorrected_errors: Column = []
 
 
-class Host(Struct, omit_defaults=True, kw_only=True):
+class Host(Struct, omit_defaults=True, kw_only=True, gc=False):
     """A node's own readings; ``energy_joules`` is the whole node's, where something meters it."""
 
     covered_milliseconds: Count
@@ -107,7 +108,7 @@ class Host(Struct, omit_defaults=True, kw_only=True):
     temperature_celsius: Gauge | None = None
 
 
-class Register(Struct, omit_defaults=True, kw_only=True):
+class Register(Struct, omit_defaults=True, kw_only=True, gc=False):
     """A meter's absolute reading; ``epoch`` counts its resets."""
 
     at_milliseconds: Count
@@ -115,7 +116,7 @@ class Register(Struct, omit_defaults=True, kw_only=True):
     epoch: Count
 
 
-class Meter(Struct, omit_defaults=True, kw_only=True):
+class Meter(Struct, omit_defaults=True, kw_only=True, gc=False):
     """One meter in one interval, with its register each quarter hour and at every reset."""
 
     meter: Name
@@ -128,7 +129,7 @@ class Meter(Struct, omit_defaults=True, kw_only=True):
     registers: list[Register] = []
 
 
-class Histogram(Struct, omit_defaults=True, kw_only=True):
+class Histogram(Struct, omit_defaults=True, kw_only=True, gc=False):
     """Observations of one latency: ``counts`` per bucket, the last above the last edge."""
 
     edges_seconds: Annotated[list[Gauge], Meta(max_length=64)]
@@ -136,7 +137,7 @@ class Histogram(Struct, omit_defaults=True, kw_only=True):
     sum_seconds: Amount
 
 
-class Engine(Struct, omit_defaults=True, kw_only=True):
+class Engine(Struct, omit_defaults=True, kw_only=True, gc=False):
     """One inference engine and served model in one interval; ``input_tokens`` include cached."""
 
     engine: Name
@@ -153,7 +154,7 @@ class Engine(Struct, omit_defaults=True, kw_only=True):
     quality: Quality = "ok"
 
 
-class Span(Struct, omit_defaults=True, kw_only=True):
+class Span(Struct, omit_defaults=True, kw_only=True, gc=False):
     """An amount over a stretch that no single interval covers: a restart, a slow meter."""
 
     kind: ThingKind
@@ -168,7 +169,7 @@ class Span(Struct, omit_defaults=True, kw_only=True):
     served_model: Text | None = None
 
 
-class Report(Struct, omit_defaults=True, kw_only=True):
+class Report(Struct, omit_defaults=True, kw_only=True, gc=False):
     """What one agent measured in one interval, complete in itself."""
 
     schema: int

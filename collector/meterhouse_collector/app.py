@@ -29,6 +29,7 @@ from meterhouse_collector.web.server import PageServer
 from meterhouse_collector.writer import Timing, Writer
 
 _LOG: Final = logging.getLogger(__name__)
+_GC_THRESHOLDS: Final = (100_000, 20, 100)
 _DRAIN_SECONDS: Final = 5.0
 _OPEN_RETRY_SECONDS: Final = (0.5, 15.0)
 
@@ -112,10 +113,11 @@ class Collector:
     async def _collect(self) -> None:
         try:
             await self._open_store()
-            # What lives until the end is looked at no more: with a large site in memory each
-            # collection would take long.
+            # What lives until the end is looked at no more, and the rest less often: with a large
+            # site in memory collections took a seventh of the CPU. Hardly anything forms cycles.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*_GC_THRESHOLDS)
             async with asyncio.TaskGroup() as tasks:
                 # It ends last: receipts for what is written at the end still go out.
                 tasks.create_task(self._receiver.run(self.intake.message), name="receiver")
