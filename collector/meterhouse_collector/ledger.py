@@ -1,8 +1,11 @@
 """Reports into ledger rows. Pure: the site model says who may speak for what and who holds what."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import fsum
+from operator import attrgetter
 from typing import Final, NamedTuple, get_args
+
+import msgspec
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import DETAIL_FIELDS, HOST_FIELDS
@@ -15,9 +18,11 @@ from meterhouse_collector.rows import (
     NodeRow,
     PackedRow,
     Point,
+    Readings,
     Row,
     SpanRow,
     pack,
+    pack_all,
 )
 from meterhouse_collector.shares import ReportError, engine_rows, meter_rows, node_row
 from meterhouse_collector.site.index import SiteIndex
@@ -30,6 +35,15 @@ _KINDS: Final[tuple[wire.ThingKind, ...]] = get_args(wire.ThingKind)
 _MARKS: Final = {kind: pack(DirtyRow(kind)) for kind in _KINDS}
 HOST_FIELD_NAMES: Final = tuple(field.name for field in HOST_FIELDS)
 _COLUMNS: Final = tuple(f.name for f in DETAIL_FIELDS if f.name != "energy_joules")
+_columns_of: Final = attrgetter(*_COLUMNS)
+# What a device lacks is left out of its row.
+_Device: Final = msgspec.defstruct(
+    "_Device",
+    [(name, float | None, None) for name in ("energy_joules", *_COLUMNS)],
+    omit_defaults=True,
+    gc=False,
+)
+_NO_FIELD: Final = b"{}"
 Tags = tuple[tuple[str, str], ...]
 
 
@@ -192,26 +206,20 @@ def inventory_row(site: str, node: str, at_seconds: int, inventory: wire.Invento
     return PackedRow("quarter", "inventory", site, node, node, at_seconds, pack(inventory))
 
 
-def _detail(report: wire.Report, has: Installed) -> Iterator[Point]:
+def _detail(report: wire.Report, has: Installed) -> Iterator[Readings]:
     columns = report.accelerators
     if columns is None:
         return
-    names: list[str] = []
-    values: list[Sequence[float | None]] = []
+    energies: list[float | None] = []
     if columns.state_joules:
-        names.append("energy_joules")
         by_device = zip(*columns.state_joules.values(), strict=True)
-        values.append([None if None in parts else fsum(parts) for parts in by_device])
-    for name in _COLUMNS:
-        column = getattr(columns, name)
-        if column:
-            names.append(name)
-            values.append(column)
-    for tags, readings in zip(has.tags, zip(*values, strict=True), strict=False):
-        fields: dict[str, float | int | str | bool]
-        fields = {n: v for n, v in zip(names, readings, strict=True) if v is not None}
-        if fields:
-            yield Point("detail", "accelerator", tags, fields, report.start_seconds)
+        energies = [None if None in parts else fsum(parts) for parts in by_device]
+    lacking = [None] * len(has.tags)
+    filled = [column or lacking for column in (energies, *_columns_of(columns))]
+    packed = pack_all(map(_Device, *filled))
+    for tags, row in zip(has.tags, packed, strict=True):
+        if row != _NO_FIELD:
+            yield Readings("detail", "accelerator", tags, row, report.start_seconds)
 
 
 def _host_detail(report: wire.Report) -> Iterator[Point]:

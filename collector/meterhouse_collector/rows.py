@@ -6,6 +6,7 @@ it is written whole or not at all. ``milliseconds`` and ``joules`` are in the or
 cycles, and a full collection over them would stop the loop.
 """
 
+from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -123,11 +124,32 @@ class Point(NamedTuple):
     start_seconds: int
 
 
-Row = PackedRow | Point
+class Readings(NamedTuple):
+    """A plain point with nothing but floats, under plain names: ``row`` is their JSON object."""
+
+    policy: Policy
+    measurement: str
+    tags: tuple[tuple[str, str], ...]
+    row: bytes
+    start_seconds: int
+
+    def point(self) -> Point:
+        """Return the same point with its fields apart."""
+        fields: dict[str, float | int | str | bool] = {**_FLOATS.decode(self.row)}
+        return Point(self.policy, self.measurement, self.tags, fields, self.start_seconds)
+
+
+Row = PackedRow | Point | Readings
 
 _ENCODER: Final = msgspec.json.Encoder()
+_FLOATS: Final = msgspec.json.Decoder(dict[str, float])
 
 
 def pack(row: Struct) -> str:
     """Encode a ledger row for its one string field."""
     return _ENCODER.encode(row).decode()
+
+
+def pack_all(rows: Iterable[Struct]) -> list[bytes]:
+    """Encode many structs at once, each to a JSON object of its own."""
+    return _ENCODER.encode_lines(rows).splitlines()

@@ -10,7 +10,7 @@ from meterhouse_agent import wire
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.receipts import Receipts
-from meterhouse_collector.rows import PackedRow, Point, Policy, Row
+from meterhouse_collector.rows import PackedRow, Point, Policy, Readings, Row
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
 from meterhouse_collector.store import Rejection, StoreUnavailableError
@@ -196,8 +196,9 @@ class MemoryStore:
             elif isinstance(row, PackedRow):
                 self.packed_rows[*map(str, row[:6])] = row
             else:
+                point = row.point() if isinstance(row, Readings) else row
                 key = (row.policy, row.measurement, row.tags, row.start_seconds)
-                self.point_rows[key] = row
+                self.point_rows[key] = point
         return rejections
 
     async def packed(

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
-from meterhouse_collector.rows import PackedRow, Point, Policy
+from meterhouse_collector.rows import PackedRow, Point, Policy, Readings
 from meterhouse_collector.settings import Secret
 from meterhouse_collector.store import Store
 from meterhouse_collector.store.config import InfluxConfig
@@ -45,6 +45,11 @@ def point(
 def of_fields(fields: Mapping[str, float | int | str | bool], device: str = "gpu-0") -> Point:
     tags = (("device", device), ("node", "node-1"))
     return Point("detail", "accelerator", tags, dict(fields), QUARTER)
+
+
+def readings(device: str = "gpu-0", row: bytes = b'{"power_watts":700.0}') -> Readings:
+    tags = (("device", device), ("node", "node-1"))
+    return Readings("detail", "accelerator", tags, row, QUARTER)
 
 
 async def influx_config(server: InfluxDB, folder: Path, *, deadline: str = "10s") -> InfluxConfig:

@@ -4,7 +4,7 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.ledger import ForeignError, entry_of, installed, late_marks
-from meterhouse_collector.rows import NodeRow, PackedRow, Point, Row
+from meterhouse_collector.rows import NodeRow, PackedRow, Readings, Row
 from meterhouse_collector.shares import ReportError
 from meterhouse_collector.store.line_protocol import LineEncoder
 from tests.collector.collecting import INVENTORY, index, report
@@ -202,9 +202,21 @@ def test_detail_leaves_out_what_was_not_measured_and_is_all_floats() -> None:
         state_joules={"active": [1.5, 2.0], "free": [0.0, None]},
         power_watts=[None, 400.0],
     )
-    points = rows_of(report(start=START, accelerators=columns), detail=True)
-    fields = [dict(p.tags)["device"] + str(p.fields) for p in points if isinstance(p, Point)]
+    fields = [
+        dict(row.tags)["device"] + str(row.point().fields)
+        for row in rows_of(report(start=START, accelerators=columns), detail=True)
+        if isinstance(row, Readings)
+    ]
     assert fields == ["gpu-0{'energy_joules': 1.5}", "gpu-1{'power_watts': 400.0}"]
+
+
+def test_a_device_without_any_reading_has_no_row_of_detail() -> None:
+    nothing = wire.Accelerators(power_watts=[None, None])
+    half = wire.Accelerators(power_watts=[None, 0.0])
+    for columns, devices in ((nothing, []), (wire.Accelerators(), []), (half, ["gpu-1"])):
+        rows = rows_of(report(start=START, accelerators=columns), detail=True)
+        found = [dict(row.tags)["device"] for row in rows if isinstance(row, Readings)]
+        assert found == devices
 
 
 def test_only_a_reader_may_speak_for_a_meter_or_an_engine() -> None:

@@ -5,13 +5,14 @@ import json
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meterhouse_collector.rows import NodeRow, PackedRow, Point, Share, pack
+from meterhouse_collector.rows import NodeRow, PackedRow, Point, Readings, Share, pack
 from meterhouse_collector.store.line_protocol import LineEncoder
-from tests.collector.stores import QUARTER, packed, point
+from tests.collector.stores import QUARTER, packed, point, readings
 from tests.servers import InfluxDB
 
 Value = float | int | str | bool
@@ -96,6 +97,26 @@ def test_a_point_is_read_back_exactly(
             assert math.copysign(1.0, value) == math.copysign(1.0, float(found[name]))
 
 
+@given(
+    st.dictionaries(names, names),
+    st.dictionaries(st.from_regex(r"[a-z_]+", fullmatch=True), floats | integers, min_size=1),
+    starts,
+)
+@settings(max_examples=500, deadline=None)
+def test_readings_are_read_back_exactly_as_floats(
+    tags: dict[str, str], fields: dict[str, float | int], start: int
+) -> None:
+    row = msgspec.json.encode(fields)
+    made = Readings("detail", "accelerator", tuple(tags.items()), row, start)
+    _, found_tags, found, found_start = parse(ENCODER.line(made))
+    assert (found_tags, found_start) == (tags, start)
+    assert found == {name: float(value) for name, value in fields.items()} == made.point().fields
+    for all_read in (found, made.point().fields):
+        assert [repr(value) for value in all_read.values()] == [
+            repr(float(value)) for value in fields.values()
+        ]
+
+
 @given(names, names, names, strings, starts)
 @settings(max_examples=500, deadline=None)
 def test_a_packed_row_is_read_back_exactly(
@@ -141,6 +162,9 @@ def test_a_refusal_names_the_row_and_the_cause() -> None:
         (point(number=2**63), "field number = 9223372036854775808 is out of range"),
         (point()._replace(fields={}), "there is no field"),
         (point()._replace(fields={"x": None}), "field x is a NoneType"),  # type: ignore[dict-item] # what a fault would write
+        (readings(row=b"{}"), "accelerator device='gpu-0' .*: there is no field"),
+        (readings(row=b'{"x":1.0,"y":null}'), "accelerator device='gpu-0' .*: .* not finite"),
+        (readings("a\nb"), "tag device .* control character"),
         (point(time=1.0), "field time is reserved"),
         (point()._replace(measurement="#m"), "no plain name"),
         (point()._replace(tags=(("a", "1"), ("a", "2"))), "a tag is there twice"),

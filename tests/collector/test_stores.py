@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from math import inf, nan
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from meterhouse_collector.rows import PackedRow, Point
@@ -20,6 +21,7 @@ from tests.collector.stores import (
     opened_influx,
     packed,
     point,
+    readings,
 )
 
 DAY = 86_400
@@ -177,6 +179,36 @@ async def test_a_field_keeps_its_type(store: Store) -> None:
     rejections = await store.write([point("gpu-2", f=4.0), *wrong, point("gpu-3", f=5.0)])
     assert [(one.index, one.too_old) for one in rejections] == [(n, False) for n in (1, 2, 3, 4)]
     assert [found.tags[0][1] for found in await detail(store)] == ["gpu-0", "gpu-2", "gpu-3"]
+
+
+async def test_readings_are_points_of_floats(store: Store) -> None:
+    fields: dict[str, float | int | str | bool]
+    fields = {"whole": 5.0, "huge": 1.7e308, "tiny": 5e-324, "big": 1e16, "small": 1.5e-7}
+    fields |= {"neg": -0.0, "sum": 0.1 + 0.2, "mid": 1e15}
+    assert await store.write([readings("a", msgspec.json.encode(fields))]) == []
+    assert await store.write([of_fields(fields, "b"), readings("c", b'{"whole":5}')]) == []
+    assert await store.write([of_fields({"whole": 6.0}, "d"), point("e", whole=True)]) != []
+    found = await detail(store)
+    assert found == [*(of_fields(fields, name) for name in "ab"), point("c", whole=5.0), found[3]]
+    assert found[3] == point("d", whole=6.0)
+    assert {type(value) for one in found for value in one.fields.values()} == {float}
+    assert await store.write([readings("a", b'{"whole":7.0}')]) == []
+    assert (await detail(store))[0].fields["whole"] == 7.0
+
+
+async def test_readings_that_cannot_be_written_are_refused_alone(store: Store) -> None:
+    bad = [*map(readings, REFUSED), readings(row=b"{}"), readings(row=b'{"x":null}')]
+    bad.append(readings()._replace(start_seconds=2**40))
+    rows = [row for n, one in enumerate(bad) for row in (one, readings(f"gpu-{n:02d}"))]
+    rejections = await store.write([*rows, readings("old")._replace(start_seconds=0)])
+    assert [(one.index, one.too_old) for one in rejections] == [
+        *((index, False) for index in range(0, len(rows), 2)),
+        (len(rows), True),
+    ]
+    assert await detail(store) == [row.point() for row in rows[1::2]]
+    good = [name for name in HOSTILE if len(name) < 100]
+    assert await store.write([readings(name) for name in good]) == []
+    assert {one.tags[0][1] for one in await detail(store)} >= set(good)
 
 
 async def test_rows_older_than_their_policy_are_too_old(store: Store) -> None:

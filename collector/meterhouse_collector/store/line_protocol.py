@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Final, NamedTuple
 
-from meterhouse_collector.rows import PackedRow, Row
+from meterhouse_collector.rows import PackedRow, Readings, Row
 
 MAX_LINE_BYTES: Final = 1_000_000
 _MAX_SERIES_BYTES: Final = 60_000
@@ -24,6 +24,7 @@ _MEASUREMENT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _LINE_BREAK: Final = re.compile(r"[\n\r\x00]")
 _ESCAPED: Final = re.compile(r"([,= ])")
 _RESERVED: Final = frozenset({"time", "_field", "_measurement"})
+_COLON_TO_EQUALS: Final = bytes.maketrans(b":", b"=")
 _FORMATS: Final[dict[type, str]] = {float: "%r", int: "%di", bool: "%s", str: '"%s"'}
 
 Value = float | int | str | bool
@@ -52,8 +53,8 @@ class LineEncoder:
                 series = self._packed_series(row[1], row[2], row[3], row[4])
                 fields = f'row="{_quoted(row[6])}"'
             else:
-                series = self._point_series(row.measurement, row.tags)
-                fields = self._fields(row.fields)
+                series = self._point_series(row[1], row[2])
+                fields = _floats(row.row) if isinstance(row, Readings) else self._fields(row.fields)
             start = row.start_seconds
             if not -_MAX_SECONDS <= start <= _MAX_SECONDS:
                 raise ValueError(f"start {start} is out of range")  # noqa: TRY301 - named below
@@ -76,6 +77,17 @@ class LineEncoder:
         if "=nan" in text or "=inf" in text or "=-inf" in text:
             _refuse_not_finite(fields)
         return text
+
+
+def _floats(row: bytes) -> str:
+    # Plain names and numbers: nothing else has a colon, quotes or braces.
+    fields = row.translate(_COLON_TO_EQUALS, b'"{}').decode()
+    if not fields:
+        raise ValueError("there is no field")
+    # JSON's word for what is not finite.
+    if "null" in fields:
+        raise ValueError("a field is not finite")
+    return fields
 
 
 def _packed_series(measurement: str, site: str, thing: str, reader: str) -> str:

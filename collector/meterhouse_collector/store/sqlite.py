@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from meterhouse_collector.rows import POLICY_DAYS, PackedRow, Point, Policy, Row
+from meterhouse_collector.rows import POLICY_DAYS, PackedRow, Point, Policy, Readings, Row
 from meterhouse_collector.store import Rejection, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.line_protocol import LineEncoder
@@ -218,6 +218,8 @@ class SqliteStore:
         for index, row in enumerate(rows):
             try:
                 self._encoder.line(row)
+                if isinstance(row, Readings):
+                    row = row.point()  # noqa: PLW2901 - the same point
                 if row.start_seconds < now - POLICY_DAYS[row.policy] * DAY_SECONDS:
                     reason = f"{row.policy} keeps {POLICY_DAYS[row.policy]} days"
                     rejections.append(Rejection(index, reason, too_old=True))
@@ -239,7 +241,7 @@ class SqliteStore:
         self._fields |= fresh
         return rejections
 
-    def _refuse_type_conflict(self, row: Row, fresh: dict[_Field, str]) -> None:
+    def _refuse_type_conflict(self, row: PackedRow | Point, fresh: dict[_Field, str]) -> None:
         """Note the types of fields seen for the first time; raise where one has another type."""
         values = {"row": row.row} if isinstance(row, PackedRow) else row.fields
         seen = {}
