@@ -1,16 +1,18 @@
 """An ordinary transport in memory: what a broker and a collector would be to an agent."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent.publisher import Identity, Publisher
-from meterhouse_agent.spool import Spool, Spooled, Standing
+from meterhouse_agent.spool import Spool, Spooled, Standing, spool_path
 from meterhouse_agent.telemetry import Metrics, Telemetry
 from meterhouse_agent.transport import Link, Transport, TransportError
 from meterhouse_agent.wire import (
@@ -30,6 +32,7 @@ from meterhouse_agent.wire import (
 STEP = 5
 WHO = Identity("site-a", "node-1")
 PATIENCE_SECONDS = 30.0
+LONG_SECONDS = 3600.0
 
 
 async def until(so: Callable[[], bool]) -> None:
@@ -170,6 +173,27 @@ class Sender:
     def counted(self, name: str, **labels: str) -> float:
         labels["node"] = WHO.node
         return self.metrics.registry.get_sample_value(f"meterhouse_agent_{name}", labels) or 0.0
+
+
+@asynccontextmanager
+async def sending(
+    folder: Path, resend_after_seconds: float = LONG_SECONDS, *, backlog: int = 0
+) -> AsyncIterator[tuple[Sender, Exchange]]:
+    """Run a publisher that is connected, with reports of 0, 5, … waiting in its spool."""
+    spool = Spool(spool_path(folder, WHO.node), 1 << 26)
+    await spool.open()
+    exchange = Exchange()
+    sender = Sender(spool, exchange, resend_after_seconds)
+    await sender.keep(*range(0, backlog * STEP, STEP))
+    task = asyncio.create_task(sender.publisher.run())
+    try:
+        await until(lambda: exchange.statuses != [])
+        yield sender, exchange
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await spool.close()
 
 
 def lines(caplog_records: list[logging.LogRecord], text: str) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 import meterhouse_agent.__main__ as agent_command
 import meterhouse_collector.__main__ as collector_command
-from docs.reference import commands
+from docs.reference_parts.commands import commands
 from tests.docs.pages import ROOT, name_of, pages, tracked
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")

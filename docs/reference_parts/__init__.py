@@ -1,0 +1,1 @@
+"""The sections of the reference: one module for each kind of thing."""

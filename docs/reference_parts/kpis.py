@@ -1,0 +1,62 @@
+"""The KPIs, the fields they are made of, and the buckets these are kept in."""
+
+from collections.abc import Iterable, Iterator
+
+from docs.reference_parts.markdown import table
+from meterhouse_collector.kpi import catalogue
+from meterhouse_collector.rows import POLICY_DAYS
+from meterhouse_collector.store.init_influx import SHARD_DAYS
+
+
+def section() -> Iterator[str]:
+    """Return the sections of KPIs, fields and buckets."""
+    yield from _catalogue()
+    yield from _buckets()
+
+
+def _catalogue() -> Iterator[str]:
+    yield "## KPIs\n"
+    yield (
+        "Each is a ratio of two sums over one window, times the factor in its formula.\n"
+        "What they mean, and when they have no value: [price.md](price.md).\n"
+    )
+    for kpi in catalogue.KPIS:
+        yield f"### {kpi.name}\n"
+        yield table(
+            ("", ""),
+            (
+                ("unit", kpi.unit),
+                ("formula", kpi.formula),
+                ("numerator", f"`{kpi.numerator}`"),
+                ("denominator", f"`{kpi.denominator}`"),
+                ("after", kpi.source),
+            ),
+        )
+    yield "## Rollup fields\n"
+    yield (
+        "Measurement `rollup` of the policy `live`: one row for each group and interval.\n"
+        "A row always has all fields, as floats.\n"
+        "Device-seconds add up over devices, seconds do not.\n"
+    )
+    yield _fields(catalogue.ROLLUP_FIELDS)
+    yield "## Detail fields\n"
+    yield "Measurement `accelerator`, tagged site, node, device, vendor, accelerator_model:\n"
+    yield _fields(catalogue.DETAIL_FIELDS)
+    yield "Measurement `host`, tagged site and node:\n"
+    yield _fields(catalogue.HOST_FIELDS)
+
+
+def _fields(fields: Iterable[catalogue.Field]) -> str:
+    return table(("field", "unit", "meaning"), ((f"`{f.name}`", f.unit, f.meaning) for f in fields))
+
+
+def _buckets() -> Iterator[str]:
+    yield "## Buckets\n"
+    yield "Made by `meterhouse-collector init-influx`; named `DATABASE/POLICY`.\n"
+    yield table(
+        ("policy", "kept", "shards of"),
+        (
+            (f"`{policy}`", f"{days} d", f"{SHARD_DAYS[policy]} d")
+            for policy, days in POLICY_DAYS.items()
+        ),
+    )

@@ -1,0 +1,157 @@
+"""The publisher with a real broker, which is killed, stands still or cannot be reached."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import pytest
+
+from meterhouse_agent.config import MqttConfig
+from meterhouse_agent.spool import Spool, spool_path
+from meterhouse_agent.transport import TransportError
+from meterhouse_agent.transport.mqtt import LastWill, MqttTransport
+from meterhouse_agent.wire import (
+    SCHEMA,
+    MessageKind,
+    Receipt,
+    Status,
+    decode_report,
+    decode_status,
+    encode,
+)
+from tests.agent.links import LONG_SECONDS, STEP, WHO, Sender, lines, until
+from tests.servers import Mosquitto
+
+
+class Collector:
+    """Hears a broker as the collector does."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        self._client = client
+        self.starts: list[int] = []
+        self.statuses: list[Status] = []
+
+    async def hear(self) -> None:
+        await self._client.subscribe("meterhouse/v1/+/+/+/report")
+        await self._client.subscribe("meterhouse/v1/+/+/+/status", qos=1)
+        async for message in self._client.messages:
+            assert isinstance(message.payload, bytes)
+            if str(message.topic).endswith("report"):
+                self.starts.append(decode_report(message.payload).start_seconds)
+            else:
+                self.statuses.append(decode_status(message.payload))
+
+
+@asynccontextmanager
+async def collecting(port: int) -> AsyncIterator[tuple[Collector, aiomqtt.Client]]:
+    async with aiomqtt.Client("127.0.0.1", port) as client:
+        collector = Collector(client)
+        task = asyncio.create_task(collector.hear())
+        try:
+            yield collector, client
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError):
+                await task
+
+
+def mqtt(port: int, **more: object) -> MqttTransport:
+    will = Status(
+        schema=SCHEMA, site=WHO.site, node=WHO.node, state="offline", version="will", at_seconds=0
+    )
+    return MqttTransport(
+        MqttConfig.model_validate({"host": "127.0.0.1", "port": port, **more}),
+        node=WHO.node,
+        receipts=WHO.topic(MessageKind.RECEIPT),
+        will=LastWill(WHO.topic(MessageKind.STATUS), encode(will)),
+    )
+
+
+@asynccontextmanager
+async def publishing(folder: Path, port: int) -> AsyncIterator[Sender]:
+    """Run a publisher against a real broker."""
+    spool = Spool(spool_path(folder, WHO.node), 1 << 26)
+    await spool.open()
+    sender = Sender(spool, mqtt(port), LONG_SECONDS)
+    task = asyncio.create_task(sender.publisher.run())
+    try:
+        yield sender
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await spool.close()
+
+
+async def test_a_real_broker_carries_reports_and_receipts(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    async with (
+        collecting(mosquitto.port) as (collector, client),
+        publishing(tmp_path, mosquitto.port) as sender,
+    ):
+        await until(lambda: [s.state for s in collector.statuses] == ["online"])
+        await sender.make(0, 5)
+        await until(lambda: collector.starts == [0, 5])
+        receipt = Receipt(schema=SCHEMA, node=WHO.node, length_seconds=STEP, stored=[(0, 5)])
+        await client.publish(WHO.topic(MessageKind.RECEIPT), encode(receipt))
+        await until(lambda: sender.spool.reports == 0)
+
+
+async def test_a_stop_leaves_offline_with_the_broker(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    async with publishing(tmp_path, mosquitto.port), collecting(mosquitto.port) as (collector, _):
+        await until(lambda: [s.state for s in collector.statuses] == ["online"])
+    async with collecting(mosquitto.port) as (collector, _):
+        await until(lambda: collector.statuses != [])
+        assert [(s.state, s.version) for s in collector.statuses] == [("offline", "1")]
+
+
+async def test_a_broker_that_is_killed_and_returns_loses_nothing(
+    mosquitto: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with publishing(tmp_path, mosquitto.port) as sender:
+        await until(lambda: sender.counted("connected") == 1)
+        await asyncio.to_thread(mosquitto.kill)
+        await until(lambda: sender.counted("connected") == 0)
+        await sender.make(0, 5, 10)
+        await asyncio.to_thread(mosquitto.start)
+        async with collecting(mosquitto.port) as (collector, client):
+            await until(lambda: sender.counted("connected") == 1)
+            await sender.make(15)
+            await until(lambda: collector.starts == [15])
+            receipt = Receipt(schema=SCHEMA, node=WHO.node, length_seconds=STEP, credit=3)
+            await client.publish(WHO.topic(MessageKind.RECEIPT), encode(receipt))
+            await until(lambda: collector.starts == [15, 0, 5, 10])
+    assert lines(caplog.records, "trying again") == 1
+
+
+async def test_a_broker_that_stands_still_does_not_hold_up_a_stop(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    async with publishing(tmp_path, mosquitto.port) as sender:
+        await until(lambda: sender.counted("connected") == 1)
+        os.kill(mosquitto.pid, signal.SIGSTOP)
+    os.kill(mosquitto.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"password": {"env": "METERHOUSE_NO_SUCH"}}, "METERHOUSE_NO_SUCH is not set"),
+        ({"tls": {"ca_file": "missing.pem"}}, "missing.pem"),
+        ({"tls": {}}, "broker"),
+    ],
+)
+async def test_what_keeps_it_from_the_broker_is_said_in_one_line(
+    config: dict[str, Any], words: str, mosquitto: Mosquitto
+) -> None:
+    with pytest.raises(TransportError, match=words) as caught:
+        async with mqtt(mosquitto.port, **config).connect():
+            pass
+    assert "\n" not in str(caught.value)
