@@ -190,6 +190,22 @@ def test_a_device_may_move_to_another_pool_when_it_has_left_the_first() -> None:
     assert {slot.pool for slot in after.slots} == {"spare"}
 
 
+def test_plans_are_those_of_every_node_that_has_one_at_that_instant() -> None:
+    moved = ASSET.replace("2026-01-01", "2026-01-01\nretired = 2026-03-01")
+    other = ASSET.replace('"n1"', '"n2"').replace("2026-01-01", "2026-02-01").replace("d0", "d9")
+    known = index(HEAD + POOLS + moved + other)
+    assert set(known.nodes) == {"n1", "n2"}
+    midnights = [1_767_222_000 + days * 86_400 for days in (0, 31, 59, 1825, 1856)]
+    instants = [at + offset for at in midnights for offset in (-1, 0, 0.5)]
+    seen = set()
+    for instant in (*instants, *reversed(instants)):
+        expected = {node: known.plan(node, instant) for node in known.nodes}
+        plans = known.plans(instant)
+        assert plans == {node: plan for node, plan in expected.items() if plan is not None}
+        seen.add(tuple(plans))
+    assert seen == {(), ("n1",), ("n1", "n2"), ("n2",)}
+
+
 def test_grouping_splits_by_engine_and_tenant_in_inventory_order() -> None:
     grouping = index().grouping("n1", inventory("d2", "d0", "d1"), IN_2026)
     assert set(grouping.parts) == {

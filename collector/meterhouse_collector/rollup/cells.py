@@ -132,9 +132,9 @@ def weights(cell_list: list[Cell], whole: float | None) -> list[Five]:
 
     ``whole`` is the energy of the node where it is metered; without any joules it goes by seconds.
     """
-    measured = sum(sum(cell.joules) for cell in cell_list)
     if whole is None:
         return [cell.joules for cell in cell_list]
+    measured = sum(sum(cell.joules) for cell in cell_list)
     if measured > 0:
         return [divided(cell.joules, measured, whole) for cell in cell_list]
     seconds = sum(sum(cell.seconds) for cell in cell_list)

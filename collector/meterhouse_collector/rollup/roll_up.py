@@ -106,12 +106,11 @@ def _sums(fields: dict[str, list[float]]) -> Sums:
 def _rated(interval: IntervalRows, index: SiteIndex, expected: Expected) -> list[_Rated]:
     start, length = interval.start_seconds, interval.length_seconds
     rated: list[_Rated] = []
-    silent = [name for name in index.nodes if name not in interval.nodes]
+    plans = index.plans(start)
+    silent = [name for name in plans if name not in interval.nodes]
     for node in (*interval.nodes, *silent):
         row = interval.nodes.get(node)
-        plan = index.plan(node, start)
-        if row is None and plan is None:
-            continue
+        plan = plans.get(node)
         placed = cells(row, plan, index, length * 1000)
         whole = None if row is None else row.energy_joules
         if row is None and node in expected.node_watts:
@@ -158,32 +157,30 @@ def _energy_money(drawn: Five, used: float, whole_bill: float | None) -> Five | 
 
 def _place(terms: Terms, serving: Serving, entry: _Rated, energy: Five | None) -> None:
     """Add a cell to its groups; money without a price is left out and its seconds counted."""
-    cell = entry.cell
+    cell, due = entry.cell, energy or ZEROS
     capital = cell.capital_per_second
     installed = sum(cell.seconds)
-    money = [
-        (0.0 if capital is None else seconds * capital) + due
-        for seconds, due in zip(cell.seconds, energy or ZEROS, strict=True)
-    ]
+    rate = 0.0 if capital is None else capital
+    money = [seconds * rate + part for seconds, part in zip(cell.seconds, due, strict=True)]
     priced = capital is not None and energy is not None
+    by_state = zip(STATE_FIELDS, cell.seconds, cell.joules, due, strict=True)
+    states = [state for state in by_state if state[1] or state[2] or state[3]]
     for placement in cell.placements:
-        group, part = placement.group, placement.weight
-        add = terms.adder(group)
-        add("installed_seconds", installed * part)
-        for position, names in enumerate(STATE_FIELDS):
-            seconds = cell.seconds[position] * part
+        fields, part = terms.fields(placement.group), placement.weight
+        fields["installed_seconds"].append(installed * part)
+        for names, seconds, joules, paid in states:
             if seconds != 0:
-                add(names[0], seconds)
-            if cell.joules[position] != 0:
-                add(names[1], cell.joules[position] * part)
-            if capital is not None and seconds != 0:
-                add(names[2], seconds * capital)
-            if energy is not None and energy[position] != 0:
-                add(names[3], energy[position] * part)
+                fields[names[0]].append(seconds * part)
+                if capital is not None:
+                    fields[names[2]].append(seconds * part * capital)
+            if joules != 0:
+                fields[names[1]].append(joules * part)
+            if paid != 0:
+                fields[names[3]].append(paid * part)
         if entry.metered:
-            add("node_energy_joules", sum(entry.weights) * part)
+            fields["node_energy_joules"].append(sum(entry.weights) * part)
         if cell.unmetered:
-            add("unmetered_seconds", installed * part)
+            fields["unmetered_seconds"].append(installed * part)
         if not priced:
-            add("unpriced_seconds", installed * part)
+            fields["unpriced_seconds"].append(installed * part)
         serving.place(placement, cell.seconds, money, priced=priced)

@@ -5,7 +5,7 @@ an engine, plus its pool's free, unhealthy and unknown by the share of what is h
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import fsum
 from typing import Final
 
@@ -13,6 +13,8 @@ from meterhouse_agent import wire
 from meterhouse_collector.rollup.site_energy import MEASURED, IntervalRows
 from meterhouse_collector.rows import Served
 from meterhouse_collector.site.index import GroupKey, Placement, SiteIndex
+
+Fields = defaultdict[str, list[float]]
 
 # Reasons of the engines' own metrics; an error or an abort is no success.
 SUCCEEDED: Final = ("stop", "length")
@@ -25,18 +27,18 @@ class Terms:
     """The terms of every field of every group, kept apart so that their sum can be exact."""
 
     def __init__(self) -> None:
-        self.groups: Final[dict[GroupKey, dict[str, list[float]]]] = {}
+        self.groups: Final[dict[GroupKey, Fields]] = {}
 
-    def adder(self, group: GroupKey) -> Callable[[str, float], None]:
-        """Return what adds a term to a field of one group."""
+    def fields(self, group: GroupKey) -> Fields:
+        """Return the terms of one group by field, to add to."""
         fields = self.groups.get(group)
         if fields is None:
             fields = self.groups[group] = defaultdict(list)
-        return lambda name, value: fields[name].append(value)
+        return fields
 
     def add(self, group: GroupKey, name: str, value: float) -> None:
         """Add a term to a field of a group."""
-        self.adder(group)(name, value)
+        self.fields(group)[name].append(value)
 
 
 class _Held:
@@ -75,7 +77,9 @@ class Serving:
     ) -> None:
         """Take one placed cell: an engine's, or one of the rest of its pool."""
         group, part = placement.group, placement.weight
-        pool = self._pools.setdefault(group.pool, _Overhead())
+        pool = self._pools.get(group.pool)
+        if pool is None:
+            pool = self._pools[group.pool] = _Overhead()
         if placement.engine:
             held = self._held.setdefault(placement.engine, {}).setdefault(group, _Held())
             held.seconds.append(sum(seconds) * part)
@@ -84,7 +88,7 @@ class Serving:
             pool.held_seconds.append(sum(seconds) * part)
             return
         pool.held_seconds.append((seconds[_ACTIVE] + seconds[_HELD_IDLE]) * part)
-        if any(seconds[state] != 0 for state in _OVERHEAD):
+        if any(map(seconds.__getitem__, _OVERHEAD)):
             pool.money.append(sum(money[state] for state in _OVERHEAD) * part)
             pool.priced = pool.priced and priced
 
@@ -97,7 +101,7 @@ class Serving:
         }
         for (engine, model), served in rows.items():
             for group, part in self._targets(engine, model):
-                _add_tokens(terms.adder(group), served, part)
+                _add_tokens(terms.fields(group), served, part)
         for engine, groups in self._held.items():
             for model in {group.served_model for group in groups}:
                 self._add_cost(terms, engine, model, rows.get((engine, model)), interval)
@@ -135,15 +139,17 @@ class Serving:
                 continue
             # The tokens are those of the covered part, and so is the money.
             money = (fsum(mine[group].money) + self._overhead(group, held[group])) * covered
-            add = terms.adder(group)
-            add("engine_covered_seconds", held[group] * covered)
-            add("serving_money", money)
-            add("serving_output_tokens", written * part)
-            add("serving_input_tokens", read * part)
+            fields = terms.fields(group)
+            fields["engine_covered_seconds"].append(held[group] * covered)
+            fields["serving_money"].append(money)
+            fields["serving_output_tokens"].append(written * part)
+            fields["serving_input_tokens"].append(read * part)
             if served.cached_input_tokens is not None:
-                add("engine_computed_covered_seconds", held[group] * covered)
-                add("serving_computed_money", money)
-                add("serving_computed_tokens", (read - served.cached_input_tokens + written) * part)
+                fields["engine_computed_covered_seconds"].append(held[group] * covered)
+                fields["serving_computed_money"].append(money)
+                fields["serving_computed_tokens"].append(
+                    (read - served.cached_input_tokens + written) * part
+                )
 
     def _overhead(self, group: GroupKey, seconds: float) -> float:
         pool = self._pools[group.pool]
@@ -151,14 +157,14 @@ class Serving:
         return 0.0 if held == 0 else fsum(pool.money) * seconds / held
 
 
-def _add_tokens(add: Callable[[str, float], None], served: Served, part: float) -> None:
+def _add_tokens(fields: Fields, served: Served, part: float) -> None:
     for name, value in (
         ("input_tokens", served.input_tokens),
         ("cached_input_tokens", served.cached_input_tokens),
         ("output_tokens", served.output_tokens),
     ):
         if value is not None:
-            add(name, value * part)
+            fields[name].append(value * part)
     for reason in SUCCEEDED:
         if reason in served.requests:
-            add("requests_succeeded", served.requests[reason] * part)
+            fields["requests_succeeded"].append(served.requests[reason] * part)

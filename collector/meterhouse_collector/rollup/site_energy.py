@@ -120,8 +120,7 @@ def _meters(
 def _nodes(
     interval: IntervalRows, index: SiteIndex, watts: Mapping[str, float]
 ) -> Iterator[Branch]:
-    nodes = {n for n in index.nodes if index.plan(n, interval.start_seconds) is not None}
-    for node in nodes | interval.nodes.keys():
+    for node in index.plans(interval.start_seconds).keys() | interval.nodes.keys():
         row = interval.nodes.get(node)
         energy, covered = (None, 0.0) if row is None else node_energy(row)
         yield _branch(energy, covered, watts.get(node), interval.length_seconds)
@@ -131,13 +130,16 @@ def node_energy(row: NodeRow) -> tuple[float | None, float]:
     """Return a node's IT energy and the part of the interval it covers: whole, or its parts."""
     if row.energy_joules is not None:
         return row.energy_joules, row.host_covered_milliseconds / row.length_milliseconds
-    parts = [part for share in row.shares for part in share.joules if part is not None]
+    parts: list[float] = []
+    total = unknown = 0
+    for share in row.shares:
+        parts += [part for part in share.joules if part is not None]
+        total += sum(share.milliseconds)
+        unknown += share.milliseconds[_UNKNOWN]
     if row.cpu_energy_joules is not None:
         parts.append(row.cpu_energy_joules)
     if not parts:
         return None, 0.0
-    total = sum(sum(share.milliseconds) for share in row.shares)
-    unknown = sum(share.milliseconds[_UNKNOWN] for share in row.shares)
     return fsum(parts), 1.0 - unknown / total if total > 0 else 1.0
 
 

@@ -6,7 +6,7 @@ interval follows the plan in force at its start.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -91,6 +91,8 @@ class SiteIndex:
         self._pools: Final[dict[str, Pool]] = {pool.name: pool for pool in model.pool}
         self._engine_devices: Final = self._engines_by_node()
         self._registers: Final = self._registers_by_node()
+        self._changes: Final = sorted({t for r in self._registers.values() for t in r.instants})
+        self._planned: tuple[int, dict[str, Plan]] = (-1, {})
         self._readers: Final = self._engine_readers()
         self._tariffs: Final = self._tariff_steps()
         self._groupings: Final[dict[str, tuple[wire.Inventory, Plan | None, Grouping]]] = {}
@@ -115,6 +117,16 @@ class SiteIndex:
         if plan is None:
             plan = register.plans[position] = self._compile(node, register, position)
         return plan if plan.slots else None
+
+    def plans(self, start_seconds: float) -> Mapping[str, Plan]:
+        """Return what is registered at an instant on each node that has anything then."""
+        position = bisect_right(self._changes, start_seconds)
+        known, plans = self._planned
+        if known != position:
+            found = ((node, self.plan(node, start_seconds)) for node in self._registers)
+            plans = {node: plan for node, plan in found if plan is not None}
+            self._planned = (position, plans)
+        return plans
 
     def grouping(self, node: str, inventory: wire.Inventory, start_seconds: float) -> Grouping:
         """Return how a report with this inventory is split; cheap for the inventory last seen."""
