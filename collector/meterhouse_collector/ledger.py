@@ -144,10 +144,9 @@ def _check_things(report: wire.Report, index: SiteIndex) -> None:
 
 
 def _check_columns(columns: wire.Accelerators | None, devices: int) -> None:
-    if columns is None:
+    if columns is None or {0, devices}.issuperset(map(len, _columns_of(columns))):
         return
-    for name in _COLUMNS:
-        column = getattr(columns, name)
+    for name, column in zip(_COLUMNS, _columns_of(columns), strict=True):
         if column and len(column) != devices:
             raise ReportError(f"{name} has {len(column)} entries for {devices} devices")
 

@@ -28,6 +28,7 @@ METHODS: Final[tuple[wire.Method, ...]] = (
     "nameplate",
 )
 _RANKS: Final[dict[wire.Method, int]] = {method: rank for rank, method in enumerate(METHODS)}
+_PLACES: Final[dict[wire.State, int]] = {state: place for place, state in enumerate(wire.STATES)}
 _HELD_IDLE: Final = wire.STATES.index("held_idle")
 _FREE: Final = wire.STATES.index("free")
 _UNKNOWN: Final = wire.STATES.index("unknown")
@@ -74,9 +75,9 @@ def _shares(accelerators: wire.Accelerators, grouping: Grouping, length: int) ->
     methods = accelerators.energy_method
     if not isinstance(methods, str) and len(methods) != devices:
         raise ReportError(f"{len(methods)} energy methods for {devices} devices")
-    covered = list(map(sum, zip(*milliseconds.values(), strict=True)))
-    if covered and max(covered) > length:
-        raise ReportError(f"states of {max(covered)} ms in an interval of {length} ms")
+    longest = _longest(list(milliseconds.values()))
+    if longest > length:
+        raise ReportError(f"states of {longest} ms in an interval of {length} ms")
     whole = len(grouping.parts) == 1 and len(grouping.parts[0].columns) == devices
     shares = []
     for part in grouping.parts:
@@ -103,16 +104,15 @@ def _share(
     methods: wire.Method | Sequence[wire.Method],
     length: int,
 ) -> Share:
-    times, energies, missing = [], [], part.missing > 0
-    for state in wire.STATES:
-        time = milliseconds.get(state)
-        energy = joules.get(state)
-        total = 0 if time is None else sum(time)
-        times.append(total)
-        measured = None if energy is None else _sum(energy)
-        energies.append(measured)
+    times, missing = [0, 0, 0, 0, 0], part.missing > 0
+    energies: list[float | None] = [None, None, None, None, None]
+    for state, energy in joules.items():
+        energies[_PLACES[state]] = _sum(energy)
+    for state, time in milliseconds.items():
+        place = _PLACES[state]
+        times[place] = total = sum(time)
         if total > 0 and not missing:
-            missing = measured is None or _lacks(time, energy)
+            missing = energies[place] is None or _lacks(time, joules[state])
     uncovered = (len(part.columns) + part.missing) * length - sum(times)
     times[_UNKNOWN] += uncovered
     if part.holder.startswith(ENGINE_PREFIX):
@@ -131,6 +131,12 @@ def _share(
     )
 
 
+def _longest(times: Sequence[Milliseconds]) -> int:
+    """Return the most that the states of one device come to."""
+    by_device = times[0] if len(times) == 1 else map(sum, zip(*times, strict=True))
+    return max(by_device, default=0)
+
+
 def _sum(values: Joules) -> float | None:
     if values and None not in values:
         return fsum(values)  # type: ignore[arg-type] # no None among them
@@ -144,10 +150,10 @@ def _plus(one: float | None, other: float | None) -> float | None:
     return one + other
 
 
-def _lacks(times: Milliseconds | None, energies: Joules | None) -> bool:
-    if times is None or energies is None or None not in energies:
-        return False
-    return any(e is None and t > 0 for t, e in zip(times, energies, strict=True))
+def _lacks(times: Milliseconds, energies: Joules) -> bool:
+    return None in energies and any(
+        e is None and t > 0 for t, e in zip(times, energies, strict=True)
+    )
 
 
 def _worst(methods: Sequence[wire.Method]) -> wire.Method:
