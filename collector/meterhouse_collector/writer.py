@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections import Counter as Tally
 from collections import deque
@@ -101,10 +100,10 @@ class Writer:
                 await self._flush()
                 wait = _RETRY_SECONDS[0]
             except StoreUnavailableError as error:
-                self._turn(up=False, text=str(error))
+                self._turn(up=False, text=str(error), trouble=error.trouble)
             except Exception:  # noqa: BLE001 - a batch that cannot be written is held, like any other
                 self._telemetry.bug("writer")
-                self._turn(up=False, text="BUG: see above")
+                self._turn(up=False, text="BUG: see above", trouble="bug")
             self._telemetry.pending.set(len(self._entries))
             self._say()
             if not self._up:
@@ -154,7 +153,7 @@ class Writer:
         except BaseException:
             self._rows.extendleft(reversed(loose))
             raise
-        self._turn(up=True, text="")
+        self._turn(up=True)
         for entry in entries:
             self._entries.popleft()
             self._entry_rows -= len(entry.rows)
@@ -206,9 +205,7 @@ class Writer:
             rejection.reason,
         )
 
-    def _turn(self, *, up: bool, text: str) -> None:
-        # Without its numbers: how many rows waited does not make it another trouble.
-        trouble = re.sub(r"\d+", "", text)
+    def _turn(self, *, up: bool, text: str = "", trouble: str = "") -> None:
         if not up and (self._up is not False or trouble != self._trouble):
             _LOG.error("store: %s; %d reports wait", text, len(self._entries))
         elif up and self._up is False:

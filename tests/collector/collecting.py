@@ -166,7 +166,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.packed_rows: dict[tuple[str, ...], PackedRow] = {}
         self.point_rows: dict[tuple[object, ...], Point] = {}
-        self.down = ""
+        self.down = self.trouble = ""
         self.slow_seconds = 0.0
         self.refuse: Callable[[Row], str | None] = lambda _: None
         self.writes = 0
@@ -180,7 +180,7 @@ class MemoryStore:
 
     def _check(self) -> None:
         if self.down:
-            raise StoreUnavailableError(self.down)
+            raise StoreUnavailableError(self.down, trouble=self.trouble)
 
     async def write(self, rows: Sequence[Row]) -> list[Rejection]:
         self.writes += 1

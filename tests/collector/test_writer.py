@@ -2,19 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import repeat
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.receipts import Receipts
-from meterhouse_collector.rows import PackedRow, Row
-from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
+from meterhouse_collector.rows import PackedRow, Point, Row
+from meterhouse_collector.settings import Secret
+from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
+from meterhouse_collector.store.config import InfluxConfig, SqliteConfig
+from meterhouse_collector.store.influx import InfluxStore
 from meterhouse_collector.store.sqlite import SqliteStore
 from meterhouse_collector.telemetry import Telemetry
 from meterhouse_collector.writer import Timing, Writer
@@ -131,7 +136,7 @@ async def test_a_store_that_is_down_gets_all_rows_later_and_is_logged_once(
 ) -> None:
     caplog.set_level(logging.INFO)
     store = MemoryStore()
-    store.down = "writing 7 rows: no answer"
+    store.down, store.trouble = "writing 7 rows: no answer", "no answer"
     it = Written(store)
     with it.running():
         for position, made in enumerate(entries(40)):
@@ -150,6 +155,97 @@ async def test_a_store_that_is_down_gets_all_rows_later_and_is_logged_once(
         "store: writing 7 rows: no answer",
         "store: takes rows again",
     ]
+
+
+class Tried(InfluxStore):
+    """A store that keeps why each write failed."""
+
+    def __init__(self, config: InfluxConfig) -> None:
+        super().__init__(config)
+        self.errors: list[StoreUnavailableError] = []
+
+    async def write(self, rows: Sequence[Row]) -> list[Rejection]:
+        try:
+            return await super().write(rows)
+        except StoreUnavailableError as error:
+            self.errors.append(error)
+            raise
+
+
+@asynccontextmanager
+async def tried(server: socket.socket, folder: Path) -> AsyncIterator[Tried]:
+    """Lend a store at a socket's port: nothing answers while the socket does not listen."""
+    server.bind(("127.0.0.1", 0))
+    (folder / "token").write_text("secret")
+    token = Secret(file=folder / "token")
+    store = Tried(
+        InfluxConfig(url=f"http://127.0.0.1:{server.getsockname()[1]}", org="org", token=token)
+    )
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def answering(server: socket.socket, statuses: Iterator[int]) -> AsyncIterator[None]:
+    """Answer each request with the next status; 0 breaks it off."""
+
+    async def answer(request: web.Request) -> web.Response:
+        status = next(statuses)
+        if status == 0 and request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=status or 500)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, server).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def test_one_outage_is_told_once_whichever_bucket_met_it(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    live = Point("live", "rollup", (("site", "site-a"),), {"it_joules": 1.0}, now_on_grid())
+    with socket.socket() as server:
+        async with tried(server, tmp_path) as store:
+            it = Written(store)
+            with it.running():
+                it.writer.write(live)
+                await until(lambda: len(store.errors) == 1)
+                it.writer.accept(entry())
+                await until(lambda: len(store.errors) == 2)
+                async with answering(server, repeat(401)):
+                    await until(lambda: len(store.errors) == 3)
+                    await until(lambda: caplog.text.count("reports wait") == 2)
+    buckets = [str(error).split(" at ")[0].rpartition("/")[2] for error in store.errors]
+    assert buckets == ["live", "ledger", "ledger"]
+    told = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    assert [str(store.errors[n]) in line for n, line in zip((0, 2), told, strict=True)] == [
+        True
+    ] * 2
+
+
+async def test_a_server_that_goes_is_one_trouble_and_what_it_says_is_another(
+    tmp_path: Path,
+) -> None:
+    statuses = [0, 502, 503, 504, 0, 401, 404, 500]
+    with socket.socket() as server:
+        async with tried(server, tmp_path) as store:
+            with pytest.raises(StoreUnavailableError, match="server runs"):
+                await store.write([loose(1)])
+            async with answering(server, iter(statuses)):
+                for _ in statuses:
+                    with pytest.raises(StoreUnavailableError):
+                        await store.write([loose(1)])
+    troubles = [error.trouble for error in store.errors]
+    assert set(troubles[:6]) == {troubles[0]}
+    assert len(set(troubles)) == 4
 
 
 async def test_rows_that_come_while_a_full_queue_is_written_push_out_none_of_those() -> None:

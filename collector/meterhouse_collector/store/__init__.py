@@ -11,8 +11,13 @@ class StoreUnavailableError(Exception):
     """Nothing was written, or it is not known: the same rows are to be written again later.
 
     The text says what was tried, on what, and what to do next: a server that is down, a token
-    that is refused, a bucket that is missing.
+    that is refused, a bucket that is missing. ``trouble`` is the same for the same outage, whatever
+    was tried when it was met, so that it can be told once; it is the text where none is given.
     """
+
+    def __init__(self, text: str, *, trouble: str = "") -> None:
+        super().__init__(text)
+        self.trouble = trouble or text
 
 
 @dataclass(frozen=True, slots=True)

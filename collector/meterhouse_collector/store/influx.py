@@ -40,6 +40,14 @@ _MEASUREMENT: Final = re.compile(rb"\w+")
 
 # A ValueError is a token that cannot be read.
 _TROUBLES: Final = (aiohttp.ClientError, OSError, ValueError)
+# A server that ends breaks a connection off, then refuses it; a proxy before it answers for it.
+_NO_SERVER: Final = "no server"
+_BROKEN_OFF: Final = (aiohttp.ClientPayloadError, ConnectionError)
+_FROM_PROXIES: Final = (
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
 
 
 class _Line(NamedTuple):
@@ -80,7 +88,8 @@ class InfluxStore:
         for policy in _POLICIES:
             refusal = await self._post(policy, [])
             if refusal is not None:
-                raise self._unavailable(f"writing bucket {self._bucket(policy)}", refusal.reason)
+                what = f"writing bucket {self._bucket(policy)}"
+                raise self._unavailable(what, refusal.reason, "refused")
         await self._ask(probe_query(_POLICIES), NoAnswer(), "reading all buckets")
 
     async def write(self, rows: Sequence[Row]) -> list[Rejection]:
@@ -132,7 +141,8 @@ class InfluxStore:
             async with asyncio.timeout(self._config.timeout):
                 await self._link.close()
         except TimeoutError:
-            raise self._unavailable("closing", f"not in {self._config.timeout:g} s") from None
+            reason = f"not in {self._config.timeout:g} s"
+            raise self._unavailable("closing", reason, _NO_SERVER) from None
 
     async def _write_request(self, policy: str, request: list[_Line]) -> list[Rejection]:
         """Write lines; where some are refused, halve until the rest was taken without a word.
@@ -176,7 +186,7 @@ class InfluxStore:
                 raise await self._refused(what, error.status, reason) from None
             return refusal
         except _TROUBLES as error:
-            raise self._unavailable(what, self._trouble(error)) from None
+            raise self._failed(what, error) from None
         return None
 
     async def _ask(self, query: str, answer: AnyAnswer, what: str) -> None:
@@ -200,20 +210,24 @@ class InfluxStore:
                     deadline.reschedule(asyncio.get_running_loop().time() + timeout)
                 answer.end()
         except AnswerError as error:
-            raise self._unavailable(what, str(error)) from None
+            raise self._unavailable(what, str(error), "answer") from None
         except _TROUBLES as error:
-            raise self._unavailable(what, self._trouble(error)) from None
+            raise self._failed(what, error) from None
 
     def _bucket(self, policy: str) -> str:
         return f"{self._config.database}/{policy}"
 
-    def _trouble(self, error: Exception) -> str:
+    def _failed(self, what: str, error: Exception) -> StoreUnavailableError:
         if isinstance(error, TimeoutError):
-            return f"no answer in {self._config.timeout:g} s: check that the server runs"
+            reason = f"no answer in {self._config.timeout:g} s: check that the server runs"
+            return self._unavailable(what, reason, _NO_SERVER)
         text = str(error) or type(error).__name__
+        trouble = text if isinstance(error, aiohttp.ClientSSLError) else _NO_SERVER
         if isinstance(error, aiohttp.ClientConnectionError):
-            return f"{text}: check that the server runs, and the url"
-        return text
+            return self._unavailable(
+                what, f"{text}: check that the server runs, and the url", trouble
+            )
+        return self._unavailable(what, text, trouble if isinstance(error, _BROKEN_OFF) else text)
 
     async def _refused(self, what: str, status: int | None, reason: str) -> StoreUnavailableError:
         advice = ""
@@ -226,12 +240,14 @@ class InfluxStore:
             )
         elif status == HTTPStatus.NOT_FOUND:
             advice = ": meterhouse-collector init-influx makes the buckets; check org and url"
-        return self._unavailable(what, f"{status} {reason}{advice}")
+        trouble = _NO_SERVER if status in _FROM_PROXIES else f"status {status}"
+        return self._unavailable(what, f"{status} {reason}{advice}", trouble)
 
-    def _unavailable(self, what: str, reason: str) -> StoreUnavailableError:
+    def _unavailable(self, what: str, reason: str, trouble: str) -> StoreUnavailableError:
         if "not found: " in reason:
             reason += ": meterhouse-collector init-influx makes it; or the token may not read it"
-        return StoreUnavailableError(f"{what} at {self._config.url}: {reason}")
+        text = f"{what} at {self._config.url}: {reason}"
+        return StoreUnavailableError(text, trouble=trouble)
 
 
 def _requests(lines: list[_Line]) -> Iterator[list[_Line]]:

@@ -264,7 +264,8 @@ class SqliteStore:
                 connection.execute(statement, (policy, measurement, oldest, rows))
 
     def _unavailable(self, what: str, reason: str) -> StoreUnavailableError:
-        return StoreUnavailableError(f"{what} in {self._config.path}: {reason}")
+        text = f"{what} in {self._config.path}: {reason}"
+        return StoreUnavailableError(text, trouble=reason)
 
 
 def _look_at(future: asyncio.Future[T]) -> None:
