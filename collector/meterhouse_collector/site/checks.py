@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from meterhouse_collector.site.model import Asset, SiteModel
+from meterhouse_collector.site.model import SiteModel
+from meterhouse_collector.site.places import Asset
 
 RESERVED: Final = ("none", "unregistered")
 

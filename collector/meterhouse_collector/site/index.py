@@ -22,7 +22,10 @@ from meterhouse_collector.site.devices import (
     hold,
     match,
 )
-from meterhouse_collector.site.model import Asset, Engine, Hardware, Meter, Pool, SiteModel
+from meterhouse_collector.site.hardware import Hardware
+from meterhouse_collector.site.model import SiteModel
+from meterhouse_collector.site.places import Asset, Engine, Pool
+from meterhouse_collector.site.power import Meter
 
 TENANT_PREFIX: Final = "tenant:"
 MAX_GROUPINGS: Final = 65_536
@@ -166,14 +169,15 @@ class SiteIndex:
         return None
 
     def _tariff_steps(self) -> tuple[tuple[float, float, float], ...]:
-        tariffs = sorted(self.model.tariff, key=lambda tariff: tariff.valid_from)
+        flat = (tariff for tariff in self.model.tariff if tariff.per_kwh is not None)
+        tariffs = sorted(flat, key=lambda tariff: tariff.valid_from)
         begins = [self.model.instant(tariff.valid_from) for tariff in tariffs]
         steps = []
         for position, tariff in enumerate(tariffs):
             ends = begins[position + 1] if position + 1 < len(begins) else float("inf")
             if tariff.valid_to is not None:
                 ends = self.model.instant(tariff.valid_to)
-            steps.append((begins[position], ends, float(tariff.per_kwh) / JOULES_PER_KWH))
+            steps.append((begins[position], ends, float(tariff.per_kwh or 0) / JOULES_PER_KWH))
         return tuple(steps)
 
     def _engines_by_node(self) -> dict[str, dict[str, str]]:
