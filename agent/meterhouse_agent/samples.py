@@ -31,7 +31,10 @@ class Counter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceleratorSample:
-    """One accelerator at one instant; ``held`` says whether a process holds memory on it."""
+    """One accelerator at one instant; ``held`` says whether a process holds memory on it.
+
+    ``throttled`` is for any cause, ``throttled_power`` and ``throttled_thermal`` are for theirs.
+    """
 
     device: str
     at_milliseconds: int
@@ -48,6 +51,8 @@ class AcceleratorSample:
     memory_temperature_celsius: float | None = None
     sm_clock_hertz: float | None = None
     throttled: bool | None = None
+    throttled_power: bool | None = None
+    throttled_thermal: bool | None = None
     ecc_corrected_errors: int | None = None
     ecc_uncorrected_errors: int | None = None
 

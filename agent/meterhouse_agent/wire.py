@@ -75,7 +75,9 @@ class Accelerators(Struct, omit_defaults=True, kw_only=True, gc=False):
 
     ``state_milliseconds`` has a column for each state that any device was in; what a device's
     states leave of the interval was not covered. ``state_joules`` has the same columns: the energy
-    measured while the device was in that state.
+    measured while the device was in that state. ``throttled_milliseconds`` counts a clock lowered
+    for any cause, those for power and for heat with it: two causes at once count in both, and a
+    cause that is neither only in the first.
     """
 
     state_milliseconds: dict[State, list[Count]] = {}
@@ -92,6 +94,8 @@ class Accelerators(Struct, omit_defaults=True, kw_only=True, gc=False):
     memory_temperature_celsius: Column = []
     sm_clock_hertz: Column = []
     throttled_milliseconds: Column = []
+    throttled_power_milliseconds: Column = []
+    throttled_thermal_milliseconds: Column = []
     ecc_corrected_errors: Column = []
     ecc_uncorrected_errors: Column = []
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -202,6 +203,7 @@ def test_zero_is_a_reading() -> None:
                     memory_used_bytes=0.0,
                     ecc_corrected_errors=0,
                     throttled=False,
+                    throttled_thermal=False,
                     held=False,
                 ),
             )
@@ -217,6 +219,39 @@ def test_zero_is_a_reading() -> None:
     assert columns.memory_used_bytes == [0]
     assert columns.ecc_corrected_errors == [0]
     assert columns.throttled_milliseconds == [0]
+    assert columns.throttled_thermal_milliseconds == [0]
+    assert columns.throttled_power_milliseconds == []
+
+
+def test_throttling_is_summed_by_cause_and_only_where_it_was_read() -> None:
+    causes = [(True, True, False), (True, False, False), (True, True, True), (False, False, False)]
+    readings = [
+        Readings(
+            accelerators=tuple(
+                AcceleratorSample(
+                    device=device,
+                    at_milliseconds=(BASE + second) * 1000,
+                    utilization_ratio=1.0,
+                    throttled=throttled,
+                    throttled_power=power,
+                    throttled_thermal=thermal if device == "gpu-0" else None,
+                )
+                for device in ("gpu-0", "gpu-1")
+            )
+        )
+        for second, (throttled, power, thermal) in enumerate([(True, True, True), *causes])
+    ]
+    devices = [msgspec.structs.replace(INVENTORY.devices[0], device=f"gpu-{n}") for n in (0, 1)]
+    report = _sums(readings).close(BASE, wire.Inventory(devices=devices))
+
+    assert report is not None
+    columns = report.accelerators
+    assert columns is not None
+    # The first reading stands for nothing, each other for the second before it.
+    assert columns.state_milliseconds == {"active": [4000, 4000]}
+    assert columns.throttled_milliseconds == [3000, 3000]
+    assert columns.throttled_power_milliseconds == [2000, 2000]
+    assert columns.throttled_thermal_milliseconds == [1000, None]
 
 
 def test_an_interval_without_readings_has_no_report() -> None:

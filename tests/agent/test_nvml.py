@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pynvml
 import pytest
 
 from meterhouse_agent.samples import AcceleratorSample
@@ -55,7 +56,10 @@ async def test_each_metric_in_si_units(stand_in: driver.Nvml) -> None:
     assert (sample.temperature_celsius, sample.memory_temperature_celsius) == (61.0, 73.0)
     assert sample.sm_clock_hertz == 1.41e9
     assert (sample.ecc_corrected_errors, sample.ecc_uncorrected_errors) == (12, 3)
-    assert sample.throttled is True
+    assert (sample.throttled, sample.throttled_power, sample.throttled_thermal) == (
+        *(True, True),
+        False,
+    )
     assert sample.held is True
     assert (sample.health, sample.health_reason) == ("ok", "")
 
@@ -70,10 +74,42 @@ async def test_idle_is_zero_and_not_missing(stand_in: driver.Nvml) -> None:
     assert sample.utilization_ratio == 0.0
     assert sample.memory_used_bytes == 0.0
     assert sample.temperature_celsius == 0.0
-    assert sample.throttled is False
+    assert (sample.throttled, sample.throttled_power) == (False, False)
+    assert sample.throttled_thermal is False
     assert sample.held is False
     assert sample.energy_joules is not None
     assert sample.energy_joules.ticks == 0
+
+
+BITS = {
+    name.removeprefix("nvmlClocksThrottleReason"): value
+    for name, value in vars(pynvml).items()
+    if name.startswith("nvmlClocksThrottleReason") and not name.endswith(("All", "None"))
+}
+POWER = {"SwPowerCap", "HwPowerBrakeSlowdown"}
+THERMAL = {"SwThermalSlowdown", "HwThermalSlowdown"}
+# Nobody has anything to do, or somebody set these clocks.
+UNLIMITED = {
+    *("GpuIdle", "ApplicationsClocksSetting", "UserDefinedClocks"),
+    "DisplayClockSetting",
+}
+
+
+async def test_each_throttle_reason_alone_and_with_others_says_its_cause(
+    stand_in: driver.Nvml,
+) -> None:
+    gpu = stand_in.gpus[0]
+    seen: dict[str, tuple[bool | None, ...]] = {}
+    cases = {**BITS, "": 0, "all": sum(set(BITS.values()))}
+    async with opened() as source:
+        for name, reasons in cases.items():
+            gpu.throttle_reasons = reasons
+            stand_in.apply()
+            sample = (await read(source))[gpu.device]
+            seen[name] = (sample.throttled, sample.throttled_power, sample.throttled_thermal)
+    expected = {name: (name not in UNLIMITED, name in POWER, name in THERMAL) for name in BITS}
+    assert seen == {**expected, "": (False, False, False), "all": (True, True, True)}
+    assert len(set(BITS.values())) == 11
 
 
 async def test_devices_are_named_by_uuid_and_described(stand_in: driver.Nvml) -> None:
@@ -185,7 +221,8 @@ async def test_what_one_device_does_not_support(stand_in: driver.Nvml) -> None:
     assert sample.temperature_celsius is None
     assert sample.memory_temperature_celsius is None
     assert sample.sm_clock_hertz is None
-    assert sample.throttled is None
+    assert (sample.throttled, sample.throttled_power) == (None, None)
+    assert sample.throttled_thermal is None
     assert sample.held is None
     assert sample.ecc_corrected_errors is None
     assert sample.ecc_uncorrected_errors is None

@@ -14,6 +14,7 @@ from meterhouse_agent.simulation.node import NodeModel
 from meterhouse_agent.simulation.pattern import Tables
 from meterhouse_agent.simulation.reckoning import FleetModel
 from meterhouse_agent.simulation.truth import (
+    DeviceTruth,
     NodeTruth,
     Truth,
     truth,
@@ -87,6 +88,17 @@ def classify(sample: AcceleratorSample | None) -> str:
     return "held_idle" if sample.held else "free"
 
 
+def causes(sample: AcceleratorSample | None) -> tuple[bool, bool, bool]:
+    """Tell whether a device was throttled at all, for power, and for heat."""
+    if sample is None:
+        return False, False, False
+    return (
+        sample.throttled is True,
+        sample.throttled_power is True,
+        sample.throttled_thermal is True,
+    )
+
+
 class Reconstruction:
     """What a reader at 1 s makes of one node: states by tick, energy by counter differences."""
 
@@ -97,6 +109,7 @@ class Reconstruction:
         self.last: dict[str, int] = {}
         self.output_tokens = 0
         self.requests: dict[str, int] = {"stop": 0, "length": 0}
+        self.throttled: dict[str, list[int]] = {}
         self._before: dict[str, int] = {}
         self._epoch = ""
         self._look(start * 1000, count=False)
@@ -115,6 +128,9 @@ class Reconstruction:
                 self.last[device] = sample.energy_joules.ticks
             if not count:
                 continue
+            throttled = self.throttled.setdefault(device, [0, 0, 0])
+            for place, cause in enumerate(causes(sample)):
+                throttled[place] += 1000 * cause
             times = self.milliseconds.setdefault(device, dict.fromkeys(STATES, 0))
             energy = self.millijoules.setdefault(device, dict.fromkeys(STATES, 0))
             times[state] += 1000
@@ -139,12 +155,21 @@ class Reconstruction:
             self._before, self._epoch = now, engine.epoch
 
 
+def throttled(device: DeviceTruth) -> list[int]:
+    return [
+        device.throttled_milliseconds,
+        device.throttled_power_milliseconds,
+        device.throttled_thermal_milliseconds,
+    ]
+
+
 def agree(found: Reconstruction, node: NodeTruth) -> None:
     for device in node.devices:
         assert found.milliseconds[device.device] == device.milliseconds.as_dict()
         energy = found.millijoules[device.device]
         if device.continuous or device.counter_resets:
             assert energy == device.millijoules.as_dict()
+            assert found.throttled[device.device] == throttled(device)
         else:
             assert sum(energy.values()) == device.millijoules.total
     assert found.host_millijoules == node.energy_millijoules
@@ -187,7 +212,20 @@ class TestReconstruction:
             assert found.milliseconds[device.device] == device.milliseconds.as_dict()
             if device.continuous:
                 assert found.millijoules[device.device] == device.millijoules.as_dict()
+                assert found.throttled[device.device] == throttled(device)
         assert found.host_millijoules == expected.energy_millijoules
+
+    def test_devices_are_throttled_for_power_for_heat_and_for_both(self) -> None:
+        devices = truth(FleetSpec(nodes=1), NOON, NOON + 21_600, LENGTH).nodes[0].devices
+        assert [device.throttled_thermal_milliseconds > 0 for device in devices] == [False] * 6 + [
+            True
+        ] * 2
+        for device in devices:
+            found, power, thermal = throttled(device)
+            assert max(power, thermal) <= found <= power + thermal
+            assert 0 < power < device.milliseconds.active
+        # The last in the stream of air is hot before it is at its limit of power.
+        assert devices[7].throttled_milliseconds > devices[7].throttled_power_milliseconds
 
 
 class TestSums:
@@ -305,4 +343,4 @@ GOLDEN_MILLISECONDS = {
     "unknown": 0,
 }
 GOLDEN = (11663830168, 16022680, 9111290)
-GOLDEN_FAULTY = "57d0235a433b9a875f26d93d66b4488ed4d04ff11d98f7e770f2c678212cf3c1"
+GOLDEN_FAULTY = "155d62aa08d2efae6fce0a121cc6e547f4b1502e8ee3818121ff5600ed5937a0"

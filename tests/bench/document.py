@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from meterhouse_collector.kpi.catalogue import DETAIL_FIELDS
 from tests.bench.agent import AgentMeasured
 from tests.bench.consumers import telegraf_version
 from tests.bench.course import FULL, Course
 from tests.bench.figures import MEGABYTE, MICRO, TARGETS, Figure, cpu_us_per_sample, missed
-from tests.bench.fleet import DEVICES
+from tests.bench.fleet import DEVICES, METRICS
 from tests.bench.profiles import Profiled
 from tests.bench.stretch import Measured
 from tests.servers import binary
@@ -75,6 +76,8 @@ def page(
         _METHOD.format(
             nodes=course.nodes,
             devices=course.nodes * DEVICES,
+            metrics=METRICS,
+            fields=len(DETAIL_FIELDS),
             length=course.length_seconds,
             rounds=course.rounds,
             compared=course.compared.measured * course.length_seconds,
@@ -100,19 +103,19 @@ _AGENT = "The agent ran {:.0f} s in {} processes; {} of its reports were stored.
 _METHOD = """## What is measured
 
 - **The load.** {nodes} nodes of 8 devices, {devices} in all, each report distinct and encoded by
-  the contract's own encoder with 14 metrics per device: milliseconds and joules by state, power
-  (mean, maximum), utilization, SM and tensor activity, memory, two temperatures, clock, throttling
-  and two ECC counts. They were recorded before, and are published over one connection at QoS 0
-  every {length} s, spread over the 0.4 s after the interval's end as agents do it. The load's own
-  CPU is not counted.
+  the contract's own encoder with {metrics} metrics per device: milliseconds and joules by state,
+  power (mean, maximum), utilization, SM and tensor activity, memory, two temperatures, clock,
+  throttling (any, for power, for heat) and two ECC counts. They were recorded before, and are
+  published over one connection at QoS 0 every {length} s, spread over the 0.4 s after the
+  interval's end as agents do it. The load's own CPU is not counted.
 - **The peer.** Telegraf gets the same samples as one message per report, in a form that it can
-  parse: line protocol, one line per device with the tags and the 13 fields of the collector's
+  parse: line protocol, one line per device with the tags and the {fields} fields of the collector's
   device detail (the joules of the states summed). It writes them to an InfluxDB of its own.
   Its settings are those that its documentation recommends for throughput: the `upstream` parser
   (said to be faster), batches of 5,000 points, the default of 1,000 undelivered messages, a buffer
   that no burst fills; compression is off, as the collector's is on the loopback, and so is the
   tag with the topic.
-- **The collector**, in two modes. *Same points*: it writes the same 13 fields per device and
+- **The collector**, in two modes. *Same points*: it writes the same {fields} fields per device and
   interval as Telegraf, and its ledger and live rollups on top. *As shipped*: the default, where
   the device detail is written each 60 s. In both it decodes, checks, rolls up and says receipts.
 - **In turn.** {rounds} rounds of: same points ({compared} s), Telegraf ({compared} s), as shipped

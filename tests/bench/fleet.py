@@ -14,7 +14,7 @@ from tests.stand_ins.nvml import Gpu
 
 SITE: Final = "bench"
 DEVICES: Final = 8
-METRICS: Final = 14
+METRICS: Final = 16
 MODEL: Final = "nvidia-h100-80gb-hbm3"
 VENDOR: Final = "nvidia"
 MARKER_SECONDS: Final = 1_111_111_111
@@ -164,6 +164,7 @@ def _sample(generator: random.Random, index: int, length_seconds: int) -> Sample
             milliseconds[state] = length
             joules[state] = round(watts * length / 1000, 3)
     share = busy / whole
+    throttled = 1000.0 * generator.randrange(2) if share > 0.9 else 0.0
     gauges = {
         "power_watts": math.fsum(joules.values()) / length_seconds,
         "power_watts_max": (busy_watts if busy else idle_watts) * uniform(1.0, 1.1),
@@ -174,7 +175,10 @@ def _sample(generator: random.Random, index: int, length_seconds: int) -> Sample
         "temperature_celsius": uniform(30.0, 45.0) + 30.0 * share,
         "memory_temperature_celsius": uniform(35.0, 50.0) + 35.0 * share,
         "sm_clock_hertz": 1e6 * (generator.randrange(1755, 1981, 15) if busy else 345),
-        "throttled_milliseconds": 1000.0 * generator.randrange(2) if share > 0.9 else 0.0,
+        "throttled_milliseconds": throttled,
+        # A device at its power limit is at times hot, too.
+        "throttled_power_milliseconds": throttled,
+        "throttled_thermal_milliseconds": throttled * generator.randrange(2),
         "ecc_corrected_errors": float(generator.random() < 0.001),
         "ecc_uncorrected_errors": 0.0,
     }

@@ -92,13 +92,15 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
             "power_watts_max=699.001,utilization_ratio=0.98,sm_activity_ratio=0.71,"
             "tensor_activity_ratio=0.42,memory_used_bytes=73014444032.0,temperature_celsius=61.0,"
             "memory_temperature_celsius=70.0,sm_clock_hertz=1980000000.0,"
-            "throttled_milliseconds=200.0,ecc_corrected_errors=0.0,ecc_uncorrected_errors=0.0"
+            "throttled_milliseconds=200.0,throttled_power_milliseconds=200.0,"
+            "throttled_thermal_milliseconds=50.0,ecc_corrected_errors=0.0,ecc_uncorrected_errors=0.0"
             " 1780000000"
         ),
         (
             "accelerator,accelerator_model=nvidia-h100-80gb-hbm3,device=gpu-1,node=node-1,"
             "site=site-a,vendor=nvidia utilization_ratio=0.25,memory_used_bytes=1073741824.0,"
             "temperature_celsius=38.5,sm_clock_hertz=345000000.0,throttled_milliseconds=0.0,"
+            "throttled_power_milliseconds=0.0,throttled_thermal_milliseconds=0.0,"
             "ecc_corrected_errors=3.0,ecc_uncorrected_errors=0.0 1780000000"
         ),
         (

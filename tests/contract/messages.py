@@ -40,6 +40,8 @@ REPORT = wire.Report(
         memory_temperature_celsius=[70.0, None],
         sm_clock_hertz=[1980000000, 345000000],
         throttled_milliseconds=[200, 0],
+        throttled_power_milliseconds=[200, 0],
+        throttled_thermal_milliseconds=[50, 0],
         ecc_corrected_errors=[0, 3],
         ecc_uncorrected_errors=[0, 0],
     ),

@@ -24,6 +24,12 @@ GAUGES: Final[dict[str, int]] = {
     "memory_temperature_celsius": 1,
     "sm_clock_hertz": 0,
 }
+# Report column, and the sample's word for it.
+THROTTLES: Final[dict[str, str]] = {
+    "throttled_milliseconds": "throttled",
+    "throttled_power_milliseconds": "throttled_power",
+    "throttled_thermal_milliseconds": "throttled_thermal",
+}
 ERRORS: Final = ("ecc_corrected_errors", "ecc_uncorrected_errors")
 
 
@@ -38,7 +44,7 @@ class _Device:
         self.coverage = Coverage()
         self.power = PowerRange()
         self.gauges = {name: Gauge() for name in GAUGES}
-        self.throttled: dict[int, int] = {}
+        self.throttled: dict[str, dict[int, int]] = {column: {} for column in THROTTLES}
         self.milliseconds: dict[tuple[int, State], int] = {}
         self.joules: dict[tuple[int, State], IntervalSums] = {}
         self.reasons: dict[int, str] = {}
@@ -86,10 +92,11 @@ class AcceleratorSums:
             device.milliseconds[key] = device.milliseconds.get(key, 0) + milliseconds
             if state == "unhealthy":
                 device.reasons[interval] = sample.health_reason or sample.health
-            if sample.throttled is True:
-                device.throttled[interval] = device.throttled.get(interval, 0) + milliseconds
-            elif sample.throttled is False:
-                device.throttled.setdefault(interval, 0)
+            for column, cause in THROTTLES.items():
+                throttled = getattr(sample, cause)
+                if throttled is not None:
+                    sums = device.throttled[column]
+                    sums[interval] = sums.get(interval, 0) + (milliseconds if throttled else 0)
             for name, gauge in device.gauges.items():
                 value = getattr(sample, name)
                 if value is not None:
@@ -150,9 +157,10 @@ class AcceleratorSums:
             setattr(columns, name, means)
             if name == "power_watts":
                 columns.power_watts_max = [None if v is None else round(v[1], 3) for v in values]
-        throttled = [device.throttled.pop(interval, None) for device in devices]
-        if any(value is not None for value in throttled):
-            columns.throttled_milliseconds = list(throttled)
+        for column in THROTTLES:
+            throttled = [device.throttled[column].pop(interval, None) for device in devices]
+            if any(value is not None for value in throttled):
+                setattr(columns, column, throttled)
         for name in ERRORS:
             counts = [device.error_sums[name].take(interval) for device in devices]
             if any(count is not None for count in counts):

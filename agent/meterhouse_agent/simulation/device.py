@@ -5,14 +5,13 @@ from typing import Final
 from meterhouse_agent.samples import AcceleratorSample, Counter
 from meterhouse_agent.simulation.faults import device_faults
 from meterhouse_agent.simulation.fleet import FleetSpec, device_names
-from meterhouse_agent.simulation.pattern import FREE, HELD_IDLE, Tables, pattern
+from meterhouse_agent.simulation.pattern import AIR_PLACES, FREE, HELD_IDLE, Tables, pattern
 from meterhouse_agent.simulation.steps import CodedSteps, Overridden, Steps, inside
 from meterhouse_agent.wire import Device
 
 MILLIJOULE: Final = 0.001
 _FREE_MEMORY_SHARE: Final = 0.005
 _HELD_MEMORY_SHARE: Final = 0.85
-_THROTTLED_POWER_SHARE: Final = 0.97
 _IDLE_CLOCK_HERTZ: Final = 345e6
 _BUSY_CLOCK_HERTZ: Final = 1980e6
 _THROTTLED_CLOCK_HERTZ: Final = 1755e6
@@ -20,8 +19,8 @@ _CONTRADICTING_UTILIZATION: Final = 0.99
 _CAPABILITIES: Final = (
     *("energy_joules", "power_watts", "utilization_ratio", "sm_activity_ratio"),
     *("tensor_activity_ratio", "memory_used_bytes", "temperature_celsius"),
-    *("memory_temperature_celsius", "sm_clock_hertz", "throttled"),
-    *("ecc_corrected_errors", "ecc_uncorrected_errors"),
+    *("memory_temperature_celsius", "sm_clock_hertz", "throttled", "throttled_power"),
+    *("throttled_thermal", "ecc_corrected_errors", "ecc_uncorrected_errors"),
 )
 
 
@@ -36,6 +35,7 @@ class DeviceModel:
         self.faults = device_faults(spec, node, device)
         self._serial = f"{node}-{device}"
         self._tables = tables
+        self.air = tables.air[self.index % AIR_PLACES]
         self._origin = spec.origin_milliseconds
         self._grid, self._codes = pattern(spec, node, device, engine_held=self.engine_held)
         self._energy = self.steps(tables.power_milliwatts, tables.power_milliwatts[HELD_IDLE])
@@ -109,7 +109,7 @@ class DeviceModel:
         watts = self._tables.power_milliwatts[code] / 1000
         share = watts / spec.max_power_watts
         active = utilization > 0
-        throttled = share >= _THROTTLED_POWER_SHARE
+        throttled = self.air.throttled[code] == 1
         clock = _THROTTLED_CLOCK_HERTZ if throttled else _BUSY_CLOCK_HERTZ
         memory_share = _FREE_MEMORY_SHARE if code == FREE else _HELD_MEMORY_SHARE
         return AcceleratorSample(
@@ -126,10 +126,12 @@ class DeviceModel:
             sm_activity_ratio=0.0 if contradict else round(utilization * 0.9, 4),
             tensor_activity_ratio=0.0 if contradict else round(utilization * 0.5, 4),
             memory_used_bytes=float(int(spec.memory_total_bytes * memory_share)),
-            temperature_celsius=float(27 + self.index % 8 + int(45 * share)),
+            temperature_celsius=float(self.air.temperature_celsius[code]),
             memory_temperature_celsius=float(33 + self.index % 8 + int(52 * share)),
             sm_clock_hertz=clock if active else _IDLE_CLOCK_HERTZ,
             throttled=throttled,
+            throttled_power=self._tables.throttled_power[code] == 1,
+            throttled_thermal=self.air.throttled_thermal[code] == 1,
             ecc_corrected_errors=0,
             ecc_uncorrected_errors=0,
         )

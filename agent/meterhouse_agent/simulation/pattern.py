@@ -23,6 +23,12 @@ _BYTE_VALUES: Final = 256
 _WAITING_VALUES: Final = 16
 _DRAW_BYTES: Final = 2
 _DRAW_VALUES: Final = 65_536
+# Air passes a node's devices in turn, so that each is a degree warmer than the one before.
+AIR_PLACES: Final = 8
+_AIR_CELSIUS: Final = 27
+_RISE_CELSIUS: Final = 45
+_THROTTLED_CELSIUS: Final = 77
+_THROTTLED_POWER_PERCENT: Final = 97
 
 
 class Tables:
@@ -41,6 +47,25 @@ class Tables:
         self.held_idle_milliwatts = tuple(
             power if code == HELD_IDLE else 0 for code, power in enumerate(self.power_milliwatts)
         )
+        most = spec.max_power_watts * 1000
+        self.throttled_power = tuple(
+            int(100 * power >= _THROTTLED_POWER_PERCENT * most) for power in self.power_milliwatts
+        )
+        self.air = tuple(Air(self, place, most) for place in range(AIR_PLACES))
+
+
+class Air:
+    """What each byte of a pattern is worth to a device at one place in a node's stream of air."""
+
+    def __init__(self, tables: Tables, place: int, max_milliwatts: int) -> None:
+        self.temperature_celsius = tuple(
+            _AIR_CELSIUS + place + _RISE_CELSIUS * power // max_milliwatts
+            for power in tables.power_milliwatts
+        )
+        self.throttled_thermal = tuple(
+            int(celsius >= _THROTTLED_CELSIUS) for celsius in self.temperature_celsius
+        )
+        self.throttled = tuple(map(max, tables.throttled_power, self.throttled_thermal))
 
 
 def _utilization(code: int) -> int:

@@ -21,6 +21,11 @@ class StateClock:
         self._active = device.steps(tables.active, 0)
         self._held = device.steps(tables.held_idle, 1)
         self._active_energy = device.steps(tables.active_milliwatts, 0)
+        air, throttled_power = device.air, tables.throttled_power
+        self._throttled = [
+            device.steps(table, table[HELD_IDLE])
+            for table in (air.throttled, throttled_power, air.throttled_thermal)
+        ]
         held_milliwatts = tables.held_idle_milliwatts
         self._held_energy = device.steps(held_milliwatts, held_milliwatts[HELD_IDLE])
 
@@ -48,6 +53,14 @@ class StateClock:
             millijoules["held_idle"] += waited // 1000
             millijoules["free"] += energy - drawn // 1000 - waited // 1000
         return milliseconds, millijoules
+
+    def throttled(self, start: int, end: int) -> tuple[int, int, int]:
+        """Return how long the clock was lowered: for any cause, for power, and for heat."""
+        first, last = start - self._origin, end - self._origin
+        found, power, thermal = (
+            steps.integral(last) - steps.integral(first) for steps in self._throttled
+        )
+        return found, power, thermal
 
     def resets(self, start: int, end: int) -> int:
         """Return how often the device's counter began anew from start to before end."""

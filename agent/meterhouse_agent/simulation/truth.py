@@ -48,12 +48,18 @@ class StateAmounts(Struct, frozen=True, kw_only=True):
 
 
 class DeviceTruth(Struct, frozen=True, kw_only=True):
-    """One accelerator; ``holder`` is the engine that holds it, or ``none``."""
+    """One accelerator; ``holder`` is the engine that holds it, or ``none``.
+
+    It was throttled for any cause, for power and for heat: two causes at once count in both.
+    """
 
     device: str
     holder: str
     milliseconds: StateAmounts
     millijoules: StateAmounts
+    throttled_milliseconds: int
+    throttled_power_milliseconds: int
+    throttled_thermal_milliseconds: int
     counter_resets: int
     continuous: bool
 
@@ -223,11 +229,15 @@ def _node(model: FleetModel, name: str, start: int, end: int) -> NodeTruth:
 
 def _device(clock: StateClock, holder: str, start: int, end: int) -> DeviceTruth:
     milliseconds, millijoules = clock.amounts(start, end)
+    throttled, power, thermal = clock.throttled(start, end)
     return DeviceTruth(
         device=clock.device.device,
         holder=holder,
         milliseconds=_states(milliseconds),
         millijoules=_states(millijoules),
+        throttled_milliseconds=throttled,
+        throttled_power_milliseconds=power,
+        throttled_thermal_milliseconds=thermal,
         counter_resets=clock.resets(start, end),
         continuous=clock.continuous(start, end),
     )

@@ -35,7 +35,11 @@ _MAX_ERRORS: Final = 2**53
 # GPM's activities are computed and can come out a hair above the whole.
 _MAX_PERCENT: Final = 101.0
 # nvmlClocksEventReason…: GpuIdle and the clocks that someone set are no throttling.
-_NOT_THROTTLED: Final = 0x1 | 0x2 | 0x100
+NOT_THROTTLED: Final = 0x1 | 0x2 | 0x100
+# SwPowerCap and HwPowerBrakeSlowdown; SwThermalSlowdown and HwThermalSlowdown. HwSlowdown does not
+# say which of the two it is, and the drivers that know set the exact one beside it.
+POWER: Final = 0x4 | 0x80
+THERMAL: Final = 0x20 | 0x40
 
 _IDENTITY: Final = msgspec.json.Decoder(Identity)
 _READING: Final = msgspec.json.Decoder(Reading)
@@ -174,7 +178,6 @@ def sample(identity: Identity, reading: Reading, epoch: str, junk: Tally[str]) -
         return None if within is None else value
 
     total = identity.memory_total_bytes
-    reasons = reading.throttle_reasons
     memory_used = gate(
         "memory_used_bytes", reading.memory_used_bytes, 0, math.inf if total is None else total
     )
@@ -201,10 +204,16 @@ def sample(identity: Identity, reading: Reading, epoch: str, junk: Tally[str]) -
         sm_clock_hertz=gate(
             "sm_clock_hertz", _scaled(reading.sm_clock_megahertz, 1e6), 0, _MAX_HERTZ
         ),
-        throttled=None if reasons is None else (reasons & ~_NOT_THROTTLED) != 0,
+        throttled=_any_of(reading.throttle_reasons, ~NOT_THROTTLED),
+        throttled_power=_any_of(reading.throttle_reasons, POWER),
+        throttled_thermal=_any_of(reading.throttle_reasons, THERMAL),
         ecc_corrected_errors=errors("ecc_corrected_errors", reading.ecc_corrected_errors),
         ecc_uncorrected_errors=errors("ecc_uncorrected_errors", reading.ecc_uncorrected_errors),
     )
+
+
+def _any_of(reasons: int | None, mask: int) -> bool | None:
+    return None if reasons is None else (reasons & mask) != 0
 
 
 def _energy(identity: Identity, reading: Reading, epoch: str, junk: Tally[str]) -> Counter | None:

@@ -142,7 +142,9 @@ DETAIL_FIELDS: Final = (
     Field("temperature_celsius", "degrees Celsius", "of the device"),
     Field("memory_temperature_celsius", "degrees Celsius", "of its memory"),
     Field("sm_clock_hertz", "hertz", "mean"),
-    Field("throttled_milliseconds", "milliseconds", "slowed for power or heat"),
+    Field("throttled_milliseconds", "milliseconds", "clock lowered, for any cause"),
+    Field("throttled_power_milliseconds", "milliseconds", "clock lowered for power"),
+    Field("throttled_thermal_milliseconds", "milliseconds", "clock lowered for heat"),
     Field("ecc_corrected_errors", "errors", "counted in the interval"),
     Field("ecc_uncorrected_errors", "errors", "counted in the interval"),
 )
