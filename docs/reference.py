@@ -26,6 +26,7 @@ Contents:
 [KPIs](#kpis) ·
 [rollup fields](#rollup-fields) ·
 [detail fields](#detail-fields) ·
+[formulas](#formulas) ·
 [buckets](#buckets) ·
 [sources](#sources) ·
 [commands](#commands) ·

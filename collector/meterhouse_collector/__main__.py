@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import uvloop
 
-from meterhouse_collector import __version__, config
+from meterhouse_collector import __version__, config, formula
 from meterhouse_collector.app import Collector
 from meterhouse_collector.check import check
 from meterhouse_collector.demo.command import add_arguments as add_demo_arguments
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     try:
         return int(options.do(options))
-    except (config.ConfigError, load.SiteModelError) as error:
+    except (config.ConfigError, load.SiteModelError, formula.FormulaError) as error:
         print("\n".join(error.faults), file=sys.stderr)
         return _USAGE_ERROR
     except (StoreUnavailableError, OSError) as error:
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     samples.add_argument("--site", action="store_true", help="print a site model instead")
     samples.set_defaults(do=_sample)
+    formula.add_parser(commands, [common])
     shown = commands.add_parser("demo", help="run a simulated site in one command")
     add_demo_arguments(shown)
     return parser

@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 from docs.reference_parts.markdown import table
+from meterhouse_collector.formula import inputs_of
 from meterhouse_collector.kpi import catalogue
+from meterhouse_collector.kpi.formulas import FORMULAS
+from meterhouse_collector.kpi.kpis import KPIS
 from meterhouse_collector.rows import POLICY_DAYS
 from meterhouse_collector.store.init_influx import SHARD_DAYS
 
@@ -11,6 +14,7 @@ from meterhouse_collector.store.init_influx import SHARD_DAYS
 def section() -> Iterator[str]:
     """Return the sections of KPIs, fields and buckets."""
     yield from _catalogue()
+    yield from _formulas()
     yield from _buckets()
 
 
@@ -44,6 +48,31 @@ def _catalogue() -> Iterator[str]:
     yield _fields(catalogue.DETAIL_FIELDS)
     yield "Measurement `host`, tagged site and node:\n"
     yield _fields(catalogue.HOST_FIELDS)
+
+
+def _formulas() -> Iterator[str]:
+    yield "## Formulas\n"
+    yield (
+        "Each is computed by `meterhouse-collector formula NAME` from a JSON object of its inputs "
+        "on stdin, by the function that production calls.\n"
+        "An input may be given in another unit of its quantity: `facility_kwh` for "
+        "`facility_joules`.\n"
+    )
+    yield table(
+        ("name", "unit", "formula", "numerator", "denominator", "inputs", "after"),
+        (
+            (
+                f"`{kpi.name}`",
+                kpi.unit,
+                kpi.formula,
+                kpi.numerator,
+                kpi.denominator,
+                "; ".join(f"`{line}`" for line in inputs_of(FORMULAS[kpi.name])),
+                kpi.source,
+            )
+            for kpi in KPIS
+        ),
+    )
 
 
 def _fields(fields: Iterable[catalogue.Field]) -> str:

@@ -1,9 +1,17 @@
 """The value of a KPI, with what it was divided from and how far to trust it."""
 
 from dataclasses import dataclass
-from typing import Final
+from decimal import Decimal
+from typing import Final, NamedTuple
 
 COVERAGE_FLOOR: Final = 0.95
+
+
+class Reasoned(NamedTuple):
+    """What a formula found; without a value there is a reason, with one it is an alarm."""
+
+    value: float | Decimal | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,240 @@
+"""The command ``formula``: any formula of the catalogue, from inputs in JSON."""
+
+import argparse
+import inspect
+import json
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from meterhouse_collector.kpi.catalogue import Kpi
+from meterhouse_collector.kpi.formulas import FORMULAS
+from meterhouse_collector.kpi.kpis import KPIS
+from meterhouse_collector.kpi.units import factor, unit_of
+from meterhouse_collector.kpi.value import Reasoned
+
+ROWS: Final[dict[str, Kpi]] = {row.name: row for row in KPIS}
+# Strict, so that "5" is no number and true is no 1; JSON has no NaN.
+_STRICT: Final = ConfigDict(
+    extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
+)
+_FAULTS: Final = {"missing": "is missing", "extra_forbidden": "is no input of this formula"}
+
+
+class FormulaError(ValueError):
+    """A formula that does not exist, or inputs that it cannot take: one line for each fault."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
+
+
+def add_parser(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the command ``formula`` to the program."""
+    parser = commands.add_parser(
+        "formula",
+        parents=parents,
+        help="compute one formula from a JSON object on stdin, or list them",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a name that --list shows")
+    parser.add_argument("--list", action="store_true", help="list all formulas, or NAME in full")
+    parser.set_defaults(do=formula)
+
+
+def formula(options: argparse.Namespace) -> int:
+    """Print the answer of a formula, or the list of them."""
+    if options.list:
+        lines = listing() if options.name is None else full(options.name)
+        sys.stdout.write("\n".join(lines) + "\n")
+        return 0
+    if options.name is None:
+        raise FormulaError(["the name of a formula is missing; --list shows them"])
+    _known(options.name)
+    sys.stdout.write(json.dumps(answer(options.name, sys.stdin.read())) + "\n")
+    return 0
+
+
+def answer(name: str, text: str) -> dict[str, object]:
+    """Compute a formula from a JSON object of its inputs; raise FormulaError for what is wrong."""
+    function = _known(name)
+    inputs = _object(text)
+    hints = _hints(function)
+    converted = _converted(inputs, hints, "")
+    try:
+        model = _model(function, hints).model_validate_json(json.dumps(converted, default=float))
+    except ValidationError as error:
+        raise FormulaError([_fault(each) for each in error.errors()]) from None
+    try:
+        found = function(**{field: getattr(model, field) for field in hints})
+    except ValueError as error:
+        raise FormulaError([str(error)]) from None
+    value, reason = found if isinstance(found, Reasoned) else (found, None)
+    return {"name": name, "value": _plain(value), "unit": ROWS[name].unit, "reason": reason}
+
+
+def listing() -> Iterator[str]:
+    """Return a line for each formula: name, inputs, unit of the output, and what it is for."""
+    rows = [
+        (name, " ".join(_inputs(function)), ROWS[name].unit, _meaning(function))
+        for name, function in FORMULAS.items()
+    ]
+    head = ("name", "inputs", "unit", "meaning")
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+
+
+def full(name: str) -> Iterator[str]:
+    """Return all that is said of one formula: inputs with units, formula and source."""
+    function = _known(name)
+    row = ROWS[name]
+    yield f"{name}, in {row.unit}"
+    yield inspect.getdoc(function) or ""
+    yield "inputs:"
+    for line in inputs_of(function):
+        yield f"    {line}"
+    yield f"formula: {row.formula}"
+    yield f"numerator: {row.numerator}"
+    yield f"denominator: {row.denominator}"
+    yield f"source: {row.source}"
+
+
+def inputs_of(function: Callable[..., object]) -> Iterator[str]:
+    """Return each input of a formula with its unit, and the inputs inside its lists."""
+    parameters = inspect.signature(function).parameters
+    for name, hint in _hints(function).items():
+        default = parameters[name].default
+        text = f"{name}: {_kind(hint)}"
+        yield text if default is inspect.Parameter.empty else f"{text}, {default} unless given"
+
+
+def _inputs(function: Callable[..., object]) -> Iterator[str]:
+    for name, parameter in inspect.signature(function).parameters.items():
+        yield name if parameter.default is inspect.Parameter.empty else f"[{name}]"
+
+
+def _meaning(function: Callable[..., object]) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
+
+
+def _kind(hint: object) -> str:
+    if (entry := _entry(hint)) is not None:
+        return "list of " + ", ".join(_hints(entry))
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def _known(name: str) -> Callable[..., object]:
+    try:
+        return FORMULAS[name]
+    except KeyError:
+        raise FormulaError([f"no formula has the name {name}; --list shows them"]) from None
+
+
+def _object(text: str) -> dict[str, object]:
+    try:
+        found = json.loads(text, parse_float=Decimal, object_pairs_hook=_once)
+    except ValueError as error:
+        raise FormulaError([f"the inputs are no JSON: {error}"]) from None
+    if not isinstance(found, dict):
+        raise FormulaError(["the inputs are no JSON object"])
+    return found
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise FormulaError([f"{name}: given twice" for name in twice])
+    return dict(pairs)
+
+
+def _hints(function: Callable[..., object]) -> dict[str, object]:
+    hints = typing.get_type_hints(function)
+    hints.pop("return", None)
+    return hints
+
+
+def _model(function: Callable[..., object], hints: Mapping[str, object]) -> type[BaseModel]:
+    parameters = inspect.signature(function).parameters
+    fields: dict[str, Any] = {
+        name: (
+            hint,
+            ... if (default := parameters[name].default) is inspect.Parameter.empty else default,
+        )
+        for name, hint in hints.items()
+    }
+    return create_model("Inputs", __config__=_STRICT, **fields)
+
+
+def _entry(hint: object) -> Any:  # noqa: ANN401 - a NamedTuple class has no type of its own
+    """Return the NamedTuple that a list has for its entries, or None."""
+    for inner in typing.get_args(hint):
+        if isinstance(inner, type) and issubclass(inner, tuple) and hasattr(inner, "_fields"):
+            return inner
+    return None
+
+
+def _converted(
+    inputs: Mapping[str, object], hints: Mapping[str, object], place: str
+) -> dict[str, object]:
+    """Return the inputs under the names and in the units that the formula has for them."""
+    found: dict[str, object] = {}
+    for given, value in inputs.items():
+        name, scale = _target(given, hints)
+        if name in found:
+            raise FormulaError([f"{place}{name}: given twice, also as {given}"])
+        entry = _entry(hints.get(name))
+        if entry is not None and isinstance(value, list):
+            hints_inside = _hints(entry)
+            found[name] = [
+                _converted(each, hints_inside, f"{place}{name}.{at}.")
+                if isinstance(each, dict)
+                else each
+                for at, each in enumerate(value)
+            ]
+        else:
+            found[name] = _scaled(value, scale)
+    return found
+
+
+def _target(given: str, hints: Mapping[str, object]) -> tuple[str, Decimal]:
+    if given in hints or (unit := unit_of(given)) is None:
+        return given, Decimal(1)
+    for name in hints:
+        own = unit_of(name)
+        if own is None or name.removesuffix(own) != given.removesuffix(unit):
+            continue
+        if (scale := factor(unit, own)) is not None:
+            return name, scale
+    return given, Decimal(1)
+
+
+def _scaled(value: object, scale: Decimal) -> object:
+    if scale == 1:
+        return value
+    if isinstance(value, list):
+        return [_scaled(each, scale) for each in value]
+    if isinstance(value, dict):
+        return {key: _scaled(each, scale) for key, each in value.items()}
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return value * scale
+    return value
+
+
+def _fault(error: Mapping[str, Any]) -> str:
+    place = ".".join(map(str, error["loc"]))
+    message = str(error["msg"])
+    return f"{place}: {_FAULTS.get(error['type'], message[:1].lower() + message[1:])}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    return float(value) if isinstance(value, Decimal) else value

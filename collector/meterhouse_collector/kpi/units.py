@@ -1,0 +1,88 @@
+"""The units that names end in, and the factors between those of one quantity."""
+
+from decimal import Decimal
+from typing import Final
+
+# Each is in terms of the first of its quantity; a year or month is in none: they differ in length.
+QUANTITIES: Final[dict[str, dict[str, Decimal]]] = {
+    "energy": {
+        "joules": Decimal(1),
+        "kilojoules": Decimal(1_000),
+        "megajoules": Decimal(1_000_000),
+        "wh": Decimal(3_600),
+        "kwh": Decimal(3_600_000),
+        "mwh": Decimal(3_600_000_000),
+        "gwh": Decimal(3_600_000_000_000),
+    },
+    "power": {"watts": Decimal(1), "kilowatts": Decimal(1_000), "megawatts": Decimal(1_000_000)},
+    "apparent power": {"volt_amperes": Decimal(1), "kilovolt_amperes": Decimal(1_000)},
+    "time": {
+        "seconds": Decimal(1),
+        "milliseconds": Decimal("0.001"),
+        "microseconds": Decimal("0.000001"),
+        "minutes": Decimal(60),
+        "hours": Decimal(3_600),
+        "days": Decimal(86_400),
+    },
+    "volume": {"litres": Decimal(1), "m3": Decimal(1_000)},
+    "mass": {"kg": Decimal(1), "grams": Decimal("0.001"), "tonnes": Decimal(1_000)},
+    "share": {"ratio": Decimal(1), "percent": Decimal("0.01")},
+    "tokens": {"tokens": Decimal(1), "million_tokens": Decimal(1_000_000)},
+}
+
+# Units with nothing to convert to, so that a name that ends in one is known to end in a unit.
+PLAIN: Final = (
+    "money",
+    "devices",
+    "nodes",
+    "requests",
+    "count",
+    "volts",
+    "amperes",
+    "kelvin",
+    "celsius",
+    "hertz",
+    "bytes",
+    "years",
+    "months",
+    "litres_per_second",
+)
+
+_UNITS: Final = {
+    unit: (quantity, factor)
+    for quantity, units in QUANTITIES.items()
+    for unit, factor in units.items()
+}
+# The longest first, so that "million_tokens" is not read as "tokens".
+_NAMES: Final = tuple(sorted({*_UNITS, *PLAIN}, key=lambda unit: (-len(unit), unit)))
+_PER: Final = "_per_"
+
+
+def unit_of(name: str) -> str | None:
+    """Return the unit that a name ends in, ``kg_per_joule`` also, or None where it ends in none."""
+    numerator, per, denominator = name.rpartition(_PER)
+    if per and denominator in _NAMES:
+        above = _last(numerator)
+        return None if above is None else f"{above}{_PER}{denominator}"
+    return _last(name)
+
+
+def factor(unit: str, into: str) -> Decimal | None:
+    """Return what turns an amount in one unit into another, or None where none does."""
+    if unit == into:
+        return Decimal(1)
+    above, per, below = unit.partition(_PER)
+    into_above, into_per, into_below = into.partition(_PER)
+    if per != into_per:
+        return None
+    if per:
+        upper, lower = factor(above, into_above), factor(below, into_below)
+        return None if upper is None or lower is None else upper / lower
+    if unit not in _UNITS or into not in _UNITS:
+        return None
+    (quantity, size), (into_quantity, into_size) = _UNITS[unit], _UNITS[into]
+    return size / into_size if quantity == into_quantity else None
+
+
+def _last(name: str) -> str | None:
+    return next((u for u in _NAMES if name == u or name.endswith(f"_{u}")), None)
