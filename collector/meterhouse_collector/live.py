@@ -15,7 +15,8 @@ from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.ledger import Entry
-from meterhouse_collector.rollup.roll_up import Sums, add_sums, pick_row, roll_up, zero_sums
+from meterhouse_collector.rollup.pricing import Sums, zero_sums
+from meterhouse_collector.rollup.roll_up import add_sums, pick_row, roll_up
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Point, Row
 from meterhouse_collector.site.index import GroupKey, SiteIndex

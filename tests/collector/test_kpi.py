@@ -21,7 +21,8 @@ from meterhouse_collector.kpi.compute import FUNCTIONS, Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money import capital, energy
-from meterhouse_collector.rollup.roll_up import Sums, add_sums, zero_sums
+from meterhouse_collector.rollup.pricing import Sums, zero_sums
+from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
 

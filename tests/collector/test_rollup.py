@@ -12,13 +12,13 @@ from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import energy_basis
+from meterhouse_collector.rollup.pricing import Sums, zero_sums
 from meterhouse_collector.rollup.roll_up import (
     NOTHING_EXPECTED,
-    Sums,
+    Provisional,
     add_sums,
     pick_row,
     roll_up,
-    zero_sums,
 )
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, site_energy
 from meterhouse_collector.rows import (
@@ -602,6 +602,9 @@ def test_every_field_of_the_catalogue_is_written_by_some_interval() -> None:
         {"utility": meter(KWH), "export": meter(1.0, 4999), "pdu": meter(KWH / 2)},
         {"e1": served("llama", 10, 30, 20)},
     )
-    sums = add_sums([total(roll_up(rows, known)), total(roll_up(interval(), known))])
-    # Nothing states a limit of power yet, so nothing is stranded.
-    assert {name for name, value in sums.items() if value == 0} == {"stranded_seconds"}
+    due = Provisional(1.0, 1.0, 1.0)
+    silent = roll_up(interval(), known)
+    sums = add_sums([total(roll_up(rows, known, due=due)), total(silent)])
+    # Nothing states a limit of power yet, so nothing is stranded; nothing is rented or operated.
+    accrued = {f"{state}_{kind}_money" for state in wire.STATES for kind in ("rent", "operations")}
+    assert {name for name, value in sums.items() if value == 0} == {"stranded_seconds", *accrued}

@@ -29,7 +29,7 @@ from meterhouse_collector.demo.site import (
 )
 from meterhouse_collector.demo.table import Table
 from meterhouse_collector.demo.truth import prices_of, read_truth
-from meterhouse_collector.rollup.roll_up import Sums
+from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.settings import parse_duration
 
 _FAILED: Final = 1

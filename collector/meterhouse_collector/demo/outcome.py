@@ -12,7 +12,8 @@ from meterhouse_collector.demo.truth import Truth
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.value import KpiValue
-from meterhouse_collector.rollup.roll_up import Sums, add_sums
+from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.roll_up import add_sums
 
 
 class Stretch(NamedTuple):

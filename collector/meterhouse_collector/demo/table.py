@@ -8,7 +8,7 @@ from typing import Final, TextIO
 
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.live import Snapshot
-from meterhouse_collector.rollup.roll_up import Sums
+from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.web.figures import power_of, tokens_of
 
 _ROWS: Final = 10

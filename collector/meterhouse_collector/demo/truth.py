@@ -19,6 +19,7 @@ from meterhouse_collector.site.model import SiteModel
 
 STATES: Final = ("active", "held_idle", "free", "unhealthy", "unknown")
 _OVERHEAD: Final = ("free", "unhealthy", "unknown")
+_NOT_IN_THE_DEMO: Final = ("rent", "demand", "operations", "water", "carbon")
 _LINE_BYTES: Final = 64 * 1024 * 1024
 _DEADLINE_SECONDS: Final = 120.0
 
@@ -78,6 +79,24 @@ class Prices(NamedTuple):
     pools: dict[str, str]
 
 
+class _Due(NamedTuple):
+    """What a millijoule at a device carries of its node's energy, and of the bill for it."""
+
+    money: float
+    joules: float
+
+
+class _Cost(NamedTuple):
+    """What devices cost by time, what they drew, and what that cost."""
+
+    accrued: float = 0.0
+    joules: float = 0.0
+    energy: float = 0.0
+
+    def plus(self, other: "_Cost", part: float = 1.0) -> "_Cost":
+        return _Cost(*(mine + more * part for mine, more in zip(self, other, strict=True)))
+
+
 def prices_of(model: SiteModel) -> Prices:
     """Return the prices of a site with one kind of hardware and one tariff."""
     (hardware,), (tariff,) = model.hardware, model.tariff
@@ -135,13 +154,13 @@ def _terms(interval: _Interval, prices: Prices) -> Iterator[tuple[str, float]]:
         # Nothing is missing, stranded or without a price where all is known.
         *(("stranded_seconds", 0), ("unmetered_seconds", 0), ("unpriced_seconds", 0)),
         *(("pue_unexpected_seconds", 0), ("estimated_energy_money", 0)),
+        *(("billed_joules", facility), ("estimated_billed_joules", 0), ("unbilled_seconds", 0)),
+        *((f"{state}_{kind}_money", 0) for state in STATES for kind in _NOT_IN_THE_DEMO),
     ):
         yield name, float(value)
     drawn = sum(node.energy_millijoules for node in interval.nodes)
-    dues = {
-        node.node: _due(node, facility * prices.joule * node.energy_millijoules / drawn)
-        for node in interval.nodes
-    }
+    per_millijoule = facility * prices.joule / drawn
+    dues = {node.node: _due(node, per_millijoule) for node in interval.nodes}
     for node in interval.nodes:
         yield "node_energy_joules", node.energy_millijoules / 1000
         for holder in node.holders:
@@ -149,34 +168,36 @@ def _terms(interval: _Interval, prices: Prices) -> Iterator[tuple[str, float]]:
     yield from _serving(interval, prices, dues)
 
 
-def _due(node: _Node, bill: float) -> float:
-    """Return what a millijoule at one of the node's devices costs: they carry all of its bill."""
-    return bill / sum(sum(holder.millijoules.values()) for holder in node.holders)
+def _due(node: _Node, per_millijoule: float) -> _Due:
+    """Return what a millijoule at one of the node's devices carries: all that its node drew."""
+    drawn = node.energy_millijoules / sum(sum(h.millijoules.values()) for h in node.holders)
+    return _Due(money=drawn * per_millijoule, joules=drawn / 1000)
 
 
-def _held(holder: _Holder, prices: Prices, due: float) -> Iterator[tuple[str, float]]:
+def _held(holder: _Holder, prices: Prices, due: _Due) -> Iterator[tuple[str, float]]:
     for state in STATES:
         seconds = holder.milliseconds[state] / 1000
         yield "installed_seconds", seconds
         yield f"{state}_seconds", seconds
         yield f"{state}_joules", holder.millijoules[state] / 1000
+        yield f"{state}_drawn_joules", holder.millijoules[state] * due.joules
         yield f"{state}_capital_money", seconds * prices.device_second
-        yield f"{state}_energy_money", holder.millijoules[state] * due
+        yield f"{state}_energy_money", holder.millijoules[state] * due.money
 
 
-def _cost(holder: _Holder, states: tuple[str, ...], prices: Prices, due: float) -> float:
+def _cost(holder: _Holder, states: tuple[str, ...], prices: Prices, due: _Due) -> _Cost:
     seconds = sum(holder.milliseconds[state] for state in states) / 1000
     energy = sum(holder.millijoules[state] for state in states)
-    return seconds * prices.device_second + energy * due
+    return _Cost(seconds * prices.device_second, energy * due.joules, energy * due.money)
 
 
 def _serving(
-    interval: _Interval, prices: Prices, dues: dict[str, float]
+    interval: _Interval, prices: Prices, dues: dict[str, _Due]
 ) -> Iterator[tuple[str, float]]:
     """Yield what served: an engine's devices, and by its held share what idles in its pool."""
     engines = {engine.engine: engine for engine in interval.engines}
     held: dict[str, float] = defaultdict(float)
-    overhead: dict[str, float] = defaultdict(float)
+    overhead: dict[str, _Cost] = defaultdict(_Cost)
     for node in interval.nodes:
         pool = prices.pools[node.node]
         for holder in node.holders:
@@ -184,18 +205,19 @@ def _serving(
                 held[pool] += sum(holder.milliseconds.values())
             else:
                 held[pool] += holder.milliseconds["active"] + holder.milliseconds["held_idle"]
-                overhead[pool] += _cost(holder, _OVERHEAD, prices, dues[node.node])
+                cost = _cost(holder, _OVERHEAD, prices, dues[node.node])
+                overhead[pool] = overhead[pool].plus(cost)
     for node in interval.nodes:
         pool = prices.pools[node.node]
         for holder in node.holders:
             if holder.holder in engines:
                 mine = sum(holder.milliseconds.values())
-                money = _cost(holder, STATES, prices, dues[node.node])
-                money += overhead[pool] * mine / held[pool]
-                yield from _served(engines[holder.holder], mine / 1000, money)
+                cost = _cost(holder, STATES, prices, dues[node.node])
+                cost = cost.plus(overhead[pool], mine / held[pool])
+                yield from _served(engines[holder.holder], mine / 1000, cost)
 
 
-def _served(engine: _Engine, seconds: float, money: float) -> Iterator[tuple[str, float]]:
+def _served(engine: _Engine, seconds: float, cost: _Cost) -> Iterator[tuple[str, float]]:
     computed = engine.input_tokens - engine.cached_input_tokens + engine.output_tokens
     for name, value in (
         *(("engine_installed_seconds", seconds), ("engine_covered_seconds", seconds)),
@@ -203,7 +225,9 @@ def _served(engine: _Engine, seconds: float, money: float) -> Iterator[tuple[str
         *(("output_tokens", engine.output_tokens), ("input_tokens", engine.input_tokens)),
         ("cached_input_tokens", engine.cached_input_tokens),
         ("requests_succeeded", sum(engine.requests.values())),
-        *(("serving_money", money), ("serving_computed_money", money)),
+        *((f"serving_{which}money", cost.accrued + cost.energy) for which in ("", "computed_")),
+        *((f"serving_{which}accrued_money", cost.accrued) for which in ("", "computed_")),
+        *((f"serving_{which}drawn_joules", cost.joules) for which in ("", "computed_")),
         ("serving_output_tokens", engine.output_tokens),
         ("serving_input_tokens", engine.input_tokens),
         ("serving_computed_tokens", computed),

@@ -6,6 +6,9 @@ A rollup row always writes all its fields, as floats; a name, once released, kee
 
 from typing import Final, NamedTuple
 
+from meterhouse_agent import wire
+from meterhouse_collector.money.kinds import JOULES_KINDS, KINDS, SECONDS_KINDS
+
 
 class Kpi(NamedTuple):
     """A ratio of sums; numerator and denominator are in terms of rollup fields."""
@@ -69,6 +72,20 @@ KPIS: Final = (
     ),
 )
 
+_SPLIT_BY: Final = {
+    **dict.fromkeys(SECONDS_KINDS, "by device-seconds"),
+    **dict.fromkeys(JOULES_KINDS, "by drawn joules"),
+}
+_MONEY: Final = tuple(
+    Field(f"{state}_{kind}_money", "currency", f"{kind}, {_SPLIT_BY[kind]}")
+    for kind in KINDS
+    for state in wire.STATES
+)
+_DRAWN: Final = tuple(
+    Field(f"{state}_drawn_joules", "joules", "the same with the rest of the node spread over it")
+    for state in wire.STATES
+)
+
 ROLLUP_FIELDS: Final = (
     Field("interval_seconds", "seconds", "length of what was rolled up; site group only"),
     Field("active_seconds", "device-seconds", "computing"),
@@ -87,6 +104,7 @@ ROLLUP_FIELDS: Final = (
     Field("free_joules", "joules", "measured at devices while free"),
     Field("unhealthy_joules", "joules", "measured at devices while unhealthy"),
     Field("unknown_joules", "joules", "measured at devices while their state was unknown"),
+    *_DRAWN,
     Field(
         "unmetered_seconds",
         "device-seconds",
@@ -100,6 +118,9 @@ ROLLUP_FIELDS: Final = (
     Field("it_expected_joules", "joules", "of all intervals, gaps filled by expectation"),
     Field("pue_joint_seconds", "seconds", "intervals that count for PUE; site group only"),
     Field("pue_unexpected_seconds", "seconds", "intervals with a gap of unknown size; site only"),
+    Field("billed_joules", "joules", "what the energy tariff applies to, gaps filled; site only"),
+    Field("estimated_billed_joules", "joules", "part of billed_joules that fills gaps; site only"),
+    Field("unbilled_seconds", "seconds", "intervals whose billed energy is not known; site only"),
     Field("input_tokens", "tokens", "read by engines, cached ones included"),
     Field("cached_input_tokens", "tokens", "input tokens served from a cache"),
     Field("output_tokens", "tokens", "written by engines"),
@@ -111,22 +132,25 @@ ROLLUP_FIELDS: Final = (
         "device-seconds",
         "of engines with tokens, cache hits and cost known",
     ),
-    Field("active_capital_money", "currency", "capital by device-seconds"),
-    Field("held_idle_capital_money", "currency", "capital by device-seconds"),
-    Field("free_capital_money", "currency", "capital by device-seconds"),
-    Field("unhealthy_capital_money", "currency", "capital by device-seconds"),
-    Field("unknown_capital_money", "currency", "capital by device-seconds"),
-    Field("active_energy_money", "currency", "energy bill by joules"),
-    Field("held_idle_energy_money", "currency", "energy bill by joules"),
-    Field("free_energy_money", "currency", "energy bill by joules"),
-    Field("unhealthy_energy_money", "currency", "energy bill by joules"),
-    Field("unknown_energy_money", "currency", "energy bill by joules"),
+    *_MONEY,
     Field("estimated_energy_money", "currency", "part of the energy bill that fills gaps; site"),
     Field("unpriced_seconds", "device-seconds", "without a price of hardware or of energy"),
     Field("serving_money", "currency", "cost of engines with tokens known, with pool overhead"),
+    Field("serving_accrued_money", "currency", "part of serving_money that goes by device-seconds"),
+    Field("serving_drawn_joules", "joules", "by which the rest of serving_money is split"),
     Field("serving_output_tokens", "tokens", "of the engines in serving_money"),
     Field("serving_input_tokens", "tokens", "of the engines in serving_money"),
     Field("serving_computed_money", "currency", "cost of engines with cache hits known too"),
+    Field(
+        "serving_computed_accrued_money",
+        "currency",
+        "part of serving_computed_money that goes by device-seconds",
+    ),
+    Field(
+        "serving_computed_drawn_joules",
+        "joules",
+        "by which the rest of serving_computed_money is split",
+    ),
     Field("serving_computed_tokens", "tokens", "input less cached, and output, of those engines"),
 )
 ROLLUP_FIELD_NAMES: Final = tuple(field.name for field in ROLLUP_FIELDS)

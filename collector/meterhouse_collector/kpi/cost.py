@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor, share
+from meterhouse_collector.money.kinds import KINDS
 
 TOKENS_PER_UNIT: Final = 1_000_000.0
-IDLE_MONEY: Final = (
-    "held_idle_capital_money",
-    "held_idle_energy_money",
-    "free_capital_money",
-    "free_energy_money",
+IDLE_MONEY: Final = tuple(
+    f"{state}_{kind}_money" for state in ("held_idle", "free") for kind in KINDS
 )
 
 
@@ -28,7 +26,7 @@ def per_million(money: float, tokens: float) -> float | None:
 
 
 def idle_money(sums: Mapping[str, float]) -> float:
-    """Return what ``held_idle`` and ``free`` devices cost, capital and energy."""
+    """Return what ``held_idle`` and ``free`` devices cost, all kinds together."""
     return sum(sums[name] for name in IDLE_MONEY)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
+from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rows import NodeRow, Share
 from meterhouse_collector.site.index import Holding, Placement, Plan, SiteIndex
 
@@ -157,6 +158,7 @@ def divided(parts: Five, total: float, whole: float) -> Five:
 
 
 STATE_FIELDS: Final = tuple(
-    (f"{state}_seconds", f"{state}_joules", f"{state}_capital_money", f"{state}_energy_money")
+    tuple(f"{state}_{word}" for word in ("seconds", "joules", "drawn_joules"))
+    + tuple(f"{state}_{kind}_money" for kind in SECONDS_KINDS)
     for state in wire.STATES
 )

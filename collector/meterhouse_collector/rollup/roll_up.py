@@ -11,22 +11,21 @@ from typing import Final, NamedTuple, TypeVar
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.money.energy import bill
+from meterhouse_collector.rollup.accruals import Accruals, accruals_at
 from meterhouse_collector.rollup.cells import (
     STATE_FIELDS,
-    ZEROS,
     Cell,
     Five,
     cells,
-    divided,
     weights,
 )
-from meterhouse_collector.rollup.serving import Serving, Terms
+from meterhouse_collector.rollup.pricing import Dues, Sums, priced, zero_sums
+from meterhouse_collector.rollup.serving import Fields, Serving, Terms
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy, site_energy
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
 from meterhouse_collector.shares import METHODS
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 
-Sums = dict[str, float]
 ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
 
 NOTHING_EXPECTED: Final = Expected({}, {})
@@ -34,15 +33,21 @@ _MEASURED: Final[frozenset[wire.Method]] = frozenset({"counter", "integrated"})
 _UNKNOWN: Final = wire.STATES.index("unknown")
 
 
+class Provisional(NamedTuple):
+    """What is due per second beside the price of energy, as far as it is known now."""
+
+    demand_per_second: float = 0.0
+    water_per_second: float = 0.0
+    carbon_per_second: float = 0.0
+
+
+NOTHING_DUE: Final = Provisional()
+
+
 class _Rated(NamedTuple):
     cell: Cell
     weights: Five
     metered: bool
-
-
-def zero_sums() -> Sums:
-    """Return sums of nothing: what overwrites a group that has vanished."""
-    return dict.fromkeys(ROLLUP_FIELD_NAMES, 0.0)
 
 
 def add_sums(parts: Iterable[Mapping[str, float]]) -> Sums:
@@ -76,22 +81,40 @@ def _rank(method: wire.Method) -> int:
 
 
 def roll_up(
-    interval: IntervalRows, index: SiteIndex, expected: Expected = NOTHING_EXPECTED
+    interval: IntervalRows,
+    index: SiteIndex,
+    expected: Expected = NOTHING_EXPECTED,
+    due: Provisional = NOTHING_DUE,
 ) -> dict[GroupKey, Sums]:
-    """Sum one interval into the finest groups; a registered node without a row is ``unknown``."""
+    """Sum one interval into the finest groups; a registered node without a row is ``unknown``.
+
+    The energy bill is that of the price in force at its start, with what else is ``due``.
+    """
     energy = site_energy(interval, index, expected)
-    rated = _rated(interval, index, expected)
+    groups = measured(interval, index, energy, expected)
     price = index.price_per_joule(interval.start_seconds)
     whole_bill = bill(energy.billed, price)
+    length = interval.length_seconds
+    dues = Dues(
+        energy=whole_bill,
+        demand=due.demand_per_second * length,
+        water=due.water_per_second * length,
+        carbon=due.carbon_per_second * length,
+        estimated_energy=energy.billed_gap * (price or 0.0),
+    )
+    return priced(groups, index.site_group, dues)
+
+
+def measured(
+    interval: IntervalRows, index: SiteIndex, energy: SiteEnergy, expected: Expected
+) -> dict[GroupKey, Sums]:
+    """Sum one interval without what joules cost: what was measured, and what time costs."""
     terms = Terms()
-    _site(terms, index, interval, energy, price)
-    used = fsum(part for entry in rated for part in entry.weights)
-    if whole_bill is not None and used == 0:
-        # Somebody pays it, though nothing says which device drew it.
-        terms.add(index.site_group, "unknown_energy_money", whole_bill)
+    accruals = accruals_at(index, interval.start_seconds)
+    _site(terms, index, interval, energy, accruals)
     serving = Serving(index)
-    for entry in rated:
-        _place(terms, serving, entry, _energy_money(entry.weights, used, whole_bill))
+    for entry in _rated(interval, index, expected):
+        _place(terms, serving, entry, accruals)
     serving.add_to(terms, interval)
     return {group: _sums(fields) for group, fields in terms.groups.items()}
 
@@ -129,7 +152,7 @@ def _site(
     index: SiteIndex,
     interval: IntervalRows,
     energy: SiteEnergy,
-    price: float | None,
+    accruals: Accruals,
 ) -> None:
     group, length = index.site_group, float(interval.length_seconds)
     terms.add(group, "interval_seconds", length)
@@ -144,43 +167,57 @@ def _site(
         terms.add(group, "facility_joint_joules", energy.facility.filled)
         terms.add(group, "it_joint_joules", energy.it.filled)
         terms.add(group, "pue_joint_seconds", length)
-    if energy.billed is not None and price is not None:
-        terms.add(group, "estimated_energy_money", energy.billed_gap * price)
+    if energy.billed is None:
+        terms.add(group, "unbilled_seconds", length)
+    else:
+        terms.add(group, "billed_joules", energy.billed)
+        terms.add(group, "estimated_billed_joules", energy.billed_gap)
+    unplaced = (accruals.unplaced_rent_per_second, accruals.unplaced_operations_per_second)
+    for kind, per_second in zip(("rent", "operations"), unplaced, strict=True):
+        if per_second != 0:
+            # Somebody pays it, though it is nobody's device.
+            terms.add(group, f"unknown_{kind}_money", per_second * length)
 
 
-def _energy_money(drawn: Five, used: float, whole_bill: float | None) -> Five | None:
-    """Return the part of the bill that a cell's energy has by state; None where none is known."""
-    if whole_bill is None:
-        return None
-    return divided(drawn, used, whole_bill) if used > 0 else ZEROS
-
-
-def _place(terms: Terms, serving: Serving, entry: _Rated, energy: Five | None) -> None:
+def _place(terms: Terms, serving: Serving, entry: _Rated, accruals: Accruals) -> None:
     """Add a cell to its groups; money without a price is left out and its seconds counted."""
-    cell, due = entry.cell, energy or ZEROS
+    cell = entry.cell
     capital = cell.capital_per_second
     installed = sum(cell.seconds)
-    rate = 0.0 if capital is None else capital
-    money = [seconds * rate + part for seconds, part in zip(cell.seconds, due, strict=True)]
-    priced = capital is not None and energy is not None
-    by_state = zip(STATE_FIELDS, cell.seconds, cell.joules, due, strict=True)
+    by_state = zip(STATE_FIELDS, cell.seconds, cell.joules, entry.weights, strict=True)
     states = [state for state in by_state if state[1] or state[2] or state[3]]
+    operations = accruals.operations_per_second
     for placement in cell.placements:
-        fields, part = terms.fields(placement.group), placement.weight
+        group, part = placement.group, placement.weight
+        fields = terms.fields(group)
+        rent = accruals.rent_per_second.get(group.pool, 0.0)
+        rates = (capital or 0.0, rent, operations)
         fields["installed_seconds"].append(installed * part)
-        for names, seconds, joules, paid in states:
-            if seconds != 0:
-                fields[names[0]].append(seconds * part)
-                if capital is not None:
-                    fields[names[2]].append(seconds * part * capital)
-            if joules != 0:
-                fields[names[1]].append(joules * part)
-            if paid != 0:
-                fields[names[3]].append(paid * part)
+        for state in states:
+            _add_state(fields, state, part, rates)
         if entry.metered:
             fields["node_energy_joules"].append(sum(entry.weights) * part)
         if cell.unmetered:
             fields["unmetered_seconds"].append(installed * part)
-        if not priced:
+        if capital is None:
             fields["unpriced_seconds"].append(installed * part)
-        serving.place(placement, cell.seconds, money, priced=priced)
+        per_second = None if capital is None else sum(rates)
+        serving.place(placement, cell.seconds, entry.weights, per_second=per_second)
+
+
+def _add_state(
+    fields: Fields,
+    state: tuple[tuple[str, ...], float, float, float],
+    part: float,
+    rates: tuple[float, float, float],
+) -> None:
+    names, seconds, joules, drawn = state
+    if seconds != 0:
+        fields[names[0]].append(seconds * part)
+        for name, rate in zip(names[3:], rates, strict=True):
+            if rate != 0:
+                fields[name].append(seconds * part * rate)
+    if joules != 0:
+        fields[names[1]].append(joules * part)
+    if drawn != 0:
+        fields[names[2]].append(drawn * part)

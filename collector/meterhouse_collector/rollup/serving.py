@@ -1,4 +1,4 @@
-"""What served in one interval: tokens, and the money of the engines that made them.
+"""What served in one interval: tokens, and what the engines that made them cost and drew.
 
 The numerator of a cost per token follows the holders (``definitions.md``): all device-seconds of
 an engine, plus its pool's free, unhealthy and unknown by the share of what is held there.
@@ -46,7 +46,8 @@ class _Held:
 
     def __init__(self) -> None:
         self.seconds: Final[list[float]] = []
-        self.money: Final[list[float]] = []
+        self.accrued: Final[list[float]] = []
+        self.drawn: Final[list[float]] = []
         self.priced = True
 
 
@@ -55,7 +56,8 @@ class _Overhead:
 
     def __init__(self) -> None:
         self.held_seconds: Final[list[float]] = []
-        self.money: Final[list[float]] = []
+        self.accrued: Final[list[float]] = []
+        self.drawn: Final[list[float]] = []
         self.priced = True
 
 
@@ -71,29 +73,35 @@ class Serving:
         self,
         placement: Placement,
         seconds: Sequence[float],
-        money: Sequence[float],
+        drawn: Sequence[float],
         *,
-        priced: bool,
+        per_second: float | None,
     ) -> None:
-        """Take one placed cell: an engine's, or one of the rest of its pool."""
+        """Take one placed cell: an engine's, or one of the rest of its pool.
+
+        ``per_second`` is what its device-seconds cost, None where that is not known.
+        """
         group, part = placement.group, placement.weight
+        rate = 0.0 if per_second is None else per_second
         pool = self._pools.get(group.pool)
         if pool is None:
             pool = self._pools[group.pool] = _Overhead()
         if placement.engine:
             held = self._held.setdefault(placement.engine, {}).setdefault(group, _Held())
             held.seconds.append(sum(seconds) * part)
-            held.money.append(sum(money) * part)
-            held.priced = held.priced and priced
+            held.accrued.append(sum(seconds) * part * rate)
+            held.drawn.append(sum(drawn) * part)
+            held.priced = held.priced and per_second is not None
             pool.held_seconds.append(sum(seconds) * part)
             return
         pool.held_seconds.append((seconds[_ACTIVE] + seconds[_HELD_IDLE]) * part)
         if any(map(seconds.__getitem__, _OVERHEAD)):
-            pool.money.append(sum(money[state] for state in _OVERHEAD) * part)
-            pool.priced = pool.priced and priced
+            pool.accrued.append(sum(seconds[state] for state in _OVERHEAD) * part * rate)
+            pool.drawn.append(sum(drawn[state] for state in _OVERHEAD) * part)
+            pool.priced = pool.priced and per_second is not None
 
     def add_to(self, terms: Terms, interval: IntervalRows) -> None:
-        """Add tokens, requests and the money of what served."""
+        """Add tokens, requests, and the cost and joules of what served."""
         rows = {
             (engine, served.served_model): served
             for engine, row in interval.engines.items()
@@ -137,24 +145,29 @@ class Serving:
         for group, part in targets:
             if group not in held:
                 continue
-            # The tokens are those of the covered part, and so is the money.
-            money = (fsum(mine[group].money) + self._overhead(group, held[group])) * covered
+            # The tokens are those of the covered part, and so are money and joules.
+            accrued, drawn = self._overhead(group, held[group])
+            accrued = (fsum(mine[group].accrued) + accrued) * covered
+            drawn = (fsum(mine[group].drawn) + drawn) * covered
             fields = terms.fields(group)
             fields["engine_covered_seconds"].append(held[group] * covered)
-            fields["serving_money"].append(money)
+            fields["serving_accrued_money"].append(accrued)
+            fields["serving_drawn_joules"].append(drawn)
             fields["serving_output_tokens"].append(written * part)
             fields["serving_input_tokens"].append(read * part)
             if served.cached_input_tokens is not None:
                 fields["engine_computed_covered_seconds"].append(held[group] * covered)
-                fields["serving_computed_money"].append(money)
+                fields["serving_computed_accrued_money"].append(accrued)
+                fields["serving_computed_drawn_joules"].append(drawn)
                 fields["serving_computed_tokens"].append(
                     (read - served.cached_input_tokens + written) * part
                 )
 
-    def _overhead(self, group: GroupKey, seconds: float) -> float:
+    def _overhead(self, group: GroupKey, seconds: float) -> tuple[float, float]:
         pool = self._pools[group.pool]
         held = fsum(pool.held_seconds)
-        return 0.0 if held == 0 else fsum(pool.money) * seconds / held
+        part = 0.0 if held == 0 else seconds / held
+        return fsum(pool.accrued) * part, fsum(pool.drawn) * part
 
 
 def _add_tokens(fields: Fields, served: Served, part: float) -> None:

@@ -12,7 +12,8 @@ from meterhouse_collector.intake import Agent
 from meterhouse_collector.kpi.catalogue import KPIS
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.live import Live, Snapshot
-from meterhouse_collector.rollup.roll_up import Sums, add_sums
+from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.rows import NOBODY
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.web.document import (

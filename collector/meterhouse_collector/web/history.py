@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.value import KpiValue
-from meterhouse_collector.rollup.roll_up import Sums, add_sums
+from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.web.document import History, Power, Series, Tokens
 from meterhouse_collector.web.figures import columns_of, power_of, tokens_of
 
