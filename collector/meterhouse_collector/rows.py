@@ -46,7 +46,10 @@ class Share(Struct, array_like=True, frozen=True, gc=False):
 
 
 class NodeRow(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A node in one interval; ``energy_joules`` is the whole node's where it is metered."""
+    """A node in one interval; ``energy_joules`` is the whole node's where it is metered.
+
+    ``spanned_milliseconds`` is the ``unknown`` device time whose energy a span brought.
+    """
 
     length_milliseconds: int
     shares: tuple[Share, ...] = ()
@@ -54,14 +57,16 @@ class NodeRow(Struct, frozen=True, omit_defaults=True, gc=False):
     energy_joules: float | None = None
     energy_method: wire.Method = "counter"
     cpu_energy_joules: float | None = None
+    spanned_milliseconds: int = 0
 
 
 class MeterRow(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A meter in one interval."""
+    """A meter in one interval; it counts energy or a volume, never both."""
 
     length_milliseconds: int
     covered_milliseconds: int
     energy_joules: float | None = None
+    volume_litres: float | None = None
     energy_method: wire.Method = "counter"
     quality: wire.Quality = "ok"
     power_watts: float | None = None

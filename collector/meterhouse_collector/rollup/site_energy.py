@@ -108,8 +108,6 @@ def _meters(
         energy, covered = None, 0.0
         if row is not None and row.energy_joules is not None and row.quality in MEASURED:
             energy, covered = row.energy_joules, row.covered_milliseconds / row.length_milliseconds
-            # Energy that a span brought is there although nothing watched it flow.
-            covered = 1.0 if row.energy_method == "interpolated" else covered
         branch = _branch(energy, covered, watts.get(meter.name), interval.length_seconds)
         if branch.expected is None and meter.peak_watts is not None:
             peak = meter.peak_watts * interval.length_seconds
@@ -120,14 +118,19 @@ def _meters(
 def _nodes(
     interval: IntervalRows, index: SiteIndex, watts: Mapping[str, float]
 ) -> Iterator[Branch]:
-    for node in index.plans(interval.start_seconds).keys() | interval.nodes.keys():
+    plans = index.plans(interval.start_seconds)
+    for node in plans.keys() | interval.nodes.keys():
         row = interval.nodes.get(node)
-        energy, covered = (None, 0.0) if row is None else node_energy(row)
+        devices = len(plans[node].slots) if node in plans else 0
+        energy, covered = (None, 0.0) if row is None else node_energy(row, devices)
         yield _branch(energy, covered, watts.get(node), interval.length_seconds)
 
 
-def node_energy(row: NodeRow) -> tuple[float | None, float]:
-    """Return a node's IT energy and the part of the interval it covers: whole, or its parts."""
+def node_energy(row: NodeRow, devices: int) -> tuple[float | None, float]:
+    """Return a node's IT energy and the part of the interval it covers: whole, or its parts.
+
+    ``devices`` is how many are registered: a quarter's row lacks the intervals that nobody told.
+    """
     if row.energy_joules is not None:
         return row.energy_joules, row.host_covered_milliseconds / row.length_milliseconds
     parts: list[float] = []
@@ -140,7 +143,9 @@ def node_energy(row: NodeRow) -> tuple[float | None, float]:
         parts.append(row.cpu_energy_joules)
     if not parts:
         return None, 0.0
-    return fsum(parts), 1.0 - unknown / total if total > 0 else 1.0
+    known = total - unknown + min(unknown, row.spanned_milliseconds)
+    total = max(total, devices * row.length_milliseconds)
+    return fsum(parts), known / total if total > 0 else 1.0
 
 
 def _branch(energy: float | None, covered: float, watts: float | None, length: int) -> Branch:
