@@ -16,10 +16,11 @@ Health = Literal["ok", "lost", "failed"]
 class Counter:
     """An absolute reading of something that only grows, in whole ticks of the instrument.
 
-    A tick is ``unit`` joules (or tokens, requests, errors): NVML's is 0.001 J, a Wh register's
-    3600 J. Whole ticks keep deltas exact however far the counter has come. ``epoch`` names the
-    life of the counter where the source knows it (a boot id, a start time); ``modulus_ticks`` is
-    where it wraps; ``rate_max`` bounds its growth in units of the quantity per second.
+    A tick is ``unit`` joules (or litres, tokens, requests, errors): NVML's is 0.001 J, a Wh
+    register's 3600 J. Whole ticks keep deltas exact however far the counter has come. ``epoch``
+    names the life of the counter where the source knows it (a boot id, a start time);
+    ``modulus_ticks`` is where it wraps; ``rate_max`` bounds its growth in units of the quantity per
+    second.
     """
 
     ticks: int
@@ -72,11 +73,12 @@ class HostSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterSample:
-    """One meter at one instant: its energy register, its power, or both."""
+    """One meter at one instant: its energy register, its power, or both; or its volume alone."""
 
     meter: str
     at_milliseconds: int
     energy_joules: Counter | None = None
+    volume_litres: Counter | None = None
     power_watts: float | None = None
     quality: Quality = "ok"
 

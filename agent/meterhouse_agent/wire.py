@@ -113,19 +113,25 @@ class Host(Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 class Register(Struct, omit_defaults=True, kw_only=True, gc=False):
-    """A meter's absolute reading; ``epoch`` counts its resets."""
+    """A meter's absolute reading, of energy or of volume; ``epoch`` counts its resets."""
 
     at_milliseconds: Count
-    register_joules: Amount
+    register_joules: Amount | None = None
+    register_litres: Amount | None = None
     epoch: Count
 
 
 class Meter(Struct, omit_defaults=True, kw_only=True, gc=False):
-    """One meter in one interval, with its register each quarter hour and at every reset."""
+    """One meter in one interval, with its register each quarter hour and at every reset.
+
+    It counts energy or, of water or fuel, a volume, never both; ``energy_method`` and ``quality``
+    are those of either.
+    """
 
     meter: Name
     covered_milliseconds: Count
     energy_joules: Amount | None = None
+    volume_litres: Amount | None = None
     energy_method: Method = "counter"
     quality: Quality = "ok"
     power_watts: Gauge | None = None

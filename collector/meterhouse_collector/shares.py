@@ -176,18 +176,37 @@ def _check_covered(thing: str, covered: int, length: int) -> None:
 
 
 def meter_row(meter: wire.Meter, length_seconds: int) -> MeterRow:
-    """Turn one meter of a report into its ledger row."""
+    """Turn one meter of a report into its ledger row.
+
+    Raises ``ReportError`` for one that covers more than the interval or counts two quantities.
+    """
     length = length_seconds * 1000
     _check_covered(f"meter {meter.meter}", meter.covered_milliseconds, length)
+    _check_quantity(meter)
     return MeterRow(
         length_milliseconds=length,
         covered_milliseconds=meter.covered_milliseconds,
         energy_joules=meter.energy_joules,
+        volume_litres=meter.volume_litres,
         energy_method=meter.energy_method,
         quality=meter.quality,
         power_watts=meter.power_watts,
         power_watts_max=meter.power_watts_max,
     )
+
+
+def _check_quantity(meter: wire.Meter) -> None:
+    energy = meter.energy_joules is not None or meter.power_watts is not None
+    volume = meter.volume_litres is not None
+    for register in meter.registers:
+        if (register.register_joules is None) == (register.register_litres is None):
+            raise ReportError(
+                f"meter {meter.meter}: a register says either register_joules or register_litres"
+            )
+        energy |= register.register_joules is not None
+        volume |= register.register_litres is not None
+    if energy and volume:
+        raise ReportError(f"meter {meter.meter} reports energy and a volume: one of them is wrong")
 
 
 def meter_rows(report: wire.Report) -> dict[str, MeterRow]:

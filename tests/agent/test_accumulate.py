@@ -258,6 +258,55 @@ def test_an_interval_without_readings_has_no_report() -> None:
     assert _sums().close(BASE, INVENTORY) is None
 
 
+def _water(second: float, ticks: int | None) -> Readings:
+    volume = None if ticks is None else Counter(ticks=ticks, unit=0.5)
+    at = round((BASE + second) * 1000)
+    return Readings(meters=(MeterSample(meter="water", at_milliseconds=at, volume_litres=volume),))
+
+
+def test_a_volume_is_counted_as_energy_is() -> None:
+    quarter = -BASE % 900
+    sums = _sums([_water(0, 1000), _water(2, 1003), _water(4, 1005), _water(6, 1009)])
+    meter = _close(sums, 0).meters[0]
+
+    assert (meter.meter, meter.covered_milliseconds) == ("water", 5000)
+    # Four ticks over the edge, two on each side of it; half a litre each.
+    assert (meter.volume_litres, meter.energy_joules) == (3.5, None)
+    assert (meter.quality, meter.power_watts) == ("ok", None)
+    assert [(r.register_litres, r.register_joules, r.epoch) for r in meter.registers] == [
+        (500.0, None, 0)
+    ]
+
+    sums.feed(_water(quarter, 1020), GAP)
+    late = _close(sums, quarter - 5)
+    assert [(s.thing, s.quantity, s.amount, s.reason) for s in late.spans] == [
+        ("water", "volume_litres", 5.5, "gap")
+    ]
+
+
+def test_a_volume_that_cannot_be_read_is_missing_and_not_zero() -> None:
+    meter = _close(_sums([_water(0, 1000), _water(2, None), _water(4, None)]), 0).meters[0]
+    assert (meter.volume_litres, meter.covered_milliseconds) == (None, 4000)
+    assert meter.quality == "missing"
+
+
+def test_a_volume_goes_on_after_a_restart_where_the_last_report_ended() -> None:
+    before = _sums([_water(0, 10), _water(2.5, 13), _water(5, 16)])
+    first = _close(before, 0)
+    kept = before.kept()
+    after = _sums()
+    after.restore(kept)
+    after.feed(_water(9, 20), GAP)
+    after.feed(_water(10, 21), GAP)
+    second = _close(after, 5)
+
+    assert first.meters[0].volume_litres == 3.0
+    assert [(s.quantity, s.amount, s.reason) for s in second.spans] == [
+        ("volume_litres", 2.0, "restart")
+    ]
+    assert second.meters[0].volume_litres == 0.5
+
+
 def test_a_meter_says_its_register_each_quarter_and_after_a_reset() -> None:
     def meter(second: int, ticks: int) -> Readings:
         counter = Counter(ticks=ticks, unit=3600.0)

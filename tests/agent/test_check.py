@@ -29,7 +29,7 @@ async def test_it_says_what_each_source_of_each_node_found(tmp_path: Path) -> No
     assert good
     assert rows[0].split() == ["node", "source", "state", "found"]
     assert rows[1].startswith("sim-000   simulated  ok     8 of 8 accelerators read")
-    assert "4 of 4 meters read" in rows[2]
+    assert "5 of 5 meters read" in rows[2]
 
 
 async def test_it_says_what_is_not_measured(tmp_path: Path) -> None:

@@ -64,12 +64,14 @@ class TestFaults:
         spec = fleet(
             fault("meter_silent", NOON, NOON + 2, device="cooling"),
             fault("meter_nan", NOON, NOON + 2, device="utility"),
+            fault("meter_nan", NOON, NOON + 2, device="water"),
         )
         meters = {meter.meter: meter for meter in (await read(spec, "facility", NOON + 1)).meters}
-        assert set(meters) == {"utility", "it-pdu", "ups-output"}
+        assert set(meters) == {"utility", "it-pdu", "ups-output", "water"}
         assert meters["utility"].energy_joules is None
         assert math.isnan(meters["utility"].power_watts or 0)
         assert meters["it-pdu"].energy_joules is not None
+        assert (meters["water"].volume_litres, meters["water"].power_watts) == (None, None)
 
 
 class TestConfig:
@@ -121,5 +123,5 @@ class TestConfig:
 
     async def test_the_facility_has_meters_only(self) -> None:
         things = (await opened(fleet(), "facility")).things()
-        assert things.meters == ("utility", "it-pdu", "ups-output", "cooling")
+        assert things.meters == ("utility", "it-pdu", "ups-output", "cooling", "water")
         assert things.devices == ()

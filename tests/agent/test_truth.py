@@ -273,6 +273,14 @@ class TestSums:
             assert part.totals.facility_joules > part.totals.it_joules > 0
             assert part.totals.it_joules * 1000 > part.totals.node_millijoules
 
+    def test_water_is_in_proportion_to_the_heat(self) -> None:
+        for part in truth_by_interval(FAULTY, NOON, NOON + 60, LENGTH):
+            water = part.meters[-1]
+            assert (water.meter, water.energy_joules) == ("water", None)
+            assert water.volume_millilitres == part.totals.water_millilitres
+            # Half a microlitre per joule, to the tick of either meter.
+            assert abs(part.totals.water_millilitres - part.totals.facility_joules / 2000) < 2
+
     def test_a_pool_that_idles_serves_nothing(self) -> None:
         expected = truth(FAULTY, NOON + 15, NOON + 70, LENGTH)
         assert expected.engines[1].output_tokens == 0
@@ -300,6 +308,7 @@ class TestFaults:
             "it-pdu": True,
             "ups-output": True,
             "cooling": False,
+            "water": True,
         }
 
     def test_silent_hides_lost(self) -> None:
@@ -343,4 +352,4 @@ GOLDEN_MILLISECONDS = {
     "unknown": 0,
 }
 GOLDEN = (11663830168, 16022680, 9111290)
-GOLDEN_FAULTY = "155d62aa08d2efae6fce0a121cc6e547f4b1502e8ee3818121ff5600ed5937a0"
+GOLDEN_FAULTY = "002adff4c275b3c7644819500b8e7fa5f43dcefd65db63595d5ca987a150947b"

@@ -64,6 +64,10 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
             r'\"power_watts_max\":11020.0}" 1780000000'
         ),
         (
+            r'meter,reader=node-1,site=site-a,thing=water row="{\"length_milliseconds\":5000,'
+            r'\"covered_milliseconds\":5000,\"volume_litres\":27.5}" 1780000000'
+        ),
+        (
             r'engine,reader=node-1,site=site-a,thing=chat row="{\"length_milliseconds\":5000,'
             r"\"served\":[{\"served_model\":\"llama-3.3-70b\",\"covered_milliseconds\":5000,"
             r"\"input_tokens\":8000,\"cached_input_tokens\":6400,\"output_tokens\":1000,"
@@ -85,6 +89,10 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
         (
             r'register,reader=node-1,site=site-a,thing=utility row="{\"at_milliseconds\":'
             r'1780000000020,\"register_joules\":3600000000.0,\"epoch\":1}" 1780000000'
+        ),
+        (
+            r'register,reader=node-1,site=site-a,thing=water row="{\"at_milliseconds\":'
+            r'1780000000030,\"register_litres\":812500.5,\"epoch\":0}" 1780000000'
         ),
         (
             "accelerator,accelerator_model=nvidia-h100-80gb-hbm3,device=gpu-0,node=node-1,"

@@ -1,6 +1,7 @@
 """Reports become rows: states that fill the interval exactly, and joules only where measured."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -215,6 +216,37 @@ def test_meter_row_is_the_meter_of_the_report() -> None:
         "stale",
     )
     assert meter_rows(report(None, meters=[meter])) == {"m1": row}
+
+
+def test_a_volume_goes_into_the_row_as_it_is() -> None:
+    row = meter_row(metering(volume_litres=0.0, registers=[register(litres=9.0)]), 5)
+    assert (row.energy_joules, row.volume_litres, row.quality) == (None, 0.0, "ok")
+
+
+def metering(**fields: Any) -> wire.Meter:  # noqa: ANN401 - any field of a meter
+    return wire.Meter(meter="m1", covered_milliseconds=5000, **fields)
+
+
+def register(joules: float | None = None, litres: float | None = None) -> wire.Register:
+    return wire.Register(at_milliseconds=0, register_joules=joules, register_litres=litres, epoch=0)
+
+
+@pytest.mark.parametrize(
+    ("meter", "said"),
+    [
+        (metering(energy_joules=1.0, volume_litres=1.0), "energy and a volume"),
+        (metering(power_watts=0.0, volume_litres=0.0), "energy and a volume"),
+        (metering(energy_joules=1.0, registers=[register(litres=0.0)]), "energy and a volume"),
+        (metering(registers=[register(1.0), register(litres=1.0)]), "energy and a volume"),
+        (metering(registers=[register()]), "either register_joules or register_litres"),
+        (metering(registers=[register(1.0, 1.0)]), "either register_joules or register_litres"),
+    ],
+)
+def test_a_meter_that_counts_two_quantities_or_none_is_refused(
+    meter: wire.Meter, said: str
+) -> None:
+    with pytest.raises(ReportError, match=f"meter m1.*{said}"):
+        meter_row(meter, 5)
 
 
 def test_engine_row_gathers_the_served_models() -> None:

@@ -14,7 +14,7 @@ INVENTORY = wire.Inventory(
         )
         for n in range(2)
     ],
-    meters=["utility"],
+    meters=["utility", "water"],
     engines=["chat"],
 )
 
@@ -63,7 +63,15 @@ REPORT = wire.Report(
             registers=[
                 wire.Register(at_milliseconds=1780000000020, register_joules=3.6e9, epoch=1)
             ],
-        )
+        ),
+        wire.Meter(
+            meter="water",
+            covered_milliseconds=5000,
+            volume_litres=27.5,
+            registers=[
+                wire.Register(at_milliseconds=1780000000030, register_litres=812500.5, epoch=0)
+            ],
+        ),
     ],
     engines=[
         wire.Engine(

@@ -9,7 +9,7 @@ from meterhouse_agent.simulation.reckoning import FleetModel
 from meterhouse_agent.simulation.truth import EngineTruth, MeterTruth, NodeTruth, Truth, truth_of
 from meterhouse_agent.wire import STATES, State
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Share
-from tests.e2e.ledger import TOKENS, Key, Ledger
+from tests.e2e.ledger import METERED, TOKENS, Key, Ledger
 
 RELATIVE: Final = 1e-9
 HELD_IDLE: Final = STATES.index("held_idle")
@@ -86,12 +86,21 @@ def differences(row: ThingRow, truth: ThingTruth) -> Iterator[str]:
         case NodeRow(), NodeTruth():
             yield from _node(row, truth)
         case MeterRow(), MeterTruth():
-            if not close(row.energy_joules, truth.energy_joules) or row.quality != "ok":
-                yield f"{row.energy_joules} J, {row.quality}; in truth {truth.energy_joules} J"
+            yield from _meter(row, truth)
         case EngineRow(), EngineTruth():
             yield from _engine(row, truth)
         case _:
             yield f"{type(row).__name__} is no {type(truth).__name__}"
+
+
+def _meter(row: MeterRow, truth: MeterTruth) -> Iterator[str]:
+    """Compare what is counted, and that the other of energy and volume is not there."""
+    millilitres = truth.volume_millilitres
+    litres = None if millilitres is None else millilitres / 1000
+    pairs = ((row.energy_joules, truth.energy_joules), (row.volume_litres, litres))
+    same = all(value is None if true is None else close(value, true) for value, true in pairs)
+    if not same or row.quality != "ok":
+        yield f"{row.energy_joules} J, {row.volume_litres} l, {row.quality}; in truth {truth}"
 
 
 def _node(row: NodeRow, truth: NodeTruth) -> Iterator[str]:
@@ -188,8 +197,14 @@ def lifetimes(ledger: Ledger, model: FleetModel, end_seconds: int) -> Iterator[L
     for meter in sorted({key.thing for key in ledger.meters}):
         start = first_reading(ledger.meters, meter)
         register = _of(truth_of(model, start, end_seconds, 1).meters, "meter", meter)
+        joules, millilitres = register.energy_joules, register.volume_millilitres
         yield Lifetime(
-            meter, {"joules": ledger.meter_joules(meter)}, {"joules": register.energy_joules}
+            meter,
+            {quantity: ledger.metered(meter, quantity) for quantity in METERED},
+            {
+                "energy_joules": 0 if joules is None else joules,
+                "volume_litres": Fraction(0 if millilitres is None else millilitres, 1000),
+            },
         )
     for engine in sorted({key.thing for key in ledger.engines}):
         start = first_reading(ledger.engines, engine)

@@ -21,6 +21,7 @@ from meterhouse_collector.store import Store
 
 # Finer than any instrument of these tests, and exact when summed.
 MICRO: Final = 1_000_000
+METERED: Final = ("energy_joules", "volume_litres")
 TOKENS: Final = ("input_tokens", "cached_input_tokens", "output_tokens")
 ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow, SpanRow)
 
@@ -58,10 +59,10 @@ class Ledger:
         rows = (row.energy_joules for key, row in self.nodes.items() if key.thing == node)
         return exact(rows) + self._spanned("node", node, "energy_joules", of_devices=False)
 
-    def meter_joules(self, meter: str) -> Fraction:
-        """Return the joules of a meter, rows and spans together."""
-        rows = (row.energy_joules for key, row in self.meters.items() if key.thing == meter)
-        return exact(rows) + self._spanned("meter", meter, "energy_joules", of_devices=False)
+    def metered(self, meter: str, quantity: str) -> Fraction:
+        """Return what a meter counted of a quantity, rows and spans together."""
+        rows = (getattr(row, quantity) for key, row in self.meters.items() if key.thing == meter)
+        return exact(rows) + self._spanned("meter", meter, quantity, of_devices=False)
 
     def engine_counts(self, engine: str) -> dict[str, int]:
         """Return tokens and requests of an engine over all its models, rows and spans together."""

@@ -177,7 +177,7 @@ def assert_meter(ledger: Ledger, read: Instruments) -> None:
     served = read.gateway.served_by(1, "energy")
     counts = round(served[-1].count - served[0].count)
     assert counts > 0
-    assert ledger.meter_joules("feed") == counts * JOULES_PER_COUNT
+    assert ledger.metered("feed", "energy_joules") == counts * JOULES_PER_COUNT
 
 
 def assert_engine(ledger: Ledger, served: list[ServedPage]) -> None:

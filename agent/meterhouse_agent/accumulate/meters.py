@@ -15,7 +15,9 @@ class _Meter:
 
     def __init__(self, name: str) -> None:
         self.energy = Energy(Whose(kind="meter", thing=name, quantity="energy_joules"))
-        self.sums = IntervalSums()
+        self.volume = Amount(Whose(kind="meter", thing=name, quantity="volume_litres"))
+        self.joules = IntervalSums()
+        self.litres = IntervalSums()
         self.power = Gauge()
         self.coverage = Coverage()
         self.sample: MeterSample | None = None
@@ -24,18 +26,24 @@ class _Meter:
 
     def read_register(self) -> None:
         """Keep the absolute reading at the first sample of a quarter, and after a reset."""
-        sample, amount = self.sample, self.energy.amount
-        counter = None if sample is None else sample.energy_joules
-        if sample is None or counter is None or amount.last is not counter:
+        sample = self.sample
+        if sample is None:
+            return
+        counts_energy = sample.energy_joules is not None
+        counter = sample.energy_joules if counts_energy else sample.volume_litres
+        amount = self.energy.amount if counts_energy else self.volume
+        if counter is None or amount.last is not counter:
             return
         quarter = sample.at_milliseconds // (QUARTER_SECONDS * 1000)
         if quarter == self.register_quarter and not amount.reset_seen:
             return
         self.register_quarter, amount.reset_seen = quarter, False
+        reading = round(counter.ticks * counter.unit, 6)
         self.registers.append(
             Register(
                 at_milliseconds=sample.at_milliseconds,
-                register_joules=round(counter.ticks * counter.unit, 6),
+                register_joules=reading if counts_energy else None,
+                register_litres=None if counts_energy else reading,
                 epoch=amount.resets,
             )
         )
@@ -52,10 +60,12 @@ class MeterSums:
         """Yield everything counted, for the spool to keep."""
         for meter in self._meters.values():
             yield meter.energy.amount
+            yield meter.volume
 
-    def amount(self, name: str) -> Amount:
-        """Return the energy of one meter."""
-        return self._meter(name).energy.amount
+    def amount(self, name: str, quantity: str) -> Amount:
+        """Return what one meter counts: its volume, or else its energy."""
+        meter = self._meter(name)
+        return meter.volume if quantity == "volume_litres" else meter.energy.amount
 
     def _meter(self, name: str) -> _Meter:
         found = self._meters.get(name)
@@ -72,15 +82,16 @@ class MeterSums:
         if sample.power_watts is not None:
             for interval, milliseconds in slices:
                 meter.power.add(interval, sample.power_watts, milliseconds)
-        meter.sums.add(
+        at = sample.at_milliseconds
+        meter.joules.add(
             meter.energy.feed(
-                sample.energy_joules,
-                sample.power_watts,
-                sample.at_milliseconds,
-                timeline,
-                max_gap_milliseconds,
+                sample.energy_joules, sample.power_watts, at, timeline, max_gap_milliseconds
             )
         )
+        if sample.volume_litres is not None:
+            meter.litres.add(
+                meter.volume.feed(sample.volume_litres, at, timeline, max_gap_milliseconds)
+            )
         meter.read_register()
 
     def take(self, interval_milliseconds: int) -> list[Meter]:
@@ -88,10 +99,13 @@ class MeterSums:
         taken = []
         for name, meter in self._meters.items():
             covered = meter.coverage.take(interval_milliseconds)
-            joules = meter.sums.take(interval_milliseconds)
+            joules = meter.joules.take(interval_milliseconds)
+            litres = meter.litres.take(interval_milliseconds)
             power = meter.power.take(interval_milliseconds)
             meter.energy.amount.close(interval_milliseconds)
-            if covered == 0 and joules is None and not meter.registers:
+            meter.volume.close(interval_milliseconds)
+            counted = joules is not None or litres is not None
+            if covered == 0 and not counted and not meter.registers:
                 continue
             registers, meter.registers = meter.registers, []
             taken.append(
@@ -99,8 +113,9 @@ class MeterSums:
                     meter=name,
                     covered_milliseconds=covered,
                     energy_joules=joules,
+                    volume_litres=litres,
                     energy_method=meter.energy.method,
-                    quality="missing" if joules is None else _quality(meter),
+                    quality=_quality(meter) if counted else "missing",
                     power_watts=None if power is None else round(power[0], 3),
                     power_watts_max=None if power is None else round(power[1], 3),
                     registers=registers,

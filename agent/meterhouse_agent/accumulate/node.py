@@ -76,7 +76,7 @@ class NodeSums:
     def _amount(self, whose: Whose) -> Amount | None:
         match whose.kind:
             case "meter":
-                return self._meters.amount(whose.thing)
+                return self._meters.amount(whose.thing, whose.quantity)
             case "engine" if whose.served_model is not None:
                 return self._engines.amount(whose.thing, whose.served_model, whose.quantity)
             case "node" if whose.quantity == "cpu_energy_joules" and whose.device is not None:

@@ -1,7 +1,8 @@
-"""The facility's meters: what the whole fleet draws, through PDU, UPS and cooling.
+"""The facility's meters: what the whole fleet draws, through PDU, UPS and cooling, and its water.
 
-All are cumulative amounts since the origin, derived from the fleet's total in closed form, so
-every register only grows and differences add up.
+All that is drawn ends as heat, and the cooling towers evaporate water in proportion to it. All are
+cumulative amounts since the origin, derived from the fleet's total in closed form, so every
+register only grows and differences add up.
 """
 
 from array import array
@@ -10,7 +11,7 @@ from typing import Final
 
 from meterhouse_agent.samples import Counter, MeterSample, Readings, Things
 from meterhouse_agent.simulation.faults import untouched, windows_of
-from meterhouse_agent.simulation.fleet import METERS, FleetSpec, device_names, node_names
+from meterhouse_agent.simulation.fleet import METERS, WATER, FleetSpec, device_names, node_names
 from meterhouse_agent.simulation.pattern import HELD_IDLE, Tables, pattern
 from meterhouse_agent.simulation.steps import (
     Grid,
@@ -22,6 +23,9 @@ from meterhouse_agent.simulation.steps import (
 )
 
 _MICRO: Final = 1_000_000
+MILLILITRE: Final = 0.001
+# Microjoules times nanolitres per joule.
+_PER_MILLILITRE: Final = 10**12
 
 
 class FacilityModel:
@@ -53,7 +57,9 @@ class FacilityModel:
         elapsed = at_milliseconds - self._origin
         tick = self.spec.meter_resolution_joules * _MICRO
         amounts = self._chain(self.it_microjoules(at_milliseconds), elapsed)
-        return {name: amount // tick for name, amount in amounts.items()}
+        evaporated = amounts["utility"] * self.spec.water_nanolitres_per_joule
+        joules = {name: amount // tick for name, amount in amounts.items()}
+        return {**joules, WATER: evaporated // _PER_MILLILITRE}
 
     def readable(self, meter: str, start: int, end: int) -> bool:
         """Tell whether a meter could be read at every tick from start to end."""
@@ -67,25 +73,29 @@ class FacilityModel:
         power = sum(steps.value(before) for steps in self._devices) + self._base_milliwatts
         powers = self._chain(power, 1)
         samples = (
-            self._sample(name, at_milliseconds, registers[name], powers[name] / 1000)
+            self._sample(name, at_milliseconds, registers[name], powers.get(name))
             for name in METERS
             if not inside(self._silent[name], before)
         )
         return Readings(meters=tuple(samples))
 
-    def _sample(self, meter: str, at: int, ticks: int, watts: float) -> MeterSample:
-        if inside(self._nan[meter], at - 1 - self._origin):
+    def _sample(self, meter: str, at: int, ticks: int, milliwatts: int | None) -> MeterSample:
+        nonsense = inside(self._nan[meter], at - 1 - self._origin)
+        if milliwatts is None:
+            volume = None if nonsense else Counter(ticks=ticks, unit=MILLILITRE)
+            return MeterSample(meter=meter, at_milliseconds=at, volume_litres=volume)
+        if nonsense:
             return MeterSample(meter=meter, at_milliseconds=at, power_watts=float("nan"))
         unit = float(self.spec.meter_resolution_joules)
         return MeterSample(
             meter=meter,
             at_milliseconds=at,
             energy_joules=Counter(ticks=ticks, unit=unit),
-            power_watts=watts,
+            power_watts=milliwatts / 1000,
         )
 
     def _chain(self, it: int, elapsed: int) -> dict[str, int]:
-        """Return what each meter sees of an IT amount: energy, or power where elapsed is 1."""
+        """Return what energy meters see of an IT amount: energy, or power where elapsed is 1."""
         spec = self.spec
         output = it + it * spec.pdu_loss_per_mille // 1000
         losses = output * spec.ups_loss_per_mille // 1000

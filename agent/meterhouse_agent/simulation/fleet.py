@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 from meterhouse_agent.settings import Section
 from meterhouse_agent.wire import MAX_DEVICES, NAME_PATTERN
 
-METERS: Final = ("utility", "it-pdu", "ups-output", "cooling")
+WATER: Final = "water"
+ENERGY_METERS: Final = ("utility", "it-pdu", "ups-output", "cooling")
+METERS: Final = (*ENERGY_METERS, WATER)
 INSTANT_FAULTS: Final = frozenset({"counter_reset", "engine_restart"})
 METER_FAULTS: Final = frozenset({"meter_silent", "meter_nan"})
 UTILIZATION_MIN_PER_MILLE: Final = 200
@@ -119,6 +121,7 @@ class FleetSpec(Section):
     cooling_fixed_power_watts: Watts = 1000
     cooling_per_mille_of_it: PerMille = 180
     meter_resolution_joules: Positive = 1
+    water_nanolitres_per_joule: Positive = 500
 
     faults: tuple[Fault, ...] = ()
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from meterhouse_agent.simulation.engine import EngineModel
-from meterhouse_agent.simulation.fleet import METERS, FleetSpec
+from meterhouse_agent.simulation.fleet import ENERGY_METERS, WATER, FleetSpec
 from meterhouse_agent.simulation.reckoning import Amounts, FleetModel, StateClock
 from meterhouse_agent.wire import State
 
@@ -85,10 +85,11 @@ class NodeTruth(Struct, frozen=True, kw_only=True):
 
 
 class MeterTruth(Struct, frozen=True, kw_only=True):
-    """One meter: the difference of its register."""
+    """One meter: the difference of its register, of energy or of volume."""
 
     meter: str
-    energy_joules: int
+    energy_joules: int | None = None
+    volume_millilitres: int | None = None
     continuous: bool
 
 
@@ -116,6 +117,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     node_millijoules: int
     facility_joules: int
     it_joules: int
+    water_millilitres: int
     output_tokens: int
     input_tokens: int
     cached_input_tokens: int
@@ -182,15 +184,15 @@ def truth_of(
         for node in model.names
         if (engine := model.node(node).engine) is not None
     )
-    meters = _meters(model, start, end)
+    counted = _counted(model, start, end)
     return Truth(
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         length_seconds=length_seconds,
         nodes=nodes,
-        meters=meters,
+        meters=tuple(_meter(model, name, amount, start, end) for name, amount in counted.items()),
         engines=engines,
-        totals=_totals(nodes, meters, engines),
+        totals=_totals(nodes, counted, engines),
     )
 
 
@@ -247,16 +249,19 @@ def _states(amounts: Amounts) -> StateAmounts:
     return StateAmounts(**amounts)
 
 
-def _meters(model: FleetModel, start: int, end: int) -> tuple[MeterTruth, ...]:
-    facility = model.facility
-    first, last = facility.registers_ticks(start), facility.registers_ticks(end)
-    return tuple(
-        MeterTruth(
-            meter=name,
-            energy_joules=(last[name] - first[name]) * model.spec.meter_resolution_joules,
-            continuous=facility.readable(name, start, end),
-        )
-        for name in METERS
+def _counted(model: FleetModel, start: int, end: int) -> dict[str, int]:
+    """Return what each meter counted, in joules, that of water in millilitres."""
+    first, last = model.facility.registers_ticks(start), model.facility.registers_ticks(end)
+    units = dict.fromkeys(ENERGY_METERS, model.spec.meter_resolution_joules) | {WATER: 1}
+    return {name: (last[name] - first[name]) * unit for name, unit in units.items()}
+
+
+def _meter(model: FleetModel, name: str, counted: int, start: int, end: int) -> MeterTruth:
+    return MeterTruth(
+        meter=name,
+        energy_joules=None if name == WATER else counted,
+        volume_millilitres=counted if name == WATER else None,
+        continuous=model.facility.readable(name, start, end),
     )
 
 
@@ -277,16 +282,16 @@ def _engine(engine: EngineModel, node: str, start: int, end: int) -> EngineTruth
 
 
 def _totals(
-    nodes: tuple[NodeTruth, ...], meters: tuple[MeterTruth, ...], engines: tuple[EngineTruth, ...]
+    nodes: tuple[NodeTruth, ...], counted: dict[str, int], engines: tuple[EngineTruth, ...]
 ) -> Totals:
-    energy = {meter.meter: meter.energy_joules for meter in meters}
     return Totals(
         installed_milliseconds=sum(node.installed_milliseconds for node in nodes),
         milliseconds=_sum([holder.milliseconds for node in nodes for holder in node.holders]),
         millijoules=_sum([holder.millijoules for node in nodes for holder in node.holders]),
         node_millijoules=sum(node.energy_millijoules for node in nodes),
-        facility_joules=energy["utility"],
-        it_joules=energy["it-pdu"],
+        facility_joules=counted["utility"],
+        it_joules=counted["it-pdu"],
+        water_millilitres=counted[WATER],
         output_tokens=sum(engine.output_tokens for engine in engines),
         input_tokens=sum(engine.input_tokens for engine in engines),
         cached_input_tokens=sum(engine.cached_input_tokens for engine in engines),

@@ -162,6 +162,10 @@ name = "it-pdu"
 role = "it"
 category = 2
 readers = ["{FACILITY}"]
+[[meter]]
+name = "water"
+role = "water"
+readers = ["{FACILITY}"]
 """
     ]
     for position, pool in enumerate(POOLS):
