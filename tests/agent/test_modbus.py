@@ -15,6 +15,7 @@ from meterhouse_agent.sources.modbus import Config, ModbusSource
 from meterhouse_agent.sources.modbus_profiles import (
     PROFILES,
     EnergyRegister,
+    RegisterType,
 )
 from tests.servers import Port
 from tests.stand_ins.modbus_meter import ModbusGateway, StandInMeter
@@ -102,6 +103,33 @@ async def test_a_custom_meter_with_swapped_words_wraps_at_its_modulus() -> None:
         sample = (await read(source))["meter-9"]
     assert sample.energy_joules == Counter(ticks=5, unit=360.0, modulus_ticks=2**32)
     assert sample.power_watts is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "counter"),
+    [
+        ("uint32", Counter(ticks=1234, unit=10.0, modulus_ticks=2**32)),
+        ("float32", Counter(ticks=12_345_000, unit=0.001)),
+    ],
+)
+async def test_a_volume_is_read_as_litres_per_count(kind: RegisterType, counter: Counter) -> None:
+    # To the wire it is a register like any other; only the config says what a count is.
+    meter = StandInMeter(
+        unit_id=5, energy=EnergyRegister(address=8, type=kind, joules_per_count=1.0)
+    )
+    meter.preset(1234.5)
+    volume = {"address": 8, "type": kind, "litres_per_count": 10.0}
+    async with (
+        ModbusGateway(meter) as gateway,
+        opened(section(gateway, [entry(5, "custom", volume=volume)])) as source,
+    ):
+        sample = (await read(source))["meter-5"]
+        meter.not_available = True
+        with pytest.raises(SourceError, match="volume register 8: holds no value"):
+            await source.read(0)
+    assert sample.volume_litres == counter
+    assert (sample.energy_joules, sample.power_watts) == (None, None)
+    assert abs(sample.at_milliseconds / 1000 - gateway.served[0].at_seconds) < 0.05
 
 
 async def test_zero_is_a_reading_and_not_available_is_none() -> None:

@@ -18,10 +18,12 @@ from meterhouse_agent.sources.modbus_profiles import (
     ProfileName,
     Register,
     RegisterType,
+    VolumeRegister,
     WordOrder,
     decode,
     energy_ticks,
     power_watts,
+    volume_ticks,
 )
 from tests.stand_ins.modbus_meter import nothing_there, to_words
 
@@ -99,6 +101,14 @@ def test_whole_counts_stay_whole_and_floats_become_joules() -> None:
     assert energy_ticks(0, watt_hours) == (0, 3600.0)
 
 
+def test_whole_counts_of_a_volume_stay_whole_and_floats_become_millilitres() -> None:
+    pulses = VolumeRegister(address=0, type="uint32", litres_per_count=10.0)
+    assert volume_ticks(7, pulses) == (7, 10.0)
+    cubic_metres = VolumeRegister(address=0, type="float32", litres_per_count=1000.0)
+    assert volume_ticks(0.0625, cubic_metres) == (62_500, 0.001)
+    assert [volume_ticks(count, cubic_metres) for count in (-1, 1e300)] == [None, None]
+
+
 @pytest.mark.parametrize("count", [-1, 10**12, -0.5, 1e300])
 def test_an_impossible_energy_is_no_value(count: float) -> None:
     register = EnergyRegister(address=0, type="int64", joules_per_count=3600.0)
@@ -132,6 +142,9 @@ def entry(unit_id: int, profile: str = "schneider_pm5000", **more: object) -> di
     return {"name": f"meter-{unit_id}", "unit_id": unit_id, "profile": profile} | more
 
 
+VOLUME = {"address": 8, "type": "uint32", "litres_per_count": 10.0}
+
+
 @pytest.mark.parametrize(
     ("meter", "text"),
     [
@@ -141,6 +154,16 @@ def entry(unit_id: int, profile: str = "schneider_pm5000", **more: object) -> di
         ({"unit_id": 256}, "unit_id"),
         ({"name": "Main Meter"}, "name"),
         ({"power_max_watts": 0.0}, "power_max_watts"),
+        ({"volume": VOLUME}, "custom"),
+        ({"profile": "custom", "volume": VOLUME, "power_max_watts": 1.0}, "no energy"),
+        (
+            {
+                "profile": "custom",
+                "volume": VOLUME,
+                "power": {"address": 1, "type": "int16", "watts_per_count": 1.0},
+            },
+            "no energy",
+        ),
         (
             {
                 "profile": "custom",

@@ -1,4 +1,4 @@
-"""Power meters behind one Modbus TCP gateway.
+"""Meters behind one Modbus TCP gateway.
 
 One request is outstanding at a time, because gateways serialise them onto one RS-485 line anyway.
 Each value is a request of its own (at most 4 words), so that a register that a meter refuses does
@@ -23,8 +23,10 @@ from meterhouse_agent.sources.modbus_profiles import (
     EnergyRegister,
     PowerRegister,
     ProfileName,
+    VolumeRegister,
     energy_ticks,
     power_watts,
+    volume_ticks,
 )
 from meterhouse_agent.wire import NAME_PATTERN
 
@@ -34,22 +36,28 @@ _FAULTS_SHOWN: Final = 3
 
 
 class MeterConfig(Section):
-    """One meter behind the gateway; ``power_max_watts`` bounds what it can count."""
+    """One meter behind the gateway; ``power_max_watts`` bounds the energy it can count."""
 
     name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
     unit_id: Annotated[int, Field(ge=0, le=255)]
     profile: ProfileName
     energy: EnergyRegister | None = None
     power: PowerRegister | None = None
+    volume: VolumeRegister | None = None
     power_max_watts: Annotated[float, Field(gt=0.0, le=1e12)] | None = None
 
     @model_validator(mode="after")
     def _registers_if_custom(self) -> "MeterConfig":
-        given = self.energy is not None or self.power is not None
+        electric = self.energy is not None or self.power is not None
+        given = electric or self.volume is not None
         if self.profile == "custom" and not given:
-            raise ValueError('profile "custom" needs energy = {...}, power = {...} or both')
+            raise ValueError(
+                'profile "custom" needs energy = {...}, power = {...} or both; or volume = {...}'
+            )
         if self.profile != "custom" and given:
             raise ValueError('registers are given for profile = "custom" only')
+        if self.volume is not None and (electric or self.power_max_watts is not None):
+            raise ValueError("a meter with a volume has no energy, power or power_max_watts")
         return self
 
     @property
@@ -85,6 +93,8 @@ class _Attempt:
 
     energy: Counter | None = None
     energy_at: int = 0
+    volume: Counter | None = None
+    volume_at: int = 0
     power: float | None = None
     power_at: int = 0
     faults: list[str] = field(default_factory=list)
@@ -198,7 +208,7 @@ class ModbusSource:
         energy_register, power_register = meter.registers
         if energy_register is not None:
             answer = await self._gateway.ask(meter.unit_id, energy_register)
-            attempt.energy = _counter(answer.value, energy_register, meter.power_max_watts)
+            attempt.energy = _energy(answer.value, energy_register, meter.power_max_watts)
             attempt.energy_at = answer.at_milliseconds
             attempt.faults.append(f"energy register {energy_register.address}: {answer.fault}")
             if answer.meter_gone:
@@ -209,6 +219,12 @@ class ModbusSource:
                 attempt.power = power_watts(answer.value, power_register)
             attempt.power_at = answer.at_milliseconds
             attempt.faults.append(f"power register {power_register.address}: {answer.fault}")
+
+        if meter.volume is not None:
+            answer = await self._gateway.ask(meter.unit_id, meter.volume)
+            attempt.volume = _volume(answer.value, meter.volume)
+            attempt.volume_at = answer.at_milliseconds
+            attempt.faults.append(f"volume register {meter.volume.address}: {answer.fault}")
 
     def _error(self, faults: list[str]) -> SourceError:
         more = len(faults) - _FAULTS_SHOWN
@@ -221,6 +237,10 @@ class ModbusSource:
 
 
 def _sample(meter: MeterConfig, attempt: _Attempt) -> MeterSample | None:
+    if attempt.volume is not None:
+        return MeterSample(
+            meter=meter.name, at_milliseconds=attempt.volume_at, volume_litres=attempt.volume
+        )
     if attempt.energy is None and attempt.power is None:
         return None
     return MeterSample(
@@ -231,7 +251,7 @@ def _sample(meter: MeterConfig, attempt: _Attempt) -> MeterSample | None:
     )
 
 
-def _counter(
+def _energy(
     count: float | None, register: EnergyRegister, power_max_watts: float | None
 ) -> Counter | None:
     ticks = None if count is None else energy_ticks(count, register)
@@ -243,6 +263,14 @@ def _counter(
         modulus_ticks=None if register.is_float else register.modulus_ticks,
         rate_max=power_max_watts,
     )
+
+
+def _volume(count: float | None, register: VolumeRegister) -> Counter | None:
+    ticks = None if count is None else volume_ticks(count, register)
+    if ticks is None:
+        return None
+    modulus = None if register.is_float else register.modulus_ticks
+    return Counter(ticks=ticks[0], unit=ticks[1], modulus_ticks=modulus)
 
 
 def create(config: SourceConfig, *, node: str) -> ModbusSource:  # noqa: ARG001 - meters have their own names

@@ -1,4 +1,4 @@
-"""Registers of power meters: how each is read, and how its counts become joules and watts.
+"""Registers of meters: how each is read, and how its counts become joules, watts and litres.
 
 Addresses are those of the protocol (PDU, from 0): a manual's register 3060 is 3059 here.
 No profile has met its device here; each names who else reads it that way, and what no second
@@ -30,9 +30,12 @@ ProfileName = Literal[
 JOULES_PER_WH: Final = 3600.0
 JOULES_PER_KWH: Final = 3_600_000.0
 WATTS_PER_KW: Final = 1000.0
+_MILLILITRE: Final = 0.001
 LAST_ADDRESS: Final = 65535
 # What the contract carries at most; a register beyond it holds garbage, not a reading.
 LARGEST_AMOUNT: Final = 1e15
+
+PerCount = Annotated[float, Field(gt=0.0, le=1e12, allow_inf_nan=False)]
 
 _FORMATS: Final[Mapping[str, str]] = {
     "int16": ">h",
@@ -71,10 +74,9 @@ class Register(Section):
         return self.type in ("float32", "float64")
 
 
-class EnergyRegister(Register):
-    """An energy register that only grows; one count is ``joules_per_count`` joules."""
+class CountingRegister(Register):
+    """A register that only grows, and begins again at ``modulus``."""
 
-    joules_per_count: Annotated[float, Field(gt=0.0, le=1e12, allow_inf_nan=False)]
     modulus: Annotated[int, Field(gt=1, le=2**64)] | None = None
 
     @property
@@ -82,9 +84,21 @@ class EnergyRegister(Register):
         """The count at which the register starts again from zero, where that can happen."""
         if self.modulus is not None:
             return self.modulus
-        # A signed energy register has no use for the sign: it starts again where that would begin.
+        # A signed counter has no use for the sign: it starts again where that would begin.
         by_type = {"uint16": 2**16, "uint32": 2**32, "int16": 2**15, "int32": 2**31}
         return by_type.get(self.type)
+
+
+class EnergyRegister(CountingRegister):
+    """An energy register; one count is ``joules_per_count`` joules."""
+
+    joules_per_count: PerCount
+
+
+class VolumeRegister(CountingRegister):
+    """A register of water or fuel; one count, or pulse, is ``litres_per_count`` litres."""
+
+    litres_per_count: PerCount
 
 
 class PowerRegister(Register):
@@ -166,12 +180,22 @@ def energy_ticks(count: float, register: EnergyRegister) -> tuple[int, float] | 
 
     A whole count is taken as it is; a floating-point one becomes whole joules.
     """
-    joules = count * register.joules_per_count
-    if not 0.0 <= joules <= LARGEST_AMOUNT:
+    return _ticks(count, register.joules_per_count, 1.0)
+
+
+def volume_ticks(count: float, register: VolumeRegister) -> tuple[int, float] | None:
+    """Return whole ticks and the litres of one tick, or ``None`` for what no volume can be.
+
+    A whole count is taken as it is; a floating-point one becomes whole millilitres.
+    """
+    return _ticks(count, register.litres_per_count, _MILLILITRE)
+
+
+def _ticks(count: float, per_count: float, finest: float) -> tuple[int, float] | None:
+    amount = count * per_count
+    if not 0.0 <= amount <= LARGEST_AMOUNT:
         return None
-    if isinstance(count, int):
-        return count, register.joules_per_count
-    return round(joules), 1.0
+    return (count, per_count) if isinstance(count, int) else (round(amount / finest), finest)
 
 
 def power_watts(count: float, register: PowerRegister) -> float | None:
