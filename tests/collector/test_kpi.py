@@ -20,7 +20,7 @@ from meterhouse_collector.kpi.catalogue import (
 from meterhouse_collector.kpi.compute import FUNCTIONS, Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
-from meterhouse_collector.money import capital, energy
+from meterhouse_collector.money import energy
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.site.index import SiteIndex
@@ -289,38 +289,6 @@ def test_cost_of_a_sweep_of_a_cluster() -> None:
         # A request that holds a device for so long, as one "token".
         found = cost.per_million(device_hour * seconds / HOUR, 1_000_000)
         assert found == pytest.approx(expected[word])
-
-
-def test_capital_by_straight_line_and_by_annuity() -> None:
-    known = vector("CAPEX")
-    price, rate, years = (known["inputs"][name] for name in ("capex", "r", "years"))
-    expected = known["expected"]
-    life = years * capital.HOURS_PER_YEAR * capital.SECONDS_PER_HOUR
-    hourly = capital.straight_line_per_second(price, 0, life) * HOUR
-    assert hourly == pytest.approx(expected["straight_line_h"], rel=1e-9)
-    assert capital.capital_recovery_factor(rate, years) == pytest.approx(expected["crf"])
-    yearly = capital.annuity_per_year(price, 0, rate, years)
-    assert yearly == pytest.approx(expected["annuity_year"], rel=1e-9)
-    assert yearly / capital.HOURS_PER_YEAR == pytest.approx(expected["annuity_h"], rel=1e-9)
-    used = yearly / capital.HOURS_PER_YEAR / known["inputs"]["util"]
-    assert used == pytest.approx(expected["per_used_h"], rel=1e-9)
-    assert capital.capital_recovery_factor(0, 5) == 0.2
-
-
-def test_capital_is_zero_before_service_and_after_the_end_of_life() -> None:
-    def accrued(begins: float, ends: float) -> float:
-        return capital.straight_line_between(1000, 0, 100, 50, (begins, ends))
-
-    assert accrued(0, 50) == 0
-    assert accrued(0, 60) == 100
-    assert accrued(140, 200) == 100
-    assert accrued(150, 200) == 0
-    assert accrued(0, 1000) == 1000
-
-
-def test_annuity_gives_salvage_its_interest() -> None:
-    whole = capital.annuity_per_year(1000, 1000, 0.1, 5)
-    assert whole == pytest.approx(100)  # what is worth its price at the end costs its interest
 
 
 def test_bill_is_metered_energy_times_tariff_or_nothing_known() -> None:
