@@ -13,9 +13,9 @@ from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
+from meterhouse_collector.rollup.rates import Rates
 from meterhouse_collector.rollup.roll_up import (
     NOTHING_EXPECTED,
-    Provisional,
     add_sums,
     pick_row,
     roll_up,
@@ -409,7 +409,7 @@ def test_row_of_an_older_register_is_put_on_the_one_in_force() -> None:
 
 def test_picked_row_has_the_highest_coverage_then_method_then_name() -> None:
     low, high = meter(1.0, covered=4000), meter(2.0)
-    between = MeterRow(MILLISECONDS, MILLISECONDS, 3.0, "interpolated")
+    between = MeterRow(MILLISECONDS, MILLISECONDS, 3.0, energy_method="interpolated")
     assert pick_row({"a": low, "b": high}) is high
     assert pick_row({"a": between, "b": high}) is high
     assert pick_row({"b": high, "a": meter(2.5)}).energy_joules == 2.5
@@ -602,9 +602,10 @@ def test_every_field_of_the_catalogue_is_written_by_some_interval() -> None:
         {"utility": meter(KWH), "export": meter(1.0, 4999), "pdu": meter(KWH / 2)},
         {"e1": served("llama", 10, 30, 20)},
     )
-    due = Provisional(1.0, 1.0, 1.0)
     silent = roll_up(interval(), known)
-    sums = add_sums([total(roll_up(rows, known, due=due)), total(silent)])
-    # Nothing states a limit of power yet, so nothing is stranded; nothing is rented or operated.
-    accrued = {f"{state}_{kind}_money" for state in wire.STATES for kind in ("rent", "operations")}
-    assert {name for name, value in sums.items() if value == 0} == {"stranded_seconds", *accrued}
+    second = (1.0, 1.0, 1.0)
+    devices = {(group.pool, group.accelerator_model): second for group in roll_up(rows, known)}
+    rates = Rates(devices, second, 1.0, 1.0, 1.0)
+    sums = add_sums([total(roll_up(rows, known, rates=rates)), total(silent)])
+    # Nothing states a limit of power yet, so nothing is stranded.
+    assert {name for name, value in sums.items() if value == 0} == {"stranded_seconds"}

@@ -156,6 +156,8 @@ def _terms(interval: _Interval, prices: Prices) -> Iterator[tuple[str, float]]:
         *(("pue_unexpected_seconds", 0), ("estimated_energy_money", 0)),
         *(("billed_joules", facility), ("estimated_billed_joules", 0), ("unbilled_seconds", 0)),
         *((f"{state}_{kind}_money", 0) for state in STATES for kind in _NOT_IN_THE_DEMO),
+        *((f"due_{kind}_money", 0) for kind in ("demand", "water", "carbon")),
+        *(("due_energy_money", facility * prices.joule), ("unpriced_energy_seconds", 0)),
     ):
         yield name, float(value)
     drawn = sum(node.energy_millijoules for node in interval.nodes)

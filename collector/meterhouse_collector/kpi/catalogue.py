@@ -134,6 +134,11 @@ ROLLUP_FIELDS: Final = (
     ),
     *_MONEY,
     Field("estimated_energy_money", "currency", "part of the energy bill that fills gaps; site"),
+    *(
+        Field(f"due_{kind}_money", "currency", f"what is due for {kind} in all; site only")
+        for kind in JOULES_KINDS
+    ),
+    Field("unpriced_energy_seconds", "seconds", "without a price of energy; site only"),
     Field("unpriced_seconds", "device-seconds", "without a price of hardware or of energy"),
     Field("serving_money", "currency", "cost of engines with tokens known, with pool overhead"),
     Field("serving_accrued_money", "currency", "part of serving_money that goes by device-seconds"),

@@ -62,13 +62,15 @@ def priced(
     """
     used = fsum(sums[name] for sums in groups.values() for name in DRAWN)
     result = {group: _priced(sums, used, dues) for group, sums in groups.items()}
-    if used == 0:
-        site = result.setdefault(site_group, zero_sums())
-        for kind in JOULES_KINDS:
-            site[f"unknown_{kind}_money"] = getattr(dues, kind) or 0.0
-    if site_group in result:
-        estimated = dues.estimated_energy if dues.energy is not None else 0.0
-        result[site_group]["estimated_energy_money"] = estimated
+    site = result.setdefault(site_group, zero_sums())
+    for kind in JOULES_KINDS:
+        due = getattr(dues, kind) or 0.0
+        site[f"due_{kind}_money"] = due
+        if used == 0:
+            site[f"unknown_{kind}_money"] = due
+    known = dues.energy is not None
+    site["unpriced_energy_seconds"] = 0.0 if known else site["interval_seconds"]
+    site["estimated_energy_money"] = dues.estimated_energy if known else 0.0
     return result
 
 

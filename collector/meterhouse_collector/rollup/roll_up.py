@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeVar
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.money.energy import bill
-from meterhouse_collector.rollup.accruals import Accruals, accruals_at
+from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rollup.cells import (
     STATE_FIELDS,
     Cell,
@@ -20,6 +20,7 @@ from meterhouse_collector.rollup.cells import (
     weights,
 )
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced, zero_sums
+from meterhouse_collector.rollup.rates import NO_RATES, ZERO_RATES, BySeconds, Rates
 from meterhouse_collector.rollup.serving import Fields, Serving, Terms
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy, site_energy
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
@@ -31,17 +32,6 @@ ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
 NOTHING_EXPECTED: Final = Expected({}, {})
 _MEASURED: Final[frozenset[wire.Method]] = frozenset({"counter", "integrated"})
 _UNKNOWN: Final = wire.STATES.index("unknown")
-
-
-class Provisional(NamedTuple):
-    """What is due per second beside the price of energy, as far as it is known now."""
-
-    demand_per_second: float = 0.0
-    water_per_second: float = 0.0
-    carbon_per_second: float = 0.0
-
-
-NOTHING_DUE: Final = Provisional()
 
 
 class _Rated(NamedTuple):
@@ -84,37 +74,40 @@ def roll_up(
     interval: IntervalRows,
     index: SiteIndex,
     expected: Expected = NOTHING_EXPECTED,
-    due: Provisional = NOTHING_DUE,
+    rates: Rates = NO_RATES,
 ) -> dict[GroupKey, Sums]:
     """Sum one interval into the finest groups; a registered node without a row is ``unknown``.
 
-    The energy bill is that of the price in force at its start, with what else is ``due``.
+    The energy bill is that of the price in force at its start, and ``rates`` add the rest.
     """
     energy = site_energy(interval, index, expected)
-    groups = measured(interval, index, energy, expected)
+    groups = _measured(interval, index, energy, expected, rates)
     price = index.price_per_joule(interval.start_seconds)
     whole_bill = bill(energy.billed, price)
     length = interval.length_seconds
     dues = Dues(
         energy=whole_bill,
-        demand=due.demand_per_second * length,
-        water=due.water_per_second * length,
-        carbon=due.carbon_per_second * length,
+        demand=rates.demand_per_second * length,
+        water=rates.water_per_second * length,
+        carbon=rates.carbon_per_second * length,
         estimated_energy=energy.billed_gap * (price or 0.0),
     )
     return priced(groups, index.site_group, dues)
 
 
-def measured(
-    interval: IntervalRows, index: SiteIndex, energy: SiteEnergy, expected: Expected
+def _measured(
+    interval: IntervalRows,
+    index: SiteIndex,
+    energy: SiteEnergy,
+    expected: Expected,
+    rates: Rates,
 ) -> dict[GroupKey, Sums]:
     """Sum one interval without what joules cost: what was measured, and what time costs."""
     terms = Terms()
-    accruals = accruals_at(index, interval.start_seconds)
-    _site(terms, index, interval, energy, accruals)
+    _site(terms, index, interval, energy, rates)
     serving = Serving(index)
     for entry in _rated(interval, index, expected):
-        _place(terms, serving, entry, accruals)
+        _place(terms, serving, entry, rates)
     serving.add_to(terms, interval)
     return {group: _sums(fields) for group, fields in terms.groups.items()}
 
@@ -152,7 +145,7 @@ def _site(
     index: SiteIndex,
     interval: IntervalRows,
     energy: SiteEnergy,
-    accruals: Accruals,
+    rates: Rates,
 ) -> None:
     group, length = index.site_group, float(interval.length_seconds)
     terms.add(group, "interval_seconds", length)
@@ -172,44 +165,44 @@ def _site(
     else:
         terms.add(group, "billed_joules", energy.billed)
         terms.add(group, "estimated_billed_joules", energy.billed_gap)
-    unplaced = (accruals.unplaced_rent_per_second, accruals.unplaced_operations_per_second)
-    for kind, per_second in zip(("rent", "operations"), unplaced, strict=True):
+    for kind, per_second in zip(SECONDS_KINDS, rates.unplaced, strict=True):
         if per_second != 0:
             # Somebody pays it, though it is nobody's device.
             terms.add(group, f"unknown_{kind}_money", per_second * length)
 
 
-def _place(terms: Terms, serving: Serving, entry: _Rated, accruals: Accruals) -> None:
+def _place(terms: Terms, serving: Serving, entry: _Rated, rates: Rates) -> None:
     """Add a cell to its groups; money without a price is left out and its seconds counted."""
     cell = entry.cell
     capital = cell.capital_per_second
     installed = sum(cell.seconds)
     by_state = zip(STATE_FIELDS, cell.seconds, cell.joules, entry.weights, strict=True)
     states = [state for state in by_state if state[1] or state[2] or state[3]]
-    operations = accruals.operations_per_second
     for placement in cell.placements:
         group, part = placement.group, placement.weight
         fields = terms.fields(group)
-        rent = accruals.rent_per_second.get(group.pool, 0.0)
-        rates = (capital or 0.0, rent, operations)
+        shared = rates.devices.get((group.pool, group.accelerator_model), ZERO_RATES)
+        known = capital is not None and shared is not None
+        more = shared or ZERO_RATES
+        per_second = ((capital or 0.0) + more[0], more[1], more[2])
         fields["installed_seconds"].append(installed * part)
         for state in states:
-            _add_state(fields, state, part, rates)
+            _add_state(fields, state, part, per_second)
         if entry.metered:
             fields["node_energy_joules"].append(sum(entry.weights) * part)
         if cell.unmetered:
             fields["unmetered_seconds"].append(installed * part)
-        if capital is None:
+        if not known:
             fields["unpriced_seconds"].append(installed * part)
-        per_second = None if capital is None else sum(rates)
-        serving.place(placement, cell.seconds, entry.weights, per_second=per_second)
+        rate = sum(per_second) if known else None
+        serving.place(placement, cell.seconds, entry.weights, per_second=rate)
 
 
 def _add_state(
     fields: Fields,
     state: tuple[tuple[str, ...], float, float, float],
     part: float,
-    rates: tuple[float, float, float],
+    rates: BySeconds,
 ) -> None:
     names, seconds, joules, drawn = state
     if seconds != 0:

@@ -1,0 +1,1 @@
+"""Settlement: what a site's time and joules cost, quarter by quarter, in exact decimals."""

@@ -1,0 +1,88 @@
+"""What a second costs at an instant, from what accrues in its quarter hour."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Final
+
+from meterhouse_collector.money.billing_month import QUARTER_SECONDS
+from meterhouse_collector.money.kinds import SECONDS_KINDS
+from meterhouse_collector.rollup.rates import ZERO_RATES, BySeconds, Rates
+from meterhouse_collector.settlement.accrual import Accrual, accruals
+from meterhouse_collector.site.index import SiteIndex
+
+Devices = Mapping[tuple[str, str], int]
+
+
+class RateBook:
+    """The rates of a site, made once for each quarter hour that is asked for.
+
+    Between two midnights of the site nothing of it changes, and these fall on quarter hours.
+    """
+
+    def __init__(self, index: SiteIndex) -> None:
+        self._index: Final = index
+        self._known: tuple[int, Rates] = (-1, Rates())
+
+    def at(self, start_seconds: float) -> Rates:
+        """Return the rates in force at an instant; demand, water and carbon are left at zero."""
+        quarter = int(start_seconds) // QUARTER_SECONDS * QUARTER_SECONDS
+        if self._known[0] != quarter:
+            found = accruals(self._index, quarter, quarter + QUARTER_SECONDS)
+            devices = registered(self._index, quarter)
+            self._known = quarter, rates_of(found, devices, QUARTER_SECONDS)
+        return self._known[1]
+
+
+def registered(index: SiteIndex, start_seconds: float) -> Counter[tuple[str, str]]:
+    """Return how many devices are registered at an instant, by pool and accelerator model."""
+    return Counter(
+        (slot.pool, slot.accelerator_model)
+        for plan in index.plans(start_seconds).values()
+        for slot in plan.slots
+    )
+
+
+def rates_of(entries: Iterable[Accrual], devices: Devices, seconds: int) -> Rates:
+    """Return what accrues per device-second beside each device's own capital, and what per second.
+
+    An entry is spread over the devices that it is for by their number. What waits for service, or
+    is for devices that are not there, is nobody's.
+    """
+    shared: dict[tuple[str, str], dict[str, Decimal]] = defaultdict(dict)
+    unknown: set[tuple[str, str]] = set()
+    unplaced = dict.fromkeys(SECONDS_KINDS, Decimal(0))
+    for entry in entries:
+        if _own_capital(entry):
+            continue
+        mine = {} if entry.waits else {k: n for k, n in devices.items() if n and _is_for(entry, k)}
+        count = sum(mine.values())
+        if entry.amount is None:
+            unknown.update(mine)
+            continue
+        if count == 0:
+            unplaced[entry.kind] += entry.amount / seconds
+            continue
+        rate = entry.amount / (seconds * count)
+        for key in mine:
+            shared[key][entry.kind] = shared[key].get(entry.kind, Decimal(0)) + rate
+    known: dict[tuple[str, str], BySeconds | None] = {
+        key: _by_seconds(kinds) for key, kinds in shared.items()
+    }
+    return Rates({**known, **dict.fromkeys(unknown)}, _by_seconds(unplaced))
+
+
+def _own_capital(entry: Accrual) -> bool:
+    return entry.kind == "capital" and entry.accelerator_model is not None and not entry.waits
+
+
+def _is_for(entry: Accrual, key: tuple[str, str]) -> bool:
+    pool, model = key
+    return (not entry.pools or pool in entry.pools) and entry.accelerator_model in (None, model)
+
+
+def _by_seconds(kinds: Mapping[str, Decimal]) -> BySeconds:
+    if not any(kinds.values()):
+        return ZERO_RATES
+    capital, rent, operations = (float(kinds.get(kind, 0)) for kind in SECONDS_KINDS)
+    return capital, rent, operations
