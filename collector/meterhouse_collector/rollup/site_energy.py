@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from meterhouse_agent import wire
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
 from meterhouse_collector.site.index import SiteIndex
-from meterhouse_collector.site.model import Meter
+from meterhouse_collector.site.meters import Term
 
 MISSING_SHARE_MAX: Final = 0.01
 MEASURED: Final[frozenset[wire.Quality]] = frozenset({"ok", "estimated"})
@@ -41,7 +41,7 @@ class Branch(NamedTuple):
     expected: float | None
     gap: float | None
     nameplate: bool = False
-    sign: int = 1
+    factor: float = 1.0
 
 
 class Side(NamedTuple):
@@ -69,12 +69,13 @@ def site_energy(interval: IntervalRows, index: SiteIndex, expected: Expected) ->
 
     Without boundary meters the bill is that of the IT energy: too small, and labelled so.
     """
-    facility = _side(_meters(index.boundary_meters, interval, expected.meter_watts))
-    if index.it_meters:
-        equipment = _side(_meters(index.it_meters, interval, expected.meter_watts))
+    tree = index.metering(interval.start_seconds)
+    facility = _side(_meters(tree.facility, interval, expected.meter_watts))
+    if tree.it:
+        equipment = _side(_meters(tree.it, interval, expected.meter_watts))
     else:
         equipment = _side(_nodes(interval, index, expected.node_watts))
-    side = facility if index.boundary_meters else equipment
+    side = facility if tree.facility else equipment
     return SiteEnergy(
         facility=facility,
         it=equipment,
@@ -86,24 +87,24 @@ def site_energy(interval: IntervalRows, index: SiteIndex, expected: Expected) ->
 
 def _side(entries: Iterable[Branch]) -> Side:
     branches = list(entries)
-    known = [branch.sign * b for branch in branches if (b := branch.measured) is not None]
+    known = [branch.factor * b for branch in branches if (b := branch.measured) is not None]
     measured = fsum(known) if known else None
-    gaps = [branch.gap for branch in branches if branch.gap is not None]
-    expectations = [branch.expected for branch in branches if branch.expected is not None]
+    gaps = [branch.factor * b for branch in branches if (b := branch.gap) is not None]
+    expectations = [branch.factor * b for branch in branches if (b := branch.expected) is not None]
     if not branches or len(expectations) < len(branches):
         return Side(measured, None, 0.0, billable=False, joint=False)
     size = fsum(map(abs, expectations))
     joint = fsum(map(abs, gaps)) <= MISSING_SHARE_MAX * size
-    gap = fsum(branch.sign * b for branch in branches if (b := branch.gap) is not None)
+    gap = fsum(gaps)
     # A bill may rest on the last known power for long, but on a nameplate only within the limit.
     billable = joint or not any(branch.nameplate for branch in branches)
     return Side(measured, fsum([*known, gap]), gap, billable=billable, joint=joint)
 
 
 def _meters(
-    meters: Iterable[Meter], interval: IntervalRows, watts: Mapping[str, float]
+    terms: Iterable[Term], interval: IntervalRows, watts: Mapping[str, float]
 ) -> Iterator[Branch]:
-    for meter in meters:
+    for meter, factor in terms:
         row = interval.meters.get(meter.name)
         energy, covered = None, 0.0
         if row is not None and row.energy_joules is not None and row.quality in MEASURED:
@@ -112,7 +113,7 @@ def _meters(
         if branch.expected is None and meter.peak_watts is not None:
             peak = meter.peak_watts * interval.length_seconds
             branch = Branch(energy, peak, peak * (1.0 - covered), nameplate=True)
-        yield branch._replace(sign=meter.sign)
+        yield branch._replace(factor=factor)
 
 
 def _nodes(

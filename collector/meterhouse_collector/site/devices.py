@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
+from meterhouse_collector.site.places import Asset
 
 UNREGISTERED: Final = "unregistered"
 ENGINE_PREFIX: Final = "engine:"
@@ -29,13 +30,14 @@ class Grouping(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One registered device; a register that only counts does not name it."""
+    """One registered device and its entry; a register that only counts does not name it."""
 
     device: str | None
     accelerator_model: str
     pool: str
     holder: str
     capital_per_second: float | None
+    asset: Asset
 
 
 def hold(slots: list[Slot], held: dict[str, str]) -> list[Slot]:

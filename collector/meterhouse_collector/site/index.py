@@ -1,81 +1,31 @@
-"""The site model compiled into look-ups that are cheap enough for every report and interval.
-
-The register is a step function of time: between two dates a node's plan does not change, and an
-interval follows the plan in force at its start.
-"""
+"""The site model compiled into look-ups that are cheap enough for every report and interval."""
 
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from math import inf
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from meterhouse_agent import wire
-from meterhouse_collector.money.capital import straight_line_per_second
+from meterhouse_collector.money.bill_lines import NoAmount
+from meterhouse_collector.money.currency import convert_currency
 from meterhouse_collector.money.energy import JOULES_PER_KWH
-from meterhouse_collector.rows import NOBODY
-from meterhouse_collector.site.devices import (
-    ENGINE_PREFIX,
-    UNREGISTERED,
-    Grouping,
-    Slot,
-    hold,
-    match,
-)
+from meterhouse_collector.money.unit_prices import live_price_per_kwh
+from meterhouse_collector.site.capital import Capital
+from meterhouse_collector.site.components import QUARTER_SECONDS
+from meterhouse_collector.site.dated import DatedTables
+from meterhouse_collector.site.devices import UNREGISTERED, Grouping, match
 from meterhouse_collector.site.hardware import Hardware
+from meterhouse_collector.site.meters import MeterTree
 from meterhouse_collector.site.model import SiteModel
-from meterhouse_collector.site.places import Asset, Engine, Pool
+from meterhouse_collector.site.places import Asset, Engine
 from meterhouse_collector.site.power import Meter
+from meterhouse_collector.site.register import GroupKey, Holding, Placement, Plan, Register
 
-TENANT_PREFIX: Final = "tenant:"
+__all__ = ["GroupKey", "Holding", "Placement", "Plan", "SiteIndex"]
+
 MAX_GROUPINGS: Final = 65_536
-
-
-class GroupKey(NamedTuple):
-    """The finest group of a rollup; ``none`` stands where a part does not apply."""
-
-    site: str
-    cluster: str = NOBODY
-    pool: str = NOBODY
-    tenant: str = NOBODY
-    vendor: str = NOBODY
-    accelerator_model: str = NOBODY
-    served_model: str = NOBODY
-
-
-class Placement(NamedTuple):
-    """The group that a part of a holding belongs to, and the engine that holds it, or ``""``."""
-
-    group: GroupKey
-    engine: str
-    weight: float
-
-
-class Holding(NamedTuple):
-    """Registered devices of a node with one model and holder; ``None`` money has no price."""
-
-    accelerator_model: str
-    holder: str
-    devices: int
-    placements: tuple[Placement, ...]
-    capital_per_second: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the register says of one node from one instant until another."""
-
-    begins: float
-    ends: float
-    slots: tuple[Slot, ...]
-    holdings: dict[tuple[str, str], Holding]
-
-
-@dataclass(slots=True)
-class _Register:
-    assets: tuple[Asset, ...]
-    instants: list[float]
-    plans: dict[int, Plan] = field(default_factory=dict)
 
 
 class SiteIndex:
@@ -84,20 +34,21 @@ class SiteIndex:
     def __init__(self, model: SiteModel) -> None:
         self.model: Final = model
         self.site: Final = model.name
+        self.dated: Final = DatedTables(model)
         self.engines: Final[dict[str, Engine]] = {engine.name: engine for engine in model.engine}
         self.meters: Final[dict[str, Meter]] = {meter.name: meter for meter in model.meter}
-        self.boundary_meters: Final = tuple(m for m in model.meter if m.role == "boundary")
-        self.it_meters: Final = tuple(m for m in model.meter if m.role == "it")
-        self._hardware: Final[dict[str, Hardware]] = {
-            h.accelerator_model: h for h in model.hardware
-        }
-        self._pools: Final[dict[str, Pool]] = {pool.name: pool for pool in model.pool}
-        self._engine_devices: Final = self._engines_by_node()
-        self._registers: Final = self._registers_by_node()
-        self._changes: Final = sorted({t for r in self._registers.values() for t in r.instants})
-        self._planned: tuple[int, dict[str, Plan]] = (-1, {})
+        self._register: Final = Register(model, self.dated)
+        self._capital: Final = Capital(model, self.dated)
+        self._zone: Final = ZoneInfo(model.time_zone)
+        self._tree_changes: Final = tuple(
+            sorted({*self.dated.meter.instants, *self.dated.generator.instants})
+        )
+        self._trees: Final = self._meter_trees()
+        ever = self._trees
+        self.boundary_meters: Final = _named(t.meter for tree in ever for t in tree.facility)
+        self.it_meters: Final = _named(t.meter for tree in ever for t in tree.it)
         self._readers: Final = self._engine_readers()
-        self._tariffs: Final = self._tariff_steps()
+        self._price: tuple[int, float | None] = (-1, None)
         self._groupings: Final[dict[str, tuple[wire.Inventory, Plan | None, Grouping]]] = {}
 
     @property
@@ -108,28 +59,20 @@ class SiteIndex:
     @property
     def nodes(self) -> tuple[str, ...]:
         """Every node that was ever registered."""
-        return tuple(self._registers)
+        return self._register.nodes
+
+    @property
+    def register_changes(self) -> tuple[float, ...]:
+        """The instants at which any node's plan changes, in order."""
+        return self._register.changes
 
     def plan(self, node: str, start_seconds: float) -> Plan | None:
         """Return what is registered on a node at an instant, or None where nothing is."""
-        register = self._registers.get(node)
-        if register is None:
-            return None
-        position = bisect_right(register.instants, start_seconds)
-        plan = register.plans.get(position)
-        if plan is None:
-            plan = register.plans[position] = self._compile(node, register, position)
-        return plan if plan.slots else None
+        return self._register.plan(node, start_seconds)
 
     def plans(self, start_seconds: float) -> Mapping[str, Plan]:
         """Return what is registered at an instant on each node that has anything then."""
-        position = bisect_right(self._changes, start_seconds)
-        known, plans = self._planned
-        if known != position:
-            found = ((node, self.plan(node, start_seconds)) for node in self._registers)
-            plans = {node: plan for node, plan in found if plan is not None}
-            self._planned = (position, plans)
-        return plans
+        return self._register.plans(start_seconds)
 
     def grouping(self, node: str, inventory: wire.Inventory, start_seconds: float) -> Grouping:
         """Return how a report with this inventory is split; cheap for the inventory last seen."""
@@ -161,128 +104,64 @@ class SiteIndex:
         readers = self._readers.get(thing)
         return readers is None or reader in readers
 
+    def metering(self, start_seconds: float) -> MeterTree:
+        """Return the tree of meters in force at an instant, with the cuts that are summed."""
+        return self._trees[bisect_right(self._tree_changes, start_seconds)]
+
+    def hardware_of(self, asset: Asset) -> Hardware | None:
+        """Return the price that an asset was purchased at, or None where none was in force."""
+        return self._capital.hardware(asset)
+
     def price_per_joule(self, start_seconds: float) -> float | None:
-        """Return the tariff in force at an instant, or None where there is none."""
-        for begins, ends, price in self._tariffs:
-            if begins <= start_seconds < ends:
-                return price
-        return None
+        """Return what a joule of import costs at an instant, or None where that is not known.
 
-    def _tariff_steps(self) -> tuple[tuple[float, float, float], ...]:
-        flat = (tariff for tariff in self.model.tariff if tariff.per_kwh is not None)
-        tariffs = sorted(flat, key=lambda tariff: tariff.valid_from)
-        begins = [self.model.instant(tariff.valid_from) for tariff in tariffs]
-        steps = []
-        for position, tariff in enumerate(tariffs):
-            ends = begins[position + 1] if position + 1 < len(begins) else float("inf")
-            if tariff.valid_to is not None:
-                ends = self.model.instant(tariff.valid_to)
-            steps.append((begins[position], ends, float(tariff.per_kwh or 0) / JOULES_PER_KWH))
-        return tuple(steps)
+        It is the sum of the tariffs in force, which may each be a part: energy, network, levies.
+        """
+        quarter = int(start_seconds // QUARTER_SECONDS)
+        if self._price[0] != quarter:
+            self._price = (quarter, self._joule_price(quarter * QUARTER_SECONDS))
+        return self._price[1]
 
-    def _engines_by_node(self) -> dict[str, dict[str, str]]:
-        devices: dict[str, dict[str, str]] = {}
-        for engine in self.model.engine:
-            for text in engine.devices:
-                node, _, device = text.partition("/")
-                devices.setdefault(node, {})[device] = engine.name
-        return devices
+    def _joule_price(self, quarter_seconds: int) -> float | None:
+        parts = [
+            (live_price_per_kwh(tariff.components, quarter_seconds, self._zone), tariff.currency)
+            for tariff in self.dated.tariff.at(quarter_seconds).values()
+        ]
+        parts += [
+            (colocation.per_kwh, colocation.currency)
+            for colocation in self.dated.colocation.at(quarter_seconds).values()
+            if colocation.per_kwh is not None
+        ]
+        day, total = self.model.day(quarter_seconds), Decimal(0)
+        for amount, currency in parts:
+            if isinstance(amount, NoAmount):
+                return None
+            currencies = (currency or self.model.currency, self.model.currency)
+            money = convert_currency(amount, currencies, day, self.model.exchange_rate).amount
+            if money is None:
+                return None
+            total += money
+        return float(total) / JOULES_PER_KWH if parts else None
+
+    def _meter_trees(self) -> tuple[MeterTree, ...]:
+        trees = []
+        for at_seconds in (-inf, *self._tree_changes):
+            generators = self.dated.generator.at(at_seconds).values()
+            by_fuel = {m for g in generators if g.counted == "fuel" for m in g.meters}
+            meters = self.dated.meter.at(at_seconds).values()
+            trees.append(MeterTree(meters, frozenset(by_fuel)))
+        return tuple(trees)
 
     def _engine_readers(self) -> dict[str, frozenset[str]]:
         return {
-            engine.name: frozenset(
-                engine.readers or (text.partition("/")[0] for text in engine.devices)
+            name: frozenset(
+                reader
+                for engine in self.dated.engine[name]
+                for reader in engine.readers or (d.partition("/")[0] for d in engine.devices)
             )
-            for engine in self.model.engine
+            for name in self.engines
         }
 
-    def _registers_by_node(self) -> dict[str, _Register]:
-        assets: dict[str, list[Asset]] = {}
-        for asset in self.model.asset:
-            for node in asset.on_nodes:
-                assets.setdefault(node, []).append(asset)
-        return {
-            node: _Register(tuple(entries), sorted({t for a in entries for t in self._instants(a)}))
-            for node, entries in assets.items()
-        }
 
-    def _instants(self, asset: Asset) -> Iterator[float]:
-        begins = self.model.instant(asset.in_service)
-        yield begins
-        if asset.retired is not None:
-            yield self.model.instant(asset.retired)
-        hardware = self._hardware.get(asset.accelerator_model)
-        if hardware is not None:
-            yield begins + hardware.life
-
-    def _compile(self, node: str, register: _Register, position: int) -> Plan:
-        instants = register.instants
-        begins = instants[position - 1] if position > 0 else float("-inf")
-        ends = instants[position] if position < len(instants) else float("inf")
-        slots = [slot for asset in register.assets for slot in self._slots(asset, begins)]
-        held = self._engine_devices.get(node, {})
-        slots = hold(slots, held)
-        members: dict[tuple[str, str], list[Slot]] = {}
-        for slot in slots:
-            members.setdefault((slot.accelerator_model, slot.holder), []).append(slot)
-        holdings = {key: self._holding(*key, tuple(group)) for key, group in members.items()}
-        return Plan(begins, ends, tuple(slots), holdings)
-
-    def _slots(self, asset: Asset, at_seconds: float) -> Iterator[Slot]:
-        begins = self.model.instant(asset.in_service)
-        if at_seconds < begins:
-            return
-        if asset.retired is not None and at_seconds >= self.model.instant(asset.retired):
-            return
-        tenant = self._pools[asset.pool].tenant
-        hardware = self._hardware.get(asset.accelerator_model)
-        rate = None
-        if hardware is not None:
-            price, salvage = float(hardware.price_per_device), float(hardware.salvage_per_device)
-            in_life = at_seconds < begins + hardware.life
-            rate = straight_line_per_second(price, salvage, hardware.life) if in_life else 0.0
-        named = isinstance(asset.devices, tuple)
-        names = asset.devices if isinstance(asset.devices, tuple) else range(asset.devices)
-        for device in names:
-            yield Slot(
-                device=str(device) if named else None,
-                accelerator_model=asset.accelerator_model,
-                pool=asset.pool,
-                holder=NOBODY if tenant == NOBODY else TENANT_PREFIX + tenant,
-                capital_per_second=rate,
-            )
-
-    def _holding(self, accelerator_model: str, holder: str, slots: tuple[Slot, ...]) -> Holding:
-        rates = [slot.capital_per_second for slot in slots if slot.capital_per_second is not None]
-        return Holding(
-            accelerator_model=accelerator_model,
-            holder=holder,
-            devices=len(slots),
-            placements=self._placements(accelerator_model, holder, slots),
-            capital_per_second=sum(rates) / len(slots) if len(rates) == len(slots) else None,
-        )
-
-    def _placements(
-        self, accelerator_model: str, holder: str, slots: tuple[Slot, ...]
-    ) -> tuple[Placement, ...]:
-        # A ledger row does not say the pool, so devices of one node, model and holder that are in
-        # two pools share what was measured by their number.
-        engine = holder.removeprefix(ENGINE_PREFIX) if holder.startswith(ENGINE_PREFIX) else ""
-        weights = self.engines[engine].weights if engine else {NOBODY: 1.0}
-        hardware = self._hardware.get(accelerator_model)
-        vendor = NOBODY if hardware is None else hardware.vendor
-        placements = []
-        for name, count in Counter(slot.pool for slot in slots).items():
-            pool = self._pools[name]
-            for served_model, weight in weights.items():
-                group = GroupKey(
-                    self.site,
-                    pool.cluster,
-                    name,
-                    pool.tenant,
-                    vendor,
-                    accelerator_model,
-                    served_model,
-                )
-                placements.append(Placement(group, engine, count / len(slots) * weight))
-        return tuple(placements)
+def _named(meters: Iterable[Meter]) -> tuple[Meter, ...]:
+    return tuple({meter.name: meter for meter in meters}.values())

@@ -28,7 +28,7 @@ ThresholdKind = Literal[
     "delivery",
     "cost_per_million_tokens",
 ]
-RATIO_KINDS: Final = ("idle", "reclaimable_idle", "coverage", "commitment")
+RATIO_KINDS: Final = ("idle", "reclaimable_idle", "coverage")
 Severity = Literal["page", "ticket", "info"]
 
 
