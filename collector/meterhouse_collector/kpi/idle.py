@@ -1,38 +1,45 @@
-"""The idle-capacity ratio: how much of what could work did not."""
+"""The idle-capacity ratio of the sums of a window: how much of what could work did not."""
 
 from collections.abc import Mapping
 
-from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor, share
+from meterhouse_collector.kpi import idleness
+from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor
 
 
 def idle_capacity_ratio(sums: Mapping[str, float], *, floor: float = COVERAGE_FLOOR) -> KpiValue:
-    """Return (free - stranded + held_idle) / (active + held_idle + free - stranded).
-
-    The bounds take all ``unknown`` as busy, then as idle; the coverage is known / available
-    (``definitions.md``). A ``free`` that is less than what is stranded counts as none.
-    """
-    free = max(0.0, sums["free_seconds"] - sums["stranded_seconds"])
-    idle = free + sums["held_idle_seconds"]
-    known = sums["active_seconds"] + idle
-    unknown = sums["unknown_seconds"]
-    available = sums["installed_seconds"] - sums["unhealthy_seconds"]
-    coverage = share(available - unknown, available)
-    bounded = known + unknown
-    reason = None
+    """Return the idle-capacity ratio with its bounds for all that is unknown, and its coverage."""
+    parts = idleness.idle_parts(
+        free_seconds=sums["free_seconds"],
+        held_idle_seconds=sums["held_idle_seconds"],
+        stranded_seconds=sums["stranded_seconds"],
+    )
+    idle = parts.free_seconds + parts.held_idle_seconds
+    # Sums of floats may end a hair below zero where every device was unhealthy.
+    available = max(0.0, sums["installed_seconds"] - sums["unhealthy_seconds"])
+    bounds = idleness.idle_capacity_bounds(
+        idle_seconds=idle,
+        active_seconds=sums["active_seconds"],
+        unknown_seconds=sums["unknown_seconds"],
+        available_seconds=available,
+    )
+    value, reason = idleness.idle_capacity_ratio(
+        active_seconds=sums["active_seconds"],
+        held_idle_seconds=sums["held_idle_seconds"],
+        free_seconds=sums["free_seconds"],
+        stranded_seconds=sums["stranded_seconds"],
+    )
     if available <= 0:
         reason = "no device is available"
-    elif known <= 0:
-        reason = "nothing is known of any available device"
-    reason = reason or below_floor(coverage, floor)
+    reason = reason or below_floor(bounds.coverage_ratio, floor)
     return KpiValue(
         name="idle_capacity_ratio",
         unit="ratio",
         label="idle share of usable capacity",
-        value=idle / known if reason is None else None,
+        value=float(value) if value is not None and reason is None else None,
         numerator=idle,
-        denominator=known,
-        coverage=coverage,
+        denominator=sums["active_seconds"] + idle,
+        coverage=bounds.coverage_ratio,
         reason=reason,
-        low=idle / bounded if bounded > 0 else None,
-        high=(idle + unknown) / bounded if bounded > 0 else None,
+        low=bounds.low_ratio,
+        high=bounds.high_ratio,
     )
