@@ -72,7 +72,9 @@ def answer(name: str, text: str) -> dict[str, object]:
         found = function(**{field: getattr(model, field) for field in hints})
     except ValueError as error:
         raise FormulaError([str(error)]) from None
-    value, reason = found if isinstance(found, Reasoned) else (found, None)
+    value, reason = found if isinstance(found, Reasoned) else (_plain(found), None)
+    if isinstance(value, dict):
+        reason = value.pop("reason", None)
     return {"name": name, "value": _plain(value), "unit": ROWS[name].unit, "reason": reason}
 
 

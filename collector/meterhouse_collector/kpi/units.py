@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-# Each is in terms of the first of its quantity; a year or month is in none: they differ in length.
+# Each in terms of the first of its quantity. A year has 8760 hours here; months differ too much.
 QUANTITIES: Final[dict[str, dict[str, Decimal]]] = {
     "energy": {
         "joules": Decimal(1),
@@ -23,9 +23,15 @@ QUANTITIES: Final[dict[str, dict[str, Decimal]]] = {
         "minutes": Decimal(60),
         "hours": Decimal(3_600),
         "days": Decimal(86_400),
+        "years": Decimal(31_536_000),
     },
     "volume": {"litres": Decimal(1), "m3": Decimal(1_000)},
-    "mass": {"kg": Decimal(1), "grams": Decimal("0.001"), "tonnes": Decimal(1_000)},
+    "mass": {
+        "kg": Decimal(1),
+        "grams": Decimal("0.001"),
+        "tonnes": Decimal(1_000),
+        "pounds": Decimal("0.45359237"),
+    },
     "share": {"ratio": Decimal(1), "percent": Decimal("0.01")},
     "tokens": {"tokens": Decimal(1), "million_tokens": Decimal(1_000_000)},
 }
@@ -43,9 +49,7 @@ PLAIN: Final = (
     "celsius",
     "hertz",
     "bytes",
-    "years",
     "months",
-    "litres_per_second",
 )
 
 _UNITS: Final = {
@@ -61,14 +65,14 @@ _PER: Final = "_per_"
 def unit_of(name: str) -> str | None:
     """Return the unit that a name ends in, ``kg_per_joule`` also, or None where it ends in none."""
     numerator, per, denominator = name.rpartition(_PER)
-    if per and denominator in _NAMES:
+    if per and _plural(denominator) in _NAMES:
         above = _last(numerator)
         return None if above is None else f"{above}{_PER}{denominator}"
     return _last(name)
 
 
 def factor(unit: str, into: str) -> Decimal | None:
-    """Return what turns an amount in one unit into another, or None where none does."""
+    """Return what turns an amount in one unit into another, or None where nothing does."""
     if unit == into:
         return Decimal(1)
     above, per, below = unit.partition(_PER)
@@ -76,12 +80,17 @@ def factor(unit: str, into: str) -> Decimal | None:
     if per != into_per:
         return None
     if per:
-        upper, lower = factor(above, into_above), factor(below, into_below)
+        upper = factor(above, into_above)
+        lower = factor(_plural(below), _plural(into_below))
         return None if upper is None or lower is None else upper / lower
     if unit not in _UNITS or into not in _UNITS:
         return None
     (quantity, size), (into_quantity, into_size) = _UNITS[unit], _UNITS[into]
     return size / into_size if quantity == into_quantity else None
+
+
+def _plural(unit: str) -> str:
+    return unit if unit in _NAMES else f"{unit}s"
 
 
 def _last(name: str) -> str | None:

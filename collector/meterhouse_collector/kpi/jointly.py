@@ -1,0 +1,61 @@
+"""When an interval counts for both sides of PUE, and what fills its gaps (``definitions.md``)."""
+
+from collections.abc import Iterable
+from math import fsum
+from typing import Final, NamedTuple
+
+MISSING_SHARE_MAX: Final = 0.01
+
+
+class Branch(NamedTuple):
+    """A meter or node of one side; ``expected`` is of the whole interval, ``gap`` of its hole.
+
+    Both are None where nothing is known of the hole; ``nameplate`` says that only the peak is.
+    """
+
+    measured: float | None
+    expected: float | None
+    gap: float | None
+    nameplate: bool = False
+    factor: float = 1.0
+
+
+class Side(NamedTuple):
+    """Facility or IT energy: as measured, with gaps filled where their size is known."""
+
+    measured: float | None
+    filled: float | None
+    gap: float
+    billable: bool
+    joint: bool
+
+
+def branch(energy: float | None, covered: float, watts: float | None, seconds: float) -> Branch:
+    """Return a branch of an interval: its gap filled with the last known power, or its own."""
+    if energy is not None and covered >= 1.0:
+        return Branch(energy, energy, 0.0)
+    if watts is not None:
+        expected = watts * seconds
+    elif energy is not None and covered > 0.0:
+        expected = energy / covered
+    else:
+        return Branch(energy, None, None)
+    gap = expected * (1.0 - covered)
+    return Branch(energy, (energy or 0.0) + gap, gap)
+
+
+def side(entries: Iterable[Branch]) -> Side:
+    """Sum one side, which counts where what is missing is at most 1 % of what is expected."""
+    branches = list(entries)
+    known = [branch.factor * b for branch in branches if (b := branch.measured) is not None]
+    measured = fsum(known) if known else None
+    gaps = [branch.gap for branch in branches if branch.gap is not None]
+    expectations = [branch.expected for branch in branches if branch.expected is not None]
+    if not branches or len(expectations) < len(branches):
+        return Side(measured, None, 0.0, billable=False, joint=False)
+    size = fsum(map(abs, expectations))
+    joint = fsum(map(abs, gaps)) <= MISSING_SHARE_MAX * size
+    gap = fsum(branch.factor * b for branch in branches if (b := branch.gap) is not None)
+    # A bill may rest on the last known power for long, but on a nameplate only within the limit.
+    billable = joint or not any(branch.nameplate for branch in branches)
+    return Side(measured, fsum([*known, gap]), gap, billable=billable, joint=joint)
