@@ -20,9 +20,9 @@ _FIT_POINTS: Final = 2
 class BurnRule(NamedTuple):
     """A threshold of burn that must hold over a long and over a short window."""
 
-    threshold_ratio: Decimal
-    long_seconds: int
-    short_seconds: int
+    threshold_ratio: Number
+    long_seconds: Number
+    short_seconds: Number
 
 
 class ReachableRule(NamedTuple):
@@ -93,7 +93,7 @@ def max_burn_rate_ratio(
 
 @precise
 def reachable_burn_rules(
-    *, max_ratio: Number, rules: Sequence[BurnRule] = RULES
+    *, max_ratio: Number, rules: Sequence[BurnRule]
 ) -> tuple[ReachableRule, ...]:
     """Return rules capped to 0.9 of the possible burn; an unreachable threshold is said.
 
@@ -103,12 +103,13 @@ def reachable_burn_rules(
     cap = REACHABLE * possible
     found = []
     for rule in rules:
-        threshold: Decimal | None = rule.threshold_ratio
+        wanted = positive("threshold_ratio", rule.threshold_ratio)
+        threshold: Decimal | None = wanted
         reason = None
-        if rule.threshold_ratio > cap:
-            reason = f"{rule.threshold_ratio} is unreachable: at most {possible} is possible"
-            if rule.threshold_ratio <= possible:
-                reason = f"{rule.threshold_ratio} is close to {possible}, the most possible"
+        if wanted > cap:
+            reason = f"{wanted} is unreachable: at most {possible} is possible"
+            if wanted <= possible:
+                reason = f"{wanted} is close to {possible}, the most possible"
             threshold = cap if cap > 1 else None
             reason += f"; {cap} instead" if threshold else "; no alert, for it is within the budget"
         found.append(ReachableRule(rule, threshold, reason))

@@ -137,7 +137,8 @@ def committed_device_seconds(
     starts = [start for start, _ in ramp]
     if len(set(starts)) < len(starts):
         raise ValueError("found two steps from one instant, allowed: one")
-    until = [*starts[1:], max([ends, *starts])]
+    # The last step lasts; without any step there is nothing that could.
+    until = [*starts[1:], ends][: len(ramp)]
     return total(
         devices * max(Decimal(0), min(end, ends) - max(start, begins))
         for (start, devices), end in zip(ramp, until, strict=True)
