@@ -58,7 +58,8 @@ def pick_row(rows: Mapping[str, ThingRow]) -> ThingRow:
 
 def _preference(row: NodeRow | MeterRow | EngineRow) -> tuple[float, int]:
     if isinstance(row, MeterRow):
-        covered = row.covered_milliseconds if row.energy_joules is not None else 0
+        unread = row.energy_joules is None and row.volume_litres is None
+        covered = 0 if unread else row.covered_milliseconds
         return -covered, _rank(row.energy_method)
     if isinstance(row, EngineRow):
         return -sum(served.covered_milliseconds for served in row.served), 0
