@@ -9,6 +9,7 @@ from meterhouse_collector.kpi.numbers import not_negative, share
 from meterhouse_collector.kpi.value import Reasoned
 
 BELOW_ONE: Final = "below 1: a meter of the boundary is missing, or one is wrong"
+MORE_OUT: Final = "facility energy below 0: more left the boundary than came in"
 NO_IT: Final = "no IT energy"
 NO_FACILITY: Final = "no facility energy"
 PUE_SOURCE: Final = "ISO/IEC 30134-2, current edition"
@@ -173,7 +174,7 @@ def facility_energy(  # noqa: PLR0913 - each is a term of the definition
         )
     )
     if total < 0:
-        raise ValueError(f"{total} joules: more left the boundary than came in")
+        raise ValueError(MORE_OUT)
     return total
 
 

@@ -5,7 +5,7 @@ from math import fsum
 from typing import Final, Literal, NamedTuple
 
 from meterhouse_collector.kpi.catalogue import Kpi
-from meterhouse_collector.kpi.energy import NO_IT, pue
+from meterhouse_collector.kpi.energy import MORE_OUT, NO_IT, pue
 from meterhouse_collector.kpi.jointly import Branch, Side, branch, side
 from meterhouse_collector.kpi.numbers import not_negative, positive
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, below_floor
@@ -67,6 +67,8 @@ def _found(
         reason = "no interval has both facility and IT energy"
     elif below <= 0:
         reason = NO_IT
+    elif above < 0:
+        reason = MORE_OUT
     reason = reason or below_floor(coverage, COVERAGE_FLOOR)
     value = None
     if reason is None:

@@ -30,12 +30,14 @@ class Side(NamedTuple):
     joint: bool
 
 
-def branch(energy: float | None, covered: float, watts: float | None, seconds: float) -> Branch:
-    """Return a branch of an interval: its gap filled with the last known power, or its own."""
+def branch(
+    energy: float | None, covered: float, watts: float | None, length_seconds: float
+) -> Branch:
+    """Return a branch of an interval: its gap filled by the last known power, or its own mean."""
     if energy is not None and covered >= 1.0:
         return Branch(energy, energy, 0.0)
     if watts is not None:
-        expected = watts * seconds
+        expected = watts * length_seconds
     elif energy is not None and covered > 0.0:
         expected = energy / covered
     else:
@@ -49,13 +51,13 @@ def side(entries: Iterable[Branch]) -> Side:
     branches = list(entries)
     known = [branch.factor * b for branch in branches if (b := branch.measured) is not None]
     measured = fsum(known) if known else None
-    gaps = [branch.gap for branch in branches if branch.gap is not None]
-    expectations = [branch.expected for branch in branches if branch.expected is not None]
+    gaps = [branch.factor * b for branch in branches if (b := branch.gap) is not None]
+    expectations = [branch.factor * b for branch in branches if (b := branch.expected) is not None]
     if not branches or len(expectations) < len(branches):
         return Side(measured, None, 0.0, billable=False, joint=False)
     size = fsum(map(abs, expectations))
     joint = fsum(map(abs, gaps)) <= MISSING_SHARE_MAX * size
-    gap = fsum(branch.factor * b for branch in branches if (b := branch.gap) is not None)
+    gap = fsum(gaps)
     # A bill may rest on the last known power for long, but on a nameplate only within the limit.
     billable = joint or not any(branch.nameplate for branch in branches)
     return Side(measured, fsum([*known, gap]), gap, billable=billable, joint=joint)

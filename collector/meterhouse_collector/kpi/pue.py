@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
+from meterhouse_collector.kpi import energy
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor, share
 from meterhouse_collector.site.index import SiteIndex
 
@@ -59,9 +60,10 @@ def pue(
     reason = _no_value(sums, window_seconds, basis) or below_floor(coverage, floor)
     value = None
     if reason is None:
-        value = facility / equipment
-        if value < 1 and not battery_unmetered:
-            reason = "below 1: a meter of the boundary is missing, or one is wrong"
+        found = energy.pue(
+            facility_joules=facility, it_joules=equipment, battery_unmetered=battery_unmetered
+        )
+        value, reason = (None if found.value is None else float(found.value)), found.reason
     return KpiValue(
         name="pue",
         unit="ratio",
@@ -90,5 +92,7 @@ def _no_value(sums: Mapping[str, float], window_seconds: float, basis: EnergyBas
     if sums["pue_joint_seconds"] <= 0:
         return "no interval has both facility and IT energy"
     if sums["it_joint_joules"] <= 0:
-        return "no IT energy"
+        return energy.NO_IT
+    if sums["facility_joint_joules"] < 0:
+        return energy.MORE_OUT
     return None

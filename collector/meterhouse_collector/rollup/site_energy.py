@@ -5,11 +5,11 @@ from math import fsum
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
+from meterhouse_collector.kpi.jointly import Branch, Side, branch, side
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.meters import Term
 
-MISSING_SHARE_MAX: Final = 0.01
 MEASURED: Final[frozenset[wire.Quality]] = frozenset({"ok", "estimated"})
 _UNKNOWN: Final = wire.STATES.index("unknown")
 
@@ -31,29 +31,6 @@ class Expected(NamedTuple):
     node_watts: Mapping[str, float]
 
 
-class Branch(NamedTuple):
-    """A meter or node of one side; ``expected`` is of the whole interval, ``gap`` of its hole.
-
-    Both are None where nothing is known of the hole; ``nameplate`` says that only the peak is.
-    """
-
-    measured: float | None
-    expected: float | None
-    gap: float | None
-    nameplate: bool = False
-    factor: float = 1.0
-
-
-class Side(NamedTuple):
-    """Facility or IT energy: as measured, with gaps filled where their size is known."""
-
-    measured: float | None
-    filled: float | None
-    gap: float
-    billable: bool
-    joint: bool
-
-
 class SiteEnergy(NamedTuple):
     """Both sides of a site; ``billed`` is what the tariff applies to, None where not known."""
 
@@ -70,35 +47,19 @@ def site_energy(interval: IntervalRows, index: SiteIndex, expected: Expected) ->
     Without boundary meters the bill is that of the IT energy: too small, and labelled so.
     """
     tree = index.metering(interval.start_seconds)
-    facility = _side(_meters(tree.facility, interval, expected.meter_watts))
+    facility = side(_meters(tree.facility, interval, expected.meter_watts))
     if tree.it:
-        equipment = _side(_meters(tree.it, interval, expected.meter_watts))
+        equipment = side(_meters(tree.it, interval, expected.meter_watts))
     else:
-        equipment = _side(_nodes(interval, index, expected.node_watts))
-    side = facility if tree.facility else equipment
+        equipment = side(_nodes(interval, index, expected.node_watts))
+    billed = facility if tree.facility else equipment
     return SiteEnergy(
         facility=facility,
         it=equipment,
         joint=facility.joint and equipment.joint,
-        billed=side.filled if side.billable else None,
-        billed_gap=side.gap,
+        billed=billed.filled if billed.billable else None,
+        billed_gap=billed.gap,
     )
-
-
-def _side(entries: Iterable[Branch]) -> Side:
-    branches = list(entries)
-    known = [branch.factor * b for branch in branches if (b := branch.measured) is not None]
-    measured = fsum(known) if known else None
-    gaps = [branch.factor * b for branch in branches if (b := branch.gap) is not None]
-    expectations = [branch.factor * b for branch in branches if (b := branch.expected) is not None]
-    if not branches or len(expectations) < len(branches):
-        return Side(measured, None, 0.0, billable=False, joint=False)
-    size = fsum(map(abs, expectations))
-    joint = fsum(map(abs, gaps)) <= MISSING_SHARE_MAX * size
-    gap = fsum(gaps)
-    # A bill may rest on the last known power for long, but on a nameplate only within the limit.
-    billable = joint or not any(branch.nameplate for branch in branches)
-    return Side(measured, fsum([*known, gap]), gap, billable=billable, joint=joint)
 
 
 def _meters(
@@ -109,11 +70,11 @@ def _meters(
         energy, covered = None, 0.0
         if row is not None and row.energy_joules is not None and row.quality in MEASURED:
             energy, covered = row.energy_joules, row.covered_milliseconds / row.length_milliseconds
-        branch = _branch(energy, covered, watts.get(meter.name), interval.length_seconds)
-        if branch.expected is None and meter.peak_watts is not None:
+        found = branch(energy, covered, watts.get(meter.name), interval.length_seconds)
+        if found.expected is None and meter.peak_watts is not None:
             peak = meter.peak_watts * interval.length_seconds
-            branch = Branch(energy, peak, peak * (1.0 - covered), nameplate=True)
-        yield branch._replace(factor=factor)
+            found = Branch(energy, peak, peak * (1.0 - covered), nameplate=True)
+        yield found._replace(factor=factor)
 
 
 def _nodes(
@@ -124,7 +85,7 @@ def _nodes(
         row = interval.nodes.get(node)
         devices = len(plans[node].slots) if node in plans else 0
         energy, covered = (None, 0.0) if row is None else node_energy(row, devices)
-        yield _branch(energy, covered, watts.get(node), interval.length_seconds)
+        yield branch(energy, covered, watts.get(node), interval.length_seconds)
 
 
 def node_energy(row: NodeRow, devices: int) -> tuple[float | None, float]:
@@ -147,16 +108,3 @@ def node_energy(row: NodeRow, devices: int) -> tuple[float | None, float]:
     known = total - unknown + min(unknown, row.spanned_milliseconds)
     total = max(total, devices * row.length_milliseconds)
     return fsum(parts), known / total if total > 0 else 1.0
-
-
-def _branch(energy: float | None, covered: float, watts: float | None, length: int) -> Branch:
-    if energy is not None and covered >= 1.0:
-        return Branch(energy, energy, 0.0)
-    if watts is not None:
-        expected = watts * length
-    elif energy is not None and covered > 0.0:
-        expected = energy / covered
-    else:
-        return Branch(energy, None, None)
-    gap = expected * (1.0 - covered)
-    return Branch(energy, (energy or 0.0) + gap, gap)
