@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse_agent import wire
-from meterhouse_collector.kpi import cost, idle, pue
+from meterhouse_collector.kpi import cost, idle, pue, token_cost
 from meterhouse_collector.kpi.catalogue import (
     DETAIL_FIELDS,
     KPIS,
@@ -287,7 +287,7 @@ def test_cost_of_a_sweep_of_a_cluster() -> None:
     assert device_hour * given_values["job_min"] / 60 == pytest.approx(expected["useful"])
     for seconds, word in zip(given_values["lat_s"], ("lat20", "lat3"), strict=True):
         # A request that holds a device for so long, as one "token".
-        found = cost.per_million(device_hour * seconds / HOUR, 1_000_000)
+        found = token_cost.per_million(device_hour * seconds / HOUR, 1_000_000)
         assert found == pytest.approx(expected[word])
 
 

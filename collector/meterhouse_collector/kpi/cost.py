@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from meterhouse_collector.kpi.token_cost import per_million
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor, share
 from meterhouse_collector.money.kinds import KINDS
 
-TOKENS_PER_UNIT: Final = 1_000_000.0
 IDLE_MONEY: Final = tuple(
     f"{state}_{kind}_money" for state in ("held_idle", "free") for kind in KINDS
 )
@@ -18,11 +18,6 @@ class _Ratio(NamedTuple):
     money: float
     tokens: float
     covered_seconds: float
-
-
-def per_million(money: float, tokens: float) -> float | None:
-    """Return 1e6 * money / tokens, or None where there are no tokens (InferenceMAX formula)."""
-    return TOKENS_PER_UNIT * money / tokens if tokens > 0 else None
 
 
 def idle_money(sums: Mapping[str, float]) -> float:

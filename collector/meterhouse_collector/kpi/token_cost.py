@@ -1,5 +1,6 @@
 """Formulas of the cost per token, over output, all and computed tokens."""
 
+import math
 from typing import Final
 
 from meterhouse_collector.kpi.numbers import not_negative
@@ -32,9 +33,15 @@ def cost_per_million_computed_tokens(
     )
 
 
+def per_million(money: float, tokens: float) -> float | None:
+    """Return 1e6 * money / tokens, or None where there are no tokens (InferenceMAX formula)."""
+    return TOKENS_PER_UNIT * money / tokens if tokens > 0 else None
+
+
 def _per_million(money: float, **tokens: float) -> Reasoned:
-    not_negative(serving_money=money, **tokens)
-    total = sum(tokens.values())
-    if total == 0:
-        return Reasoned(None, "no tokens")
-    return Reasoned(TOKENS_PER_UNIT * money / total)
+    not_negative(**tokens)
+    # Not above zero by nature: an hour of negative prices can pay for what served.
+    if not math.isfinite(money):
+        raise ValueError(f"serving_money is {money}: a finite number")
+    value = per_million(money, sum(tokens.values()))
+    return Reasoned(value, "no tokens" if value is None else None)
