@@ -7,6 +7,7 @@ from meterhouse_collector.formula import inputs_of
 from meterhouse_collector.kpi import catalogue
 from meterhouse_collector.kpi.formulas import FORMULAS
 from meterhouse_collector.kpi.kpis import KPIS
+from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.rows import POLICY_DAYS
 from meterhouse_collector.store.init_influx import SHARD_DAYS
 
@@ -24,7 +25,7 @@ def _catalogue() -> Iterator[str]:
         "Each is a ratio of two sums over one window, times the factor in its formula.\n"
         "What they mean, and when they have no value: [price.md](price.md).\n"
     )
-    for kpi in catalogue.KPIS:
+    for kpi in LIVE_KPIS:
         yield f"### {kpi.name}\n"
         yield table(
             ("", ""),

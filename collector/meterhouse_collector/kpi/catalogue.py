@@ -1,4 +1,4 @@
-"""What there is to read: the KPIs, the fields of a rollup, and the fields of the device detail.
+"""What there is to read: the fields of a rollup and of the device detail; what a KPI's row says.
 
 A rollup row always writes all its fields, as floats; a name, once released, keeps its meaning.
 "Device-seconds" add up over devices, "seconds" do not.
@@ -11,7 +11,7 @@ from meterhouse_collector.money.kinds import JOULES_KINDS, KINDS, SECONDS_KINDS
 
 
 class Kpi(NamedTuple):
-    """A ratio of sums; numerator and denominator are in terms of rollup fields."""
+    """A formula; a live KPI has its numerator and denominator in rollup fields, others in inputs."""
 
     name: str
     unit: str
@@ -28,49 +28,6 @@ class Field(NamedTuple):
     unit: str
     meaning: str
 
-
-KPIS: Final = (
-    Kpi(
-        "pue",
-        "ratio",
-        "facility_joint_joules",
-        "it_joint_joules",
-        "facility energy / IT energy, over the intervals that count for both",
-        "ISO/IEC 30134-2, current edition; Green Grid WP49",
-    ),
-    Kpi(
-        "idle_capacity_ratio",
-        "ratio",
-        "free_seconds - stranded_seconds + held_idle_seconds",
-        "active_seconds + held_idle_seconds + free_seconds - stranded_seconds",
-        "device-seconds that could work and do not / device-seconds that could work",
-        "definitions of this project; OpenCost specification, idle cost",
-    ),
-    Kpi(
-        "cost_per_million_output_tokens",
-        "currency per million tokens",
-        "serving_money",
-        "serving_output_tokens",
-        "1e6 * cost of what served / output tokens",
-        "InferenceMAX formula with measured tokens and all cost, idle included",
-    ),
-    Kpi(
-        "cost_per_million_tokens",
-        "currency per million tokens",
-        "serving_money",
-        "serving_input_tokens + serving_output_tokens",
-        "1e6 * cost of what served / tokens, cached input included",
-        "InferenceMAX formula with measured tokens and all cost, idle included",
-    ),
-    Kpi(
-        "cost_per_million_computed_tokens",
-        "currency per million tokens",
-        "serving_computed_money",
-        "serving_computed_tokens",
-        "1e6 * cost of what served / tokens, cached input excluded",
-        "InferenceMAX formula with measured tokens and all cost, idle included",
-    ),
-)
 
 _SPLIT_BY: Final = {
     **dict.fromkeys(SECONDS_KINDS, "by device-seconds"),

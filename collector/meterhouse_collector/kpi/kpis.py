@@ -5,7 +5,6 @@ from typing import Final
 from meterhouse_collector.kpi import (
     availability,
     carbon,
-    catalogue,
     energy,
     eu_core,
     fuels,
@@ -26,6 +25,7 @@ from meterhouse_collector.kpi import (
     water,
     waterfall,
 )
+from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.money import (
     bill_formulas,
     burn,
@@ -41,7 +41,7 @@ from meterhouse_collector.money import (
 )
 
 KPIS: Final = (
-    *catalogue.KPIS,
+    *LIVE_KPIS,
     *energy.KPIS,
     *joint_pue.KPIS,
     *eu_core.KPIS,

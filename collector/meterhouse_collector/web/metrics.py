@@ -8,14 +8,14 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from meterhouse_agent import wire
-from meterhouse_collector.kpi.catalogue import KPIS
+from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.live import Snapshot
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.figures import power_of, tokens_of
 
 _PREFIX: Final = "meterhouse_"
-_FORMULAS: Final = {kpi.name: kpi.formula for kpi in KPIS}
+_FORMULAS: Final = {kpi.name: kpi.formula for kpi in LIVE_KPIS}
 
 
 class KpiMetrics(Collector):
