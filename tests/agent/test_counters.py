@@ -1,4 +1,4 @@
-"""Counters become deltas in one place: every kind of jump, and the vectors of others."""
+"""Counters become deltas in one place: every kind of jump."""
 
 from itertools import pairwise
 
@@ -25,19 +25,6 @@ def _increase(readings: list[int]) -> int:
         if delta is not None and delta.ticks is not None:
             total += delta.ticks
     return total
-
-
-def test_prometheus_increase_vector() -> None:
-    """RESET-PROM: promql/promqltest/testdata/functions.test."""
-    assert _increase([0, 1, 2, 3, 2, 3, 4]) == 7
-
-
-def test_flux_increase_is_never_produced() -> None:
-    """RESET-FLUX counterexample: 15 after 17 is jitter of a meter, not +15."""
-    before, after = _counter(17), _counter(15)
-
-    assert judge(before, after, 60.0).verdict is Verdict.JITTER
-    assert _increase([2, 14, 11, 21, 19, 8]) != 48
 
 
 @pytest.mark.parametrize(

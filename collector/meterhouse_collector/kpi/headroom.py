@@ -41,6 +41,9 @@ def headroom(*, limits: Sequence[PathLimit]) -> Headroom:
     IT 1,000, site 1,250 kW leave +200, not -50 (definitions: Headroom). Raises ``ValueError`` for
     an amount that is negative or no number.
     """
+    for limit in limits:
+        not_negative(limit_watts=limit.limit_watts, load_watts=limit.load_watts)
+        positive(marginal_ratio=limit.marginal_ratio)
     found = [
         (
             it_headroom_watts(

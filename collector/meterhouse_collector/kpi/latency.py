@@ -205,13 +205,12 @@ def first_token_histograms(*, workers: Sequence[RoleHistogram]) -> tuple[Histogr
     """Return the TTFT histograms that count: of disaggregated workers only those that decode.
 
     A prefill worker sees the request too, but not the token that reaches the user (reference
-    4.11).
+    4.11). Raises ``ValueError`` for malformed buckets.
     """
-    return tuple(
-        Histogram(worker.edges_seconds, worker.observed_count, worker.sum_seconds)
-        for worker in workers
-        if worker.role != "prefill"
-    )
+    found = [(worker.role, Histogram(*worker[1:])) for worker in workers]
+    for _, histogram in found:
+        _check(histogram)
+    return tuple(histogram for role, histogram in found if role != "prefill")
 
 
 KPIS: Final = (

@@ -12,7 +12,10 @@ from meterhouse_collector.kpi.parts import ratio
 
 
 class Increment(NamedTuple):
-    """Devices that are promised for a day, and the peak of one of them with its share of a node."""
+    """Devices promised for a day and not in the peak yet; one's peak includes its share of a node.
+
+    What should have come before today counts from today.
+    """
 
     promised_on: date
     added_devices: float

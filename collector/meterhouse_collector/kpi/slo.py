@@ -48,7 +48,11 @@ def goodput(
     of order.
     """
     slos = (first_token_slo_seconds, per_output_token_slo_seconds, end_to_end_slo_seconds)
-    positive(**{f"slo_{at}_seconds": slo for at, slo in enumerate(slos) if slo is not None})
+    positive(
+        first_token_slo_seconds=first_token_slo_seconds,
+        per_output_token_slo_seconds=per_output_token_slo_seconds,
+        end_to_end_slo_seconds=end_to_end_slo_seconds,
+    )
     not_negative(measured_seconds=measured_seconds)
     verdicts = [_good(request, slos) for request in requests]
     good = sum(1 for verdict in verdicts if verdict is True)
@@ -66,14 +70,14 @@ def goodput(
 
 
 def _good(request: Request, slos: Sequence[float | None]) -> bool | None:
-    if not request.succeeded:
-        return False
     found = request_latency(
         sent_seconds=request.sent_seconds,
         first_token_seconds=request.first_token_seconds,
         finished_seconds=request.finished_seconds,
         output_tokens=request.output_tokens,
     )
+    if not request.succeeded:
+        return False
     wanted = [
         (value, slo, at == 1 and request.output_tokens <= 1)
         for at, (value, slo) in enumerate(zip(found, slos, strict=True))

@@ -97,8 +97,11 @@ def add_waterfalls(*, waterfalls: Sequence[Waterfall]) -> Waterfall:
     """Return the levels of several disjoint intervals or groups: each level is their sum.
 
     What is stranded in one interval is not made good by room in another, so levels are summed and
-    never derived from summed states. A level missing in one is missing in the sum.
+    never derived from summed states. A level missing in one is missing in the sum. Raises
+    ``ValueError`` for an amount that is negative or no number.
     """
+    for each in waterfalls:
+        not_negative(**each._asdict())
     return Waterfall(
         contracted_seconds=_sum(each.contracted_seconds for each in waterfalls),
         delivered_seconds=_sum(each.delivered_seconds for each in waterfalls),
