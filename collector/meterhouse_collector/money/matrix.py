@@ -189,7 +189,7 @@ def served_model_cost(
     weights: dict[str, Number] = {model: held_seconds[model] for model in own}
     if not any(weights.values()):
         weights = {UNATTRIBUTED: 1}
-    shares = allocate(overhead_money, weights)
+    shares = allocate(signed("overhead_money", overhead_money), weights)
     zero = Decimal(0)
     return {
         model: total((own.get(model, zero), shares.get(model, zero)))
