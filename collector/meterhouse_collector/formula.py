@@ -3,6 +3,8 @@
 import argparse
 import inspect
 import json
+import math
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +24,9 @@ ROWS: Final[dict[str, Kpi]] = {row.name: row for row in KPIS}
 _STRICT: Final = ConfigDict(
     extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
 )
+_MODULES: Final = re.compile(r"\b(?:\w+\.)+(?=\w)")
+# What is longer moves the rest of its own line only.
+_COLUMN_MAX: Final = 60
 _FAULTS: Final = {"missing": "is missing", "extra_forbidden": "is no input of this formula"}
 
 
@@ -70,8 +75,8 @@ def answer(name: str, text: str) -> dict[str, object]:
         raise FormulaError([_fault(each) for each in error.errors()]) from None
     try:
         found = function(**{field: getattr(model, field) for field in hints})
-    except ValueError as error:
-        raise FormulaError([str(error)]) from None
+    except (ValueError, ArithmeticError) as error:
+        raise FormulaError([str(error) or type(error).__name__]) from None
     value, reason = found if isinstance(found, Reasoned) else (_plain(found), None)
     if isinstance(value, dict):
         reason = value.pop("reason", None)
@@ -81,11 +86,11 @@ def answer(name: str, text: str) -> dict[str, object]:
 def listing() -> Iterator[str]:
     """Return a line for each formula: name, inputs, unit of the output, and what it is for."""
     rows = [
-        (name, " ".join(_inputs(function)), ROWS[name].unit, _meaning(function))
+        (name, ROWS[name].unit, " ".join(_inputs(function)), _meaning(function))
         for name, function in FORMULAS.items()
     ]
-    head = ("name", "inputs", "unit", "meaning")
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    head = ("name", "unit", "inputs", "meaning")
+    widths = [min(_COLUMN_MAX, max(map(len, column))) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
 
@@ -115,8 +120,12 @@ def inputs_of(function: Callable[..., object]) -> Iterator[str]:
 
 
 def _inputs(function: Callable[..., object]) -> Iterator[str]:
-    for name, parameter in inspect.signature(function).parameters.items():
-        yield name if parameter.default is inspect.Parameter.empty else f"[{name}]"
+    """Return the names of the inputs, with what their lists hold; optional ones in brackets."""
+    parameters = inspect.signature(function).parameters
+    for name, hint in _hints(function).items():
+        entry = _entry(hint)
+        text = name if entry is None else f"{name}({', '.join(_hints(entry))})"
+        yield text if parameters[name].default is inspect.Parameter.empty else f"[{text}]"
 
 
 def _meaning(function: Callable[..., object]) -> str:
@@ -126,7 +135,9 @@ def _meaning(function: Callable[..., object]) -> str:
 def _kind(hint: object) -> str:
     if (entry := _entry(hint)) is not None:
         return "list of " + ", ".join(_hints(entry))
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    return _MODULES.sub("", str(hint))
 
 
 def _known(name: str) -> Callable[..., object]:
@@ -139,7 +150,7 @@ def _known(name: str) -> Callable[..., object]:
 def _object(text: str) -> dict[str, object]:
     try:
         found = json.loads(text, parse_float=Decimal, object_pairs_hook=_once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormulaError([f"the inputs are no JSON: {error}"]) from None
     if not isinstance(found, dict):
         raise FormulaError(["the inputs are no JSON object"])
@@ -239,4 +250,8 @@ def _plain(value: object) -> object:
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(each) for each in value]
-    return float(value) if isinstance(value, Decimal) else value
+    if isinstance(value, float | Decimal):
+        if not math.isfinite(value):
+            raise FormulaError(["the inputs are too large or too small: the result is no number"])
+        return float(value)
+    return value

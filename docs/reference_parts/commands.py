@@ -37,8 +37,8 @@ def commands(
 def _option(action: argparse.Action) -> str:
     if isinstance(action, argparse._HelpAction):  # noqa: SLF001 - argparse has no other way
         return ""
-    text = action.option_strings[-1] if action.option_strings else str(action.dest)
-    if action.nargs != 0:
+    text = action.option_strings[-1] if action.option_strings else str(action.metavar)
+    if action.nargs != 0 and action.option_strings:
         choices = None if action.choices is None else "|".join(str(c) for c in action.choices)
         text += f" {choices or action.metavar or action.dest.upper()}"
     return text if action.required else f"[{text}]"

@@ -11,7 +11,7 @@ from meterhouse_collector.money.kinds import JOULES_KINDS, KINDS, SECONDS_KINDS
 
 
 class Kpi(NamedTuple):
-    """A formula; a live KPI has its numerator and denominator in rollup fields, others in inputs."""
+    """A formula; numerator and denominator are rollup fields where it is live, else inputs."""
 
     name: str
     unit: str

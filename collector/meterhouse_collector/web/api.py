@@ -9,8 +9,8 @@ import msgspec
 
 from meterhouse_collector import __version__
 from meterhouse_collector.intake import Agent
-from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.kpi.compute import Window, kpis
+from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.live import Live, Snapshot
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.roll_up import add_sums
@@ -105,7 +105,9 @@ class Answers:
 
 def _kpis(snapshot: Snapshot | None) -> dict[str, Kpi]:
     if snapshot is None:
-        return {kpi.name: Kpi(unit=kpi.unit, label=kpi.name, reason=NOTHING_YET) for kpi in LIVE_KPIS}
+        return {
+            kpi.name: Kpi(unit=kpi.unit, label=kpi.name, reason=NOTHING_YET) for kpi in LIVE_KPIS
+        }
     return {name: kpi_of(value) for name, value in snapshot.kpis.items()}
 
 
