@@ -1,110 +1,108 @@
-"""The site model: what it accepts, every fault it names, and the look-ups compiled from it."""
+"""The site file: its sample, and what each table accepts by itself."""
 
 import re
 import tomllib
+import types
 from pathlib import Path
+from typing import Any, Union, get_args, get_origin
 
 import pytest
 
-from meterhouse_agent import wire
 from meterhouse_collector.settings import Section
-from meterhouse_collector.site.devices import UNREGISTERED, Part
-from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.site.load import SiteModelError, load_site, parse_site, sample
-from meterhouse_collector.site.model import Asset, Engine, Hardware, Meter, Pool, Tariff
+from meterhouse_collector.site.model import SiteModel
+from tests.collector.sites import ASSET, BASE, ENGINE, HEAD, POOLS, faults, index
 
-HEAD = 'name = "site"\ncurrency = "EUR"\ntime_zone = "Europe/Berlin"\n'
-POOLS = """
-[[pool]]
-name = "chat"
-cluster = "c1"
-tenant = "acme"
-[[pool]]
-name = "spare"
-cluster = "c1"
-[[hardware]]
-accelerator_model = "M"
-vendor = "nvidia"
-price_per_device = 35000
-life = "1825d"
-"""
-ASSET = """
-[[asset]]
-node = "n1"
-pool = "chat"
-accelerator_model = "M"
-devices = ["d0", "d1", "d2"]
-in_service = 2026-01-01
-"""
-COUNTED = """
-[[asset]]
-nodes = ["n2", "n3"]
-pool = "spare"
-accelerator_model = "M"
-devices = 2
-in_service = 2026-01-01
-retired = 2027-01-01
-"""
-ENGINE = """
-[[engine]]
-name = "e1"
-served_model = "llama"
-devices = ["n1/d0"]
-"""
-BASE = HEAD + POOLS + ASSET + COUNTED + ENGINE
-IN_2026 = 1_780_000_000
-IN_2025 = 1_760_000_000
+TAKEN = re.sub(r"^# ", "", sample(), flags=re.MULTILINE)
+# The tables that a newcomer begins with; all others are commented out as a whole.
+SHOWN = {"pool", "hardware", "asset", "engine", "meter", "tariff"}
 
 
-def inventory(*devices: str, model: str = "M") -> wire.Inventory:
-    return wire.Inventory(
-        devices=[
-            wire.Device(device=device, vendor="nvidia", accelerator_model=model)
-            for device in devices
-        ]
+def sections_of(annotation: object) -> list[type[Section]]:
+    """Return the tables that an annotation holds: its own, or those of its union or tuple."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    if get_origin(annotation) in {tuple, Union, types.UnionType} or hasattr(
+        annotation, "__metadata__"
+    ):
+        return [found for part in get_args(annotation) for found in sections_of(part)]
+    return []
+
+
+def keys_of(section: type[Section]) -> dict[str, str]:
+    return {field.alias or name: name for name, field in section.model_fields.items()}
+
+
+def is_of(section: type[Section], table: dict[str, Any]) -> bool:
+    kind = section.model_fields.get("kind")
+    return (
+        kind is None
+        or get_args(kind.annotation) != (kind.default,)
+        or (table.get("kind") == kind.default)
     )
 
 
-def index(text: str = BASE) -> SiteIndex:
-    return SiteIndex(parse_site(text, "site.toml"))
+def assert_complete(section: type[Section], tables: list[dict[str, Any]], where: str) -> None:
+    keys = {key for table in tables for key in table}
+    assert keys == keys_of(section).keys(), where
+    for key, name in keys_of(section).items():
+        values = [table[key] for table in tables if key in table]
+        inner = [v for value in values for v in (value if isinstance(value, list) else [value])]
+        # Of a scope the text says what else may stand there: its parts exclude each other.
+        for found in [] if key == "scope" else sections_of(section.model_fields[name].annotation):
+            mine = [value for value in inner if isinstance(value, dict) and is_of(found, value)]
+            assert_complete(found, mine, f"{where}.{key}")
 
 
-def faults(text: str) -> list[str]:
-    with pytest.raises(SiteModelError) as caught:
-        parse_site(text, "site.toml")
-    return caught.value.faults
-
-
-TABLES: dict[str, type[Section]] = {
-    "pool": Pool,
-    "hardware": Hardware,
-    "asset": Asset,
-    "engine": Engine,
-    "meter": Meter,
-    "tariff": Tariff,
+TABLES = {
+    name: sections_of(field.annotation)[0]
+    for name, field in SiteModel.model_fields.items()
+    if sections_of(field.annotation)
 }
 
 
 def test_sample_is_valid_as_shown_and_with_every_commented_line_taken() -> None:
-    shown = parse_site(sample(), "sample")
-    text = re.sub(r"^# ", "", sample(), flags=re.MULTILINE)
-    taken, tables = parse_site(text, "sample"), tomllib.loads(text)
-    for name, section in TABLES.items():
-        assert len(getattr(taken, name)) == len(tables[name]) > 0
-        assert len(getattr(shown, name)) > 0
-        keys = {key for table in tables[name] for key in table}
-        assert keys == section.model_fields.keys()
+    shown, taken = parse_site(sample(), "sample"), parse_site(TAKEN, "sample")
+    for name in TABLES:
+        assert bool(getattr(shown, name)) == (name in SHOWN)
+        assert len(getattr(taken, name)) == len(tomllib.loads(TAKEN)[name]) > 0
 
 
-def test_commented_line_of_the_sample_is_the_default() -> None:
-    shown = parse_site(sample(), "sample")
-    taken = parse_site(re.sub(r"^# ", "", sample(), flags=re.MULTILINE), "sample")
-    for name, section in TABLES.items():
-        one, other = getattr(shown, name)[0], getattr(taken, name)[0]
-        for key, field in section.model_fields.items():
-            default = None if field.is_required() else field.get_default(call_default_factory=True)
-            if default not in (None, (), {}):
-                assert getattr(one, key) == getattr(other, key) == default
+@pytest.mark.parametrize("name", TABLES)
+def test_sample_shows_every_key_of_every_table(name: str) -> None:
+    assert_complete(TABLES[name], tomllib.loads(TAKEN)[name], name)
+
+
+# Tables that would say nothing by their defaults: the text above them says that they are examples.
+EXAMPLES = {
+    *(("power", key) for key in ("units", "spare_units", "margin_ratio")),
+    *(("cooling", key) for key in ("units", "spare_units")),
+    *(("contract", key) for key in ("unit", "rate_per")),
+    *((table, "scope") for table in ("budget", "threshold")),
+    ("pipeline", "quantity"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_first_table_of_the_sample_shows_the_defaults(name: str) -> None:
+    section, first = TABLES[name], tomllib.loads(TAKEN)[name][0]
+    taken = section.model_validate(first)
+    for key, field in keys_of(section).items():
+        info = section.model_fields[field]
+        empty: list[object] = [None, (), {}]
+        if info.is_required() or info.get_default(call_default_factory=True) in empty:
+            continue
+        if (name, key) in EXAMPLES:
+            continue
+        without = section.model_validate({k: v for k, v in first.items() if k != key})
+        assert getattr(taken, field) == getattr(without, field), f"{name}.{key}"
+
+
+def test_a_newcomer_needs_three_lines() -> None:
+    model = parse_site(HEAD, "site.toml")
+    assert all(getattr(model, name) == () for name in TABLES)
+    assert index(HEAD).price_per_joule(0.0) is None
+    assert index(HEAD).boundary_meters == ()
 
 
 def test_load_names_file_key_found_and_allowed(tmp_path: Path) -> None:
@@ -119,167 +117,69 @@ def test_load_names_file_key_found_and_allowed(tmp_path: Path) -> None:
         load_site(tmp_path / "absent.toml")
 
 
+def test_load_reads_the_prices_that_lie_beside_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    series = '[[tariff.component]]\nkind = "series"\npath = "prices.csv"\n'
+    path.write_text(HEAD + "[[tariff]]\nvalid_from = 2026-01-01\n" + series)
+    with pytest.raises(SiteModelError, match=r"prices\.csv: No such file"):
+        load_site(path)
+    (tmp_path / "prices.csv").write_text("begins,per_mwh\n2026-02-01T00:00:00+01:00,80\n")
+    (tariff,) = load_site(path).tariff
+    assert [str(p.per_kwh) for c in tariff.components for p in getattr(c, "point", ())] == ["0.08"]
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
         ("name = [", "Invalid value"),
         (HEAD.replace("EUR", "euro"), "currency: found 'euro'"),
         (HEAD.replace("Berlin", "Nowhere"), "time_zone: found 'Europe/Nowhere'"),
-        (BASE + POOLS.split("[[hardware]]", maxsplit=1)[0], "pool.2.name: found 'chat' again"),
         (HEAD + '[[pool]]\nname = "unregistered"\ncluster = "c"\n', "pool.0.name: found 'unreg"),
-        (BASE + ASSET.replace("chat", "x"), "asset.2.pool: found 'x', allowed: chat, spare"),
-        (BASE + ASSET.replace("chat", "spare"), "asset.2.devices: found 'n1/d0' in pool spare"),
-        (BASE + ENGINE.replace("e1", "e2"), "engine.1.devices: found 'n1/d0', allowed: not in"),
-        (BASE + ENGINE.replace("e1", "e2").replace("d0", "*"), "not in engine e1 too"),
-        (BASE + ENGINE, "engine.1.name: found 'e1' again"),
-        (BASE + ENGINE.replace("e1", "e2").replace("n1", "n9"), "found 'n9/d0', allowed: a node"),
-        (BASE + ENGINE.replace("e1", "e2").replace("d0", "d7"), "found 'n1/d7', allowed: * or"),
-        (
-            BASE + ENGINE.replace("e1", "e2").replace('"n1/d0"', '"n2/a", "n2/b", "n2/c"'),
-            "found 3 devices of node 'n2' beyond the named, allowed: 2",
-        ),
+        (HEAD + '[[tenant]]\nname = "none"\n', "tenant.0.name: found 'none'"),
         (HEAD + ENGINE.replace("n1/d0", "d0"), 'devices as "node/device"'),
         (HEAD + ENGINE.replace("served_model", "# "), "either served_model or served_models"),
         (BASE.replace('"1825d"', '"5 years"'), "hardware.0.life: found '5 years'"),
         (BASE.replace('"1825d"', '"0d"'), "hardware.0.life: found '0d'"),
+        (
+            BASE.replace('"1825d"', '"1825d"\nsalvage_per_device = 35001'),
+            "a salvage of at most the price, 35000",
+        ),
+        (
+            BASE.replace('"1825d"', '"1825d"\ndepreciation = "annuity"'),
+            'a cost_of_capital with depreciation = "annuity"',
+        ),
         (BASE + ASSET.replace("2026-01-01", "2026-01-01\nretired = 2025-01-01"), "a retired date"),
+        (BASE + ASSET.replace('"d1"', '"d0"'), "each name once in devices"),
+        (
+            BASE + ASSET.replace("2026-01-01", "2026-01-01\ndelivered = 2026-02-01"),
+            "a delivered date not after in_service",
+        ),
         (HEAD + '[[meter]]\nname = "m"\nrole = "it"\n', "a category of 1, 2 or 3"),
         (HEAD + '[[meter]]\nname = "m"\nrole = "it"\ncategory = 1\nsign = -1\n', "a sign with"),
+        (HEAD + '[[meter]]\nname = "m"\nrole = "water"\ncategory = 1\n', "a category with one"),
         (HEAD + '[[meter]]\nname = "m"\nrole = "boundary"\nsign = 2\n', "meter.0.sign: found 2"),
+        (HEAD + '[[meter]]\nname = "m"\nrole = "boundary"\nfactor = 0.3\n', "a factor with role"),
+        (
+            HEAD
+            + POOLS
+            + '[[meter]]\nname = "m"\nrole = "boundary"\nshare = { c1 = 0.7, c2 = 0.4 }\n',
+            "shares that sum to 1 at most",
+        ),
+        (
+            HEAD + '[[power]]\nname = "u"\nkind = "ups"\nunit_watts = 1e6\nspare_units = 1\n',
+            "fewer spare_units than units, 1",
+        ),
+        (
+            HEAD + '[[generator]]\nname = "g"\nrated_watts = 1e6\ncounted = "fuel"\n',
+            'kwh_per_litre with counted = "fuel"',
+        ),
+        (
+            HEAD + '[[cluster]]\nname = "c"\nvalid_from = 2026-01-01\nvalid_to = 2026-01-01\n',
+            "a valid_to after valid_from, 2026-01-01",
+        ),
     ],
 )
 def test_fault_is_named(text: str, fault: str) -> None:
     found = faults(text)
     assert any(fault in line for line in found), found
     assert all("\n" not in line and line.startswith("site.toml: ") for line in found)
-
-
-def tariffs(*dates: tuple[str, str | None]) -> str:
-    text = HEAD
-    for begins, ends in dates:
-        text += f"[[tariff]]\nper_kwh = 0.18\nvalid_from = {begins}\n"
-        text += f"valid_to = {ends}\n" if ends is not None else ""
-    return text
-
-
-def test_tariffs_may_neither_overlap_nor_leave_a_gap() -> None:
-    parse_site(tariffs(("2026-01-01", None), ("2026-06-01", "2027-01-01")), "site.toml")
-    parse_site(tariffs(("2026-06-01", None), ("2026-01-01", "2026-06-01")), "site.toml")
-    assert "a gap" in faults(tariffs(("2026-01-01", "2026-05-01"), ("2026-06-01", None)))[0]
-    assert "an overlap" in faults(tariffs(("2026-01-01", "2026-07-01"), ("2026-06-01", None)))[0]
-    assert "each date once" in faults(tariffs(("2026-01-01", None), ("2026-01-01", None)))[0]
-    assert "allowed: after" in faults(tariffs(("2026-01-01", "2025-01-01")))[0]
-
-
-def test_tariff_follows_its_dates_in_the_time_zone_of_the_site() -> None:
-    known = index(tariffs(("2026-01-01", "2026-06-01")))
-    midnight = 1_767_222_000  # 2026-01-01 in Berlin is 2025-12-31T23:00Z
-    assert known.price_per_joule(midnight - 1) is None
-    assert known.price_per_joule(midnight) == pytest.approx(0.18 / 3.6e6)
-    assert known.price_per_joule(1_790_000_000) is None
-
-
-def test_a_device_may_move_to_another_pool_when_it_has_left_the_first() -> None:
-    moved = ASSET.replace("2026-01-01", "2026-01-01\nretired = 2026-03-01")
-    again = ASSET.replace("2026-01-01", "2026-03-01").replace("chat", "spare")
-    known = index(HEAD + POOLS + moved + again)
-    before, after = known.plan("n1", 1_770_000_000), known.plan("n1", IN_2026)
-    assert before is not None
-    assert after is not None
-    assert {slot.pool for slot in before.slots} == {"chat"}
-    assert {slot.pool for slot in after.slots} == {"spare"}
-
-
-def test_plans_are_those_of_every_node_that_has_one_at_that_instant() -> None:
-    moved = ASSET.replace("2026-01-01", "2026-01-01\nretired = 2026-03-01")
-    other = ASSET.replace('"n1"', '"n2"').replace("2026-01-01", "2026-02-01").replace("d0", "d9")
-    known = index(HEAD + POOLS + moved + other)
-    assert set(known.nodes) == {"n1", "n2"}
-    midnights = [1_767_222_000 + days * 86_400 for days in (0, 31, 59, 1825, 1856)]
-    instants = [at + offset for at in midnights for offset in (-1, 0, 0.5)]
-    seen = set()
-    for instant in (*instants, *reversed(instants)):
-        expected = {node: known.plan(node, instant) for node in known.nodes}
-        plans = known.plans(instant)
-        assert plans == {node: plan for node, plan in expected.items() if plan is not None}
-        seen.add(tuple(plans))
-    assert seen == {(), ("n1",), ("n1", "n2"), ("n2",)}
-
-
-def test_grouping_splits_by_engine_and_tenant_in_inventory_order() -> None:
-    grouping = index().grouping("n1", inventory("d2", "d0", "d1"), IN_2026)
-    assert set(grouping.parts) == {
-        Part("M", "engine:e1", (1,), 0),
-        Part("M", "tenant:acme", (0, 2), 0),
-    }
-
-
-def test_registered_device_that_the_inventory_lacks_is_missing() -> None:
-    grouping = index().grouping("n1", inventory("d1"), IN_2026)
-    assert set(grouping.parts) == {
-        Part("M", "engine:e1", (), 1),
-        Part("M", "tenant:acme", (0,), 1),
-    }
-
-
-def test_device_that_the_register_lacks_is_unregistered() -> None:
-    grouping = index().grouping("n2", inventory("a", "b", "c"), IN_2026)
-    assert grouping.parts == (Part("M", "none", (0, 1), 0), Part("M", UNREGISTERED, (2,), 0))
-    foreign = index().grouping("n9", inventory("a", model="X"), IN_2026)
-    assert foreign.parts == (Part("X", UNREGISTERED, (0,), 0),)
-    early = index().grouping("n2", inventory("a"), IN_2025)
-    assert early.parts == (Part("M", UNREGISTERED, (0,), 0),)
-
-
-def test_counted_device_is_matched_though_the_driver_spells_its_model_otherwise() -> None:
-    grouping = index().grouping("n2", inventory("a", "b", model="NVIDIA M 80GB"), IN_2026)
-    assert grouping.parts == (Part("M", "none", (0, 1), 0),)
-
-
-def test_engine_may_name_a_device_of_a_counted_asset() -> None:
-    text = BASE + ENGINE.replace("e1", "e2").replace("n1/d0", "n2/b")
-    grouping = index(text).grouping("n2", inventory("a", "b"), IN_2026)
-    assert set(grouping.parts) == {
-        Part("M", "engine:e2", (1,), 0),
-        Part("M", "none", (0,), 0),
-    }
-
-
-def test_grouping_is_kept_for_the_same_inventory_until_the_register_changes() -> None:
-    known, same = index(), inventory("a", "b")
-    first = known.grouping("n2", same, IN_2026)
-    assert known.grouping("n2", same, IN_2026 + 5) is first
-    assert known.grouping("n2", same, IN_2025).parts[0].holder == UNREGISTERED
-
-
-def test_holding_says_where_it_belongs_and_what_it_costs() -> None:
-    plan = index().plan("n1", IN_2026)
-    assert plan is not None
-    holding = plan.holdings[("M", "engine:e1")]
-    assert holding.placements[0].group == GroupKey(
-        "site", "c1", "chat", "acme", "nvidia", "M", "llama"
-    )
-    assert holding.capital_per_second == pytest.approx(35000 / (1825 * 86400))
-    assert index().plan("n2", IN_2025) is None
-    old = index().plan("n1", IN_2026 + 1825 * 86400)
-    assert old is not None
-    assert old.holdings[("M", "tenant:acme")].capital_per_second == 0.0
-
-
-def test_model_without_hardware_is_allowed_and_has_no_capital_cost() -> None:
-    plan = index(BASE.replace('accelerator_model = "M"\nvendor', 'accelerator_model = "X"\nvendor'))
-    holding = plan.plan("n1", IN_2026)
-    assert holding is not None
-    assert holding.holdings[("M", "tenant:acme")].capital_per_second is None
-
-
-def test_an_agent_may_speak_for_itself_and_for_what_the_model_gives_it() -> None:
-    meter = '[[meter]]\nname = "m1"\nrole = "boundary"\nreaders = ["fac"]\n'
-    known = index(BASE + meter)
-    assert known.may_read("node", "n1", "n1")
-    assert not known.may_read("node", "n1", "n2")
-    assert known.may_read("meter", "m1", "fac")
-    assert not known.may_read("meter", "m1", "n1")
-    assert known.may_read("meter", "m2", "n1")
-    assert known.may_read("engine", "e1", "n1")
-    assert not known.may_read("engine", "e1", "n2")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from meterhouse_collector.site import checks
 from meterhouse_collector.site.model import SiteModel
+from meterhouse_collector.site.price_series import with_prices
 
 _FOUND_CHARACTERS: Final = 80
 
@@ -29,12 +30,17 @@ def sample() -> str:
 
 
 def load_site(path: Path) -> SiteModel:
-    """Read a site file; raise ``SiteModelError`` with every fault found in it."""
+    """Read a site file and its files of prices; raise ``SiteModelError`` with every fault."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SiteModelError([f"{path}: {error}"]) from None
-    return parse_site(text, str(path))
+    model = parse_site(text, str(path))
+    try:
+        tariffs = tuple(with_prices(tariff, path.parent) for tariff in model.tariff)
+    except ValueError as error:
+        raise SiteModelError([f"{path}: tariff: {error}"]) from None
+    return model.model_copy(update={"tariff": tariffs})
 
 
 def parse_site(text: str, source: str) -> SiteModel:
