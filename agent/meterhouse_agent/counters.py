@@ -40,6 +40,9 @@ def judge(before: Counter, after: Counter, elapsed_seconds: float | None) -> Jud
     ``elapsed_seconds`` of ``None`` means that the time between them is not known (the clock was
     stepped): then no bound applies.
     """
+    if after.ticks < 0:
+        # No register counts below zero: it was read wrongly, and says nothing.
+        return Judgement(Verdict.JITTER, None)
     bound = _bound_ticks(after, elapsed_seconds)
     grown = after.ticks - before.ticks
     if before.epoch and after.epoch and before.epoch != after.epoch:

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from meterhouse_agent.counters import CounterTrack, Verdict, judge
 from meterhouse_agent.samples import Counter
 
-WH = 3600.0
-
 
 def _counter(ticks: int, **more: object) -> Counter:
     return Counter(ticks=ticks, unit=1.0, **more)  # type: ignore[arg-type] # keyword by keyword
@@ -54,6 +52,12 @@ def test_each_kind_of_reading(
 
 def test_a_jittered_reading_costs_nothing_once_it_is_over() -> None:
     assert _increase([1000, 1010, 1005, 1020]) == 20
+
+
+@pytest.mark.parametrize("before", [0, 4, 100_000])
+def test_a_register_below_zero_was_read_wrongly(before: int) -> None:
+    judged = judge(Counter(before, 1.0), Counter(-3, 1.0), 1.0)
+    assert (judged.verdict, judged.ticks) == (Verdict.JITTER, None)
 
 
 def test_one_junk_reading_costs_nothing() -> None:
