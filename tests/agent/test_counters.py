@@ -56,7 +56,7 @@ def test_a_jittered_reading_costs_nothing_once_it_is_over() -> None:
 
 @pytest.mark.parametrize("before", [0, 4, 100_000])
 def test_a_register_below_zero_was_read_wrongly(before: int) -> None:
-    judged = judge(Counter(before, 1.0), Counter(-3, 1.0), 1.0)
+    judged = judge(Counter(ticks=before, unit=1.0), Counter(ticks=-3, unit=1.0), 1.0)
     assert (judged.verdict, judged.ticks) == (Verdict.JITTER, None)
 
 
