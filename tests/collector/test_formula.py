@@ -107,7 +107,7 @@ def test_list_has_a_line_for_each_formula_with_its_inputs() -> None:
     assert lines == list(listing())
     assert lines[1].split()[1:5] == ["ratio", "facility_joules", "it_joules", "[battery_unmetered]"]
     joint = next(line for line in lines if line.startswith("joint_pue"))
-    assert "interval_seconds branches(name, side, joules, factor)" in joint
+    assert "interval_seconds branches(name, side, joules, factor, category)" in joint
 
 
 def variations(inputs: Any) -> Iterator[Any]:  # noqa: ANN401 - JSON in, JSON out

@@ -246,6 +246,25 @@ def test_a_gap_of_unknown_size_is_not_filled() -> None:
     assert found.coverage_ratio == 0.5
 
 
+def test_joint_pue_has_the_label_and_the_smallest_window_of_production() -> None:
+    branches = [
+        Series("f", "facility", [125.0] * 4),
+        Series("rack", "it", [50.0] * 4, category=3),
+        Series("ups", "it", [50.0] * 4, category=1),
+    ]
+    found = joint_pue(interval_seconds=900, branches=branches, slowest_step_seconds=900)
+    assert (found.pue_ratio, found.label) == (1.25, "iPUE, category 1")  # the most upstream
+    short = joint_pue(interval_seconds=899, branches=branches, slowest_step_seconds=900)
+    assert short.pue_ratio is None
+    assert short.reason == "a window of 3596 s: the slowest meter needs 3600 s"
+    nodes = [branches[0], Series("n", "it", [90.0] * 4)]
+    bound = joint_pue(interval_seconds=900, branches=nodes)
+    assert bound.label == "iPUE, IT energy from nodes: upper bound"
+    assert bound.pue_ratio == pytest.approx(1.39, abs=0.005)
+    year = joint_pue(interval_seconds=365 * 86400 / 4, branches=branches)
+    assert year.label == "PUE, category 1"
+
+
 def test_exported_energy_is_taken_off() -> None:
     branches = [
         Series("feed", "facility", [150.0]),

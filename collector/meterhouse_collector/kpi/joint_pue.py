@@ -8,19 +8,24 @@ from meterhouse_collector.kpi.catalogue import Kpi
 from meterhouse_collector.kpi.energy import MORE_OUT, NO_IT, pue
 from meterhouse_collector.kpi.jointly import Branch, Side, branch, side
 from meterhouse_collector.kpi.numbers import not_negative, positive
-from meterhouse_collector.kpi.value import COVERAGE_FLOOR, below_floor
+from meterhouse_collector.kpi.pue_label import Category, pue_label, too_short
+from meterhouse_collector.kpi.value import COVERAGE_FLOOR, Reasoned, below_floor
 from meterhouse_collector.kpi.value import share as part_of
 
 LAST_HOUR_SECONDS: Final = 3600.0
 
 
 class Series(NamedTuple):
-    """A meter or node, its energy in each interval, None where it is missing."""
+    """A meter or node, its energy in each interval, None where it is missing.
+
+    An IT meter has a category; nodes have none.
+    """
 
     name: str
     side: Literal["facility", "it"]
     joules: Sequence[float | None]
     factor: float = 1.0
+    category: Category | None = None
 
 
 class JointPue(NamedTuple):
@@ -32,57 +37,63 @@ class JointPue(NamedTuple):
     filled_joules: float
     coverage_ratio: float
     joint_intervals_count: int
+    label: str
     reason: str | None
 
 
-def joint_pue(*, interval_seconds: float, branches: Sequence[Series]) -> JointPue:
+def joint_pue(
+    *,
+    interval_seconds: float,
+    branches: Sequence[Series],
+    slowest_step_seconds: float = 0.0,
+    battery_unmetered: bool = False,
+) -> JointPue:
     """Return facility / IT energy over the intervals that count for both sides.
 
     An interval counts where the branches missing on either side carry at most 1 % of its expected
-    energy; these are filled from their own last hour. Under 95 % coverage there is no value
+    energy; these are filled from their own last hour. A mixed cut has its most upstream category.
+    There is no value under 95 % coverage, nor over less than four steps of the slowest meter
     (``definitions.md``, PUE). Raise ValueError for series of different lengths, energy below zero.
     """
     positive(interval_seconds=interval_seconds)
+    not_negative(slowest_step_seconds=slowest_step_seconds)
     count = _length(branches)
+    window = count * interval_seconds
     facility = [_side(branches, "facility", at, interval_seconds) for at in range(count)]
     equipment = [_side(branches, "it", at, interval_seconds) for at in range(count)]
-    joint = [
-        (f, i)
-        for f, i in zip(facility, equipment, strict=True)
-        if f.joint and i.joint and f.filled is not None and i.filled is not None
-    ]
+    joint = [(f, i) for f, i in zip(facility, equipment, strict=True) if f.joint and i.joint]
     above = fsum(f.filled for f, _ in joint if f.filled is not None)
     below = fsum(i.filled for _, i in joint if i.filled is not None)
     expected = [i.filled for i in equipment if i.filled is not None]
     # Of intervals whose size is unknown energy says nothing: time does.
     coverage = part_of(below, fsum(expected)) * part_of(len(expected), count)
-    return _found(above, below, coverage, joint)
-
-
-def _found(
-    above: float, below: float, coverage: float, joint: Sequence[tuple[Side, Side]]
-) -> JointPue:
-    reason = None
-    if not joint:
-        reason = "no interval has both facility and IT energy"
-    elif below <= 0:
-        reason = NO_IT
-    elif above < 0:
-        reason = MORE_OUT
-    reason = reason or below_floor(coverage, COVERAGE_FLOOR)
-    value = None
+    reason = too_short(window, slowest_step_seconds) or _no_value(above, below, coverage, joint)
+    found = Reasoned(None, reason)
     if reason is None:
-        found = pue(facility_joules=above, it_joules=below)
-        value, reason = (None if found.value is None else float(found.value)), found.reason
+        found = pue(facility_joules=above, it_joules=below, battery_unmetered=battery_unmetered)
+    categories = [each.category for each in branches if each.side == "it" and each.category]
     return JointPue(
-        pue_ratio=value,
+        pue_ratio=None if found.value is None else float(found.value),
         facility_joint_joules=above,
         it_joint_joules=below,
         filled_joules=fsum(f.gap + i.gap for f, i in joint),
         coverage_ratio=coverage,
         joint_intervals_count=len(joint),
-        reason=reason,
+        label=pue_label(window, min(categories, default=None), it_metered=bool(categories)),
+        reason=found.reason,
     )
+
+
+def _no_value(
+    above: float, below: float, coverage: float, joint: Sequence[tuple[Side, Side]]
+) -> str | None:
+    if not joint:
+        return "no interval has both facility and IT energy"
+    if below <= 0:
+        return NO_IT
+    if above < 0:
+        return MORE_OUT
+    return below_floor(coverage, COVERAGE_FLOOR)
 
 
 def _length(branches: Sequence[Series]) -> int:

@@ -1,14 +1,12 @@
 """Power usage effectiveness, after ISO/IEC 30134-2: facility energy over IT energy."""
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import NamedTuple
 
 from meterhouse_collector.kpi import energy
+from meterhouse_collector.kpi.pue_label import Category, pue_label, too_short
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor, share
 from meterhouse_collector.site.index import SiteIndex
-
-YEAR_SECONDS: Final = 365 * 86400
-STEPS_PER_WINDOW: Final = 4
 
 
 class EnergyBasis(NamedTuple):
@@ -16,7 +14,7 @@ class EnergyBasis(NamedTuple):
 
     boundary_metered: bool
     it_metered: bool
-    category: Literal[1, 2, 3] | None
+    category: Category | None
     slowest_step_seconds: float
 
 
@@ -40,10 +38,7 @@ def energy_basis(index: SiteIndex) -> EnergyBasis:
 
 def label(basis: EnergyBasis, window_seconds: float) -> str:
     """Return the name a PUE may have: only a trailing year is called PUE, the rest is interim."""
-    word = "PUE" if window_seconds >= YEAR_SECONDS else "iPUE"
-    if not basis.it_metered:
-        return f"{word}, IT energy from nodes: upper bound"
-    return f"{word}, category {basis.category}"
+    return pue_label(window_seconds, basis.category, it_metered=basis.it_metered)
 
 
 def pue(
@@ -86,9 +81,8 @@ def _coverage(sums: Mapping[str, float], window_seconds: float) -> float:
 def _no_value(sums: Mapping[str, float], window_seconds: float, basis: EnergyBasis) -> str | None:
     if not basis.boundary_metered:
         return "the site has no boundary meter"
-    smallest = STEPS_PER_WINDOW * basis.slowest_step_seconds
-    if window_seconds < smallest:
-        return f"a window of {window_seconds:g} s: the slowest meter needs {smallest:g} s"
+    if (short := too_short(window_seconds, basis.slowest_step_seconds)) is not None:
+        return short
     if sums["pue_joint_seconds"] <= 0:
         return "no interval has both facility and IT energy"
     if sums["it_joint_joules"] <= 0:
