@@ -57,8 +57,10 @@ def _reach(where: str, threshold: Threshold, index: SiteIndex) -> Iterator[str]:
     if threshold.kind == "demand":
         most, unit = _most_watts(index), "W, the peak_watts of the boundary"
     elif threshold.kind == "idle_cost":
-        begins = threshold.valid_from
-        first = float("-inf") if begins is None else index.model.instant(begins)
+        # Before anything is installed there is nothing to watch.
+        first = min(index.register_changes, default=float("-inf"))
+        if threshold.valid_from is not None:
+            first = index.model.instant(threshold.valid_from)
         rate = most_per_second(index, threshold.scope, first)
         most = None if rate is None else rate * _HOUR_SECONDS
         unit = f"{index.model.currency} per hour, the most that it can cost"
