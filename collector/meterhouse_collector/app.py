@@ -19,6 +19,7 @@ from meterhouse_collector.receive.mqtt import MqttReceiver
 from meterhouse_collector.receive.unix import UnixReceiver
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
+from meterhouse_collector.steward import Steward
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.influx import InfluxStore
@@ -45,6 +46,7 @@ class Collector:
         length = round(config.interval)
         receipts = Receipts(length_seconds=length, every_seconds=config.receipts_every)
         self._receiver = self._make_receiver()
+        self.steward = Steward(self.store, self.index, self.telemetry, held_seconds=config.held)
         self._writer = Writer(
             self.store,
             receipts,
@@ -52,6 +54,7 @@ class Collector:
             timing=Timing(config.flush_every, config.held),
             send=self._receiver.send,
             flow=self._flow,
+            changed=self.steward.changed,
         )
         self.live = Live(
             self.index,
@@ -137,6 +140,7 @@ class Collector:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._writer.run(), name="writer")
                 tasks.create_task(self.live.run(), name="live")
+                tasks.create_task(self.steward.run(), name="steward")
                 if self.page is not None:
                     tasks.create_task(self.page.run(), name="page")
         finally:

@@ -174,12 +174,15 @@ def _spans(report: wire.Report, key: tuple[str, str, int]) -> Iterator[PackedRow
 
 
 def _quarters(span: wire.Span, report: wire.Report) -> range:
-    """Return the quarters that a span changes, of those that the ledger keeps."""
+    """Return the quarters that a span changes, of those that the ledger keeps.
+
+    It may end with a reading that was taken after its report's interval, before that was closed.
+    """
     ends = report.start_seconds + report.length_seconds
     oldest = (ends - POLICY_DAYS["ledger"] * _DAY_SECONDS) // QUARTER * QUARTER
     first = span.from_milliseconds // 1000 // QUARTER * QUARTER
     last = max(span.to_milliseconds - 1, span.from_milliseconds) // 1000
-    return range(max(first, oldest), min(last, ends - 1) + 1, QUARTER)
+    return range(max(first, oldest), min(last, ends + QUARTER - 1) + 1, QUARTER)
 
 
 def _dirty(kind: wire.ThingKind, thing: str, key: tuple[str, str, int]) -> PackedRow:

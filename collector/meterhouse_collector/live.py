@@ -2,19 +2,18 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.ledger import Entry
+from meterhouse_collector.rollup.expected import power_of
+from meterhouse_collector.rollup.points import PART, group_of, live_point
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums, pick_row, roll_up
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
@@ -30,10 +29,7 @@ _FUTURE_SECONDS: Final = 60
 # takes no more than this part of the time.
 _AGAIN_SECONDS: Final = 5.0
 _AGAIN_PART: Final = 0.25
-_PART: Final = "0"
 _LEDGER: Final[Mapping[str, type]] = {"node": NodeRow, "meter": MeterRow, "engine": EngineRow}
-# What InfluxDB cannot have in a tag; a served model is named by whoever runs it.
-_ODD: Final = re.compile(r"[\x00-\x1f\x7f]|\\(?= |\Z)")
 ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
 
 
@@ -146,15 +142,14 @@ class Live:
             await self._read_ledger(store, measurement, kind, (first, now + _FUTURE_SECONDS))
         for point in points:
             interval = self._open.setdefault(point.start_seconds, _Open())
-            tags = dict(point.tags)
-            interval.groups.add(GroupKey(**{name: tags[name] for name in GroupKey._fields}))
+            interval.groups.add(group_of(point.tags))
         for start in [start for start in self._open if start < first]:
             del self._open[start]
         self._next = first
 
     async def _rollups(self, store: Store, begin: int, end: int) -> list[Point]:
         points = await store.points("live", "rollup", start_seconds=begin, end_seconds=end)
-        mine = {("site", self._index.site), ("part", _PART)}
+        mine = {("site", self._index.site), ("part", PART)}
         return [point for point in points if mine <= set(point.tags)]
 
     async def _read_ledger(
@@ -229,7 +224,7 @@ class Live:
             return
         vanished = {group: zero_sums() for group in interval.groups if group not in sums}
         for group, fields in {**vanished, **sums}.items():
-            self._write(_point(group, fields, start))
+            self._write(live_point(group, fields, start))
         interval.groups.update(sums)
         self._rolled[start] = sums
         self._totals[start] = add_sums(sums.values())
@@ -240,16 +235,14 @@ class Live:
         """Learn what is drawn, for gaps to come; a late interval teaches nothing about now."""
         newest = rows.start_seconds >= self._learnt_at
         self._learnt_at = max(self._learnt_at, rows.start_seconds)
-        for name, meter in rows.meters.items():
-            if meter.energy_joules is not None and meter.covered_milliseconds > 0:
-                watts = meter.energy_joules * 1000 / meter.covered_milliseconds
-                if newest or name not in self._meter_watts:
-                    self._meter_watts[name] = watts
-        for name, node in rows.nodes.items():
-            if node.energy_joules is not None and node.host_covered_milliseconds > 0:
-                watts = node.energy_joules * 1000 / node.host_covered_milliseconds
-                if newest or name not in self._node_watts:
-                    self._node_watts[name] = watts
+        power = power_of(rows.meters, rows.nodes)
+        for known, learnt in (
+            (self._meter_watts, power.meter_watts),
+            (self._node_watts, power.node_watts),
+        ):
+            for name, watts in learnt.items():
+                if newest or name not in known:
+                    known[name] = watts
 
     def _forget(self, now: float) -> None:
         self._closed_before = max(self._closed_before, now - self.pace.held_seconds)
@@ -304,14 +297,3 @@ def _by_group(intervals: Iterable[Mapping[GroupKey, Sums]]) -> dict[GroupKey, Su
         for group, fields in sums.items():
             parts.setdefault(group, []).append(fields)
     return {group: add_sums(rows) for group, rows in parts.items()}
-
-
-def _point(group: GroupKey, sums: Sums, start_seconds: int) -> Point:
-    fields: dict[str, float | int | str | bool] = {n: sums[n] for n in ROLLUP_FIELD_NAMES}
-    return Point("live", "rollup", _tags(group), fields, start_seconds)
-
-
-@lru_cache(maxsize=4096)
-def _tags(group: GroupKey) -> tuple[tuple[str, str], ...]:
-    values = (_ODD.sub("?", value) or "?" for value in group)
-    return (("part", _PART), *zip(GroupKey._fields, values, strict=True))

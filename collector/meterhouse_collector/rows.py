@@ -101,10 +101,17 @@ class SpanRow(Struct, frozen=True):
     spans: tuple[wire.Span, ...]
 
 
-class DirtyRow(Struct, frozen=True):
-    """A mark: this thing's quarter has changed since it was summed."""
+class DirtyRow(Struct, frozen=True, omit_defaults=True):
+    """A mark: this thing's quarter has changed since it was summed; ``marks`` says how it ends."""
 
     kind: wire.ThingKind
+    stamp: int = 0
+
+
+class ClearedRow(Struct, frozen=True):
+    """The mark of the same key was worked off, if it still has this stamp."""
+
+    stamp: int
 
 
 class PackedRow(NamedTuple):

@@ -89,6 +89,26 @@ class Telemetry:
             "Reports that wait in the spools of the agents.",
             registry=registry,
         )
+        self.quarters_behind = Gauge(
+            f"{_PREFIX}quarters_behind",
+            "Quarters that have ended and are not summed yet.",
+            registry=registry,
+        )
+        self.last_quarter = Gauge(
+            f"{_PREFIX}last_quarter_start_seconds",
+            "Start of the newest quarter that is summed, in Unix seconds.",
+            registry=registry,
+        )
+        self.dirty_marks = Gauge(
+            f"{_PREFIX}dirty_marks",
+            "Things in summed quarters that changed since and wait to be summed again.",
+            registry=registry,
+        )
+        self.unknown_spans = Counter(
+            f"{_PREFIX}unknown_spans_total",
+            "Spans met whose quantity no quarter sums.",
+            registry=registry,
+        )
         self._bugs = Counter(
             f"{_PREFIX}bugs_total",
             "Errors of this program, by where; the first of each is in the log.",

@@ -5,11 +5,12 @@ import logging
 import time
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
 from meterhouse_collector.ledger import Entry, late_marks
+from meterhouse_collector.marks import is_mark, stamped
 from meterhouse_collector.receipts import Address, Receipts
 from meterhouse_collector.rows import Row
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
@@ -51,6 +52,7 @@ class Writer:
         timing: Timing,
         send: Callable[[str, bytes], bool],
         flow: Callable[[bool], None],
+        changed: Callable[[Iterable[int]], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._receipts = receipts
@@ -58,6 +60,8 @@ class Writer:
         self._timing = timing
         self._send = send
         self._flow = flow
+        self._changed = changed
+        self._stamp = 0
         self._entries: deque[Entry] = deque()
         self._entry_rows = 0
         self._rows: deque[Row] = deque()
@@ -148,12 +152,16 @@ class Writer:
                 # By now, not when it came: it may have waited long for the store.
                 rows.extend(late_marks(entry))
             owners.extend([number] * (len(rows) - len(owners)))
+        # A stamp of its own for each attempt, or a mark that came again could seem worked off.
+        self._stamp = max(self._stamp + 1, time.time_ns())
+        rows = stamped(rows, self._stamp)
         try:
             rejections = await self._store.write([*rows, *loose])
         except BaseException:
             self._rows.extendleft(reversed(loose))
             raise
         self._turn(up=True)
+        self._changed({row.start_seconds for row in rows if is_mark(row)})
         for entry in entries:
             self._entries.popleft()
             self._entry_rows -= len(entry.rows)

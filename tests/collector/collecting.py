@@ -229,3 +229,10 @@ class MemoryStore:
             if (row.policy, row.measurement) == (policy, measurement)
             and start_seconds <= row.start_seconds < end_seconds
         ]
+
+    async def oldest(self, policy: Policy, measurement: str) -> int | None:
+        self._check()
+        rows: list[PackedRow | Point] = [*self.packed_rows.values(), *self.point_rows.values()]
+        wanted = (policy, measurement)
+        starts = [row.start_seconds for row in rows if (row.policy, row.measurement) == wanted]
+        return min(starts, default=None)

@@ -101,6 +101,16 @@ async def test_what_was_never_written_is_empty(store: Store) -> None:
     assert await ledger(store, "\\' OR 1=1 --\n") == []
 
 
+async def test_the_oldest_row_is_found_by_policy_and_measurement(store: Store) -> None:
+    assert await store.oldest("ledger", "node") is None
+    other = packed(start=QUARTER - 1800)._replace(measurement="meter")
+    await store.write([packed("b", start=QUARTER - 900), packed("a"), other])
+    await store.write([point(start=QUARTER - 30), point("b")])
+    assert await store.oldest("ledger", "node") == QUARTER - 900
+    assert await store.oldest("detail", "accelerator") == QUARTER - 30
+    assert await store.oldest("quarter", "node") is None
+
+
 async def test_policies_and_measurements_are_apart(store: Store) -> None:
     rows = [packed(), packed(policy="quarter"), packed()._replace(measurement="meter")]
     points = [point(policy="live"), point(policy="kept")]

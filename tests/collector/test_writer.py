@@ -8,14 +8,16 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
 from meterhouse_collector.ledger import Entry, entry_of, installed
+from meterhouse_collector.marks import is_mark
 from meterhouse_collector.receipts import Receipts
-from meterhouse_collector.rows import PackedRow, Point, Row
+from meterhouse_collector.rows import DirtyRow, PackedRow, Point, Row
 from meterhouse_collector.settings import Secret
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
 from meterhouse_collector.store.config import InfluxConfig, SqliteConfig
@@ -39,6 +41,7 @@ class Written:
         self.connected = True
         self.telemetry = Telemetry(CollectorRegistry())
         self.receipts = Receipts(length_seconds=LENGTH, every_seconds=every)
+        self.changed: list[int] = []
         self.writer = Writer(
             store,
             self.receipts,
@@ -46,6 +49,7 @@ class Written:
             timing=Timing(0.01, 300.0),
             send=self._send,
             flow=self.flows.append,
+            changed=self.changed.extend,
         )
 
     def _send(self, _: str, payload: bytes) -> bool:
@@ -417,3 +421,25 @@ async def test_a_bug_of_the_store_ends_nothing_and_loses_nothing() -> None:
         broken = False
         await until(lambda: len(it.stored()) == 1)
         assert not task.done()
+
+
+async def test_each_attempt_to_write_a_mark_has_a_stamp_of_its_own() -> None:
+    stamps: list[int] = []
+
+    class Watched(MemoryStore):
+        async def write(self, rows: Sequence[Row]) -> list[Rejection]:
+            marks = [row for row in rows if isinstance(row, PackedRow) and is_mark(row)]
+            stamps.extend(msgspec.json.decode(mark.row, type=DirtyRow).stamp for mark in marks)
+            self.down = "down" if len(stamps) < 3 else ""
+            return await super().write(rows)
+
+    old = now_on_grid() - 600
+    store = Watched()
+    it = Written(store)
+    with it.running():
+        it.writer.accept(entry(start=old))
+        await until(lambda: it.stored() == {("node-1", old)})
+    assert len(stamps) == len(set(stamps)) == 3
+    assert stamps == sorted(stamps)
+    # Only once the mark is in the store.
+    assert it.changed == [old // 900 * 900]

@@ -57,5 +57,8 @@ class Store(Protocol):
     ) -> list[Point]:
         """Read plain points with a start in [start, end), by start and tags."""
 
+    async def oldest(self, policy: Policy, measurement: str) -> int | None:
+        """Return the start of the oldest row of a measurement, None where it has none."""
+
     async def close(self) -> None:
         """Let go of the connection."""

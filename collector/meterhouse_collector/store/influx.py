@@ -20,8 +20,10 @@ from meterhouse_collector.store.influxql import (
     AnswerError,
     AnyAnswer,
     NoAnswer,
+    OldestAnswer,
     PackedAnswer,
     PointsAnswer,
+    oldest_query,
     packed_query,
     points_query,
     probe_query,
@@ -134,6 +136,13 @@ class InfluxStore:
         query = points_query(policy, measurement, window(start_seconds, end_seconds))
         await self._ask(query, answer, f"reading {measurement} from {self._bucket(policy)}")
         return answer.rows()
+
+    async def oldest(self, policy: Policy, measurement: str) -> int | None:
+        """Return the start of the oldest row of a measurement, None where it has none."""
+        answer = OldestAnswer()
+        what = f"reading {measurement} from {self._bucket(policy)}"
+        await self._ask(oldest_query(policy, measurement), answer, what)
+        return answer.start_seconds
 
     async def close(self) -> None:
         """Let go of the connections, once nothing uses them."""

@@ -80,6 +80,12 @@ def points_query(policy: Policy, measurement: str, times: str) -> str:
     return f"SHOW FIELD KEYS FROM {source}; SELECT *::field FROM {source} WHERE {times} GROUP BY *"  # noqa: S608 - quoted
 
 
+def oldest_query(policy: Policy, measurement: str) -> str:
+    """Return the query for the oldest row."""
+    source = f"{identifier(policy)}.{identifier(measurement)}"
+    return f"SELECT *::field FROM {source} ORDER BY time ASC LIMIT 1"  # noqa: S608 - quoted
+
+
 class _Lines:
     """Takes an answer as it comes in, one JSON text per line."""
 
@@ -181,4 +187,18 @@ class PointsAnswer(_Lines):
         return sorted(self._found, key=lambda point: (point.start_seconds, point.tags))
 
 
-AnyAnswer = NoAnswer | PackedAnswer | PointsAnswer
+class OldestAnswer(_Lines):
+    """The oldest time of an answer, whatever the columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start_seconds: int | None = None
+
+    def take(self, statement: int, series: _Series) -> None:  # noqa: ARG002 - of the protocol
+        """Take a row, whose first column is its time."""
+        for start, *_ in series.values:
+            known = self.start_seconds
+            self.start_seconds = start if known is None else min(known, start)
+
+
+AnyAnswer = NoAnswer | PackedAnswer | PointsAnswer | OldestAnswer

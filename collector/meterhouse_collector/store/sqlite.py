@@ -20,6 +20,7 @@ from meterhouse_collector.store.sqlite_schema import (
     PUT_FIELD,
     PUT_PACKED,
     PUT_POINT,
+    READ_OLDEST,
     READ_PACKED,
     READ_POINTS,
     READ_THING,
@@ -114,6 +115,15 @@ class SqliteStore:
                 for tags, fields, start in self._connect().execute(READ_POINTS, window)
             ]
             return sorted(found, key=lambda point: (point.start_seconds, point.tags))
+
+        return await self._do(f"reading {measurement}", read)
+
+    async def oldest(self, policy: Policy, measurement: str) -> int | None:
+        """Return the start of the oldest row of a measurement, None where it has none."""
+
+        def read() -> int | None:
+            found = self._connect().execute(READ_OLDEST, (policy, measurement)).fetchone()
+            return None if found is None else found[0]
 
         return await self._do(f"reading {measurement}", read)
 

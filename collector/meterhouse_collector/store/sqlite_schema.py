@@ -59,3 +59,9 @@ READ_POINTS: Final = """
 SELECT tags, fields, start_seconds FROM point
 WHERE policy = ? AND measurement = ? AND start_seconds >= ? AND start_seconds < ?
 """
+READ_OLDEST: Final = """
+SELECT min(start_seconds) FROM (
+    SELECT min(start_seconds) AS start_seconds FROM packed WHERE policy = ?1 AND measurement = ?2
+    UNION ALL
+    SELECT min(start_seconds) FROM point WHERE policy = ?1 AND measurement = ?2)
+"""

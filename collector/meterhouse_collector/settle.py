@@ -1,0 +1,177 @@
+"""Quarters from the ledger: the sums of things, their rollups, and the marks they answer.
+
+The order of steps makes a crash harmless: marks are read first; then come the rows of the quarter,
+the rollups, the cleared marks, and last the row that says the quarter is done. Each step written
+twice is the same, so whatever was cut off is simply done again.
+
+A rollup fills gaps with what was drawn in the four quarters before, so where a quarter changes,
+those four after it are rolled up again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from meterhouse_collector.marks import Mark, cleared, is_ripe, read_marks
+from meterhouse_collector.quarter_rows import Ledger, QuarterRows
+from meterhouse_collector.rollup.expected import latest_known, power_of
+from meterhouse_collector.rollup.points import group_of, kept_points
+from meterhouse_collector.rollup.quarter import QUARTER
+from meterhouse_collector.rollup.roll_up import roll_up
+from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
+from meterhouse_collector.rows import Point, Row
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.store import Store
+
+FILLED_QUARTERS: Final = 4
+_BATCH_ROWS: Final = 5_000
+_LONGEST_REST_SECONDS: Final = 2.0
+
+
+@dataclass(slots=True)
+class Settled:
+    """What a settlement did, and what it had to leave out."""
+
+    rows: int = 0
+    rollups: int = 0
+    refused: int = 0
+    refusal: str = ""
+    unread: int = 0
+    unknown_spans: int = 0
+
+
+class Settlement:
+    """One run over a store: sums, rolls up and clears, resting after each step as it is told.
+
+    ``rest`` is how long it sleeps for each second of work, so that what is live goes first.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        index: SiteIndex,
+        *,
+        rest: float = 0.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._index = index
+        self._rest = rest
+        self._clock = clock
+        self._ledger = Ledger(store, index)
+        self._powers: dict[int, Expected] = {}
+        self._worked_since = time.monotonic()
+        self._settled = Settled()
+
+    @property
+    def settled(self) -> Settled:
+        """What was done until now."""
+        self._settled.unread = self._ledger.unread_rows
+        self._settled.unknown_spans = self._ledger.unknown_spans
+        return self._settled
+
+    async def quarters(self, starts: Iterable[int]) -> Settled:
+        """Sum whole quarters from the ledger, whatever was known of them before."""
+        wanted = sorted(set(starts))
+        answered: list[Mark] = []
+        for start in wanted:
+            now = self._clock()
+            found = await read_marks(self._store, self._index.site, start, start + QUARTER)
+            answered += [mark for mark in found if mark.open and is_ripe(mark, now)]
+            rows = await self._ledger.sum_whole(start, found, self._breathe)
+            await self._write(rows)
+            self._settled.rows += len(rows)
+        await self._roll_up(wanted, new=set(wanted))
+        await self._write([cleared(self._index.site, mark) for mark in answered])
+        await self._write([_done(self._index.site, start) for start in wanted])
+        return self.settled
+
+    async def marks(self, marks: Sequence[Mark]) -> Settled:
+        """Sum the things of open marks again, then clear those marks; they are read before."""
+        things = sorted({(mark.quarter, mark.kind, mark.thing) for mark in marks})
+        rows: list[Row] = []
+        for start, kind, thing in things:
+            rows += await self._ledger.sum_thing(start, (kind, thing))
+            await self._breathe()
+        await self._write(rows)
+        self._settled.rows += len(rows)
+        await self._roll_up(sorted({start for start, _, _ in things}), new=set())
+        await self._write([cleared(self._index.site, mark) for mark in marks])
+        return self.settled
+
+    async def roll_up(self, starts: Iterable[int]) -> Settled:
+        """Make the rollups of quarters again from their rows: when prices changed, say."""
+        for start in sorted(set(starts)):
+            await self._roll_up_one(start)
+        return self.settled
+
+    async def _roll_up(self, changed: Sequence[int], new: set[int]) -> None:
+        """Roll up what changed, and what is filled from it where that is done already."""
+        if not changed:
+            return
+        last = changed[-1] + FILLED_QUARTERS * QUARTER
+        done = await done_quarters(self._store, self._index.site, changed[0], last + QUARTER)
+        reach = range(FILLED_QUARTERS + 1)
+        affected = {start + k * QUARTER for start in changed for k in reach}
+        for start in sorted(affected & (done | new)):
+            await self._roll_up_one(start)
+
+    async def _roll_up_one(self, start: int) -> None:
+        before = [start - k * QUARTER for k in range(1, FILLED_QUARTERS + 1)]
+        for earlier in before:
+            if earlier not in self._powers:
+                self._learn(earlier, await self._ledger.read_quarter(earlier))
+        rows = await self._ledger.read_quarter(start)
+        self._learn(start, rows)
+        expected = latest_known(self._powers[earlier] for earlier in before)
+        interval = IntervalRows(start, QUARTER, rows.nodes, rows.meters, rows.engines)
+        sums = await asyncio.to_thread(roll_up, interval, self._index, expected)
+        there = await self._store.points(
+            "kept", "rollup", start_seconds=start, end_seconds=start + 1
+        )
+        mine = [group_of(p.tags) for p in there if dict(p.tags)["site"] == self._index.site]
+        await self._write(kept_points(start, sums, mine))
+        self._settled.rollups += 1
+        # Only what the next quarters are filled from.
+        for old in [q for q in self._powers if q < start - FILLED_QUARTERS * QUARTER]:
+            del self._powers[old]
+        await self._breathe()
+
+    def _learn(self, start: int, rows: QuarterRows) -> None:
+        self._powers[start] = power_of(rows.meters, rows.nodes)
+
+    async def _write(self, rows: Iterable[Row]) -> None:
+        waiting = iter(rows)
+        while batch := list(islice(waiting, _BATCH_ROWS)):
+            rejections = await self._store.write(batch)
+            if rejections:
+                self._settled.refused += len(rejections)
+                self._settled.refusal = rejections[0].reason
+
+    async def _breathe(self) -> None:
+        worked = time.monotonic() - self._worked_since
+        await asyncio.sleep(min(_LONGEST_REST_SECONDS, worked * self._rest))
+        self._worked_since = time.monotonic()
+
+
+async def settle_quarters(store: Store, index: SiteIndex, quarters: Iterable[int]) -> Settled:
+    """Sum quarters, by their starts, from the ledger, and roll them up; needs no running loop.
+
+    Raises ``StoreUnavailableError``; done again it comes to the same.
+    """
+    return await Settlement(store, index).quarters(quarters)
+
+
+async def done_quarters(store: Store, site: str, start_seconds: int, end_seconds: int) -> set[int]:
+    """Return the quarters of [start, end) that were summed once."""
+    points = await store.points(
+        "kept", "quarter", start_seconds=start_seconds, end_seconds=end_seconds
+    )
+    return {point.start_seconds for point in points if ("site", site) in point.tags}
+
+
+def _done(site: str, start: int) -> Point:
+    return Point("kept", "quarter", (("site", site),), {"done": True}, start)
