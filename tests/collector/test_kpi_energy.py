@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from math import fsum
 from typing import Any
@@ -25,6 +26,8 @@ from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.renewable import Source, energy_by_source, ere, erf, ref
 from meterhouse_collector.kpi.token_energy import tokens_per_second_per_megawatt
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import parse_site
 
 KWH = 3_600_000.0
 HOUR = 3600.0
@@ -277,6 +280,26 @@ def test_exported_energy_is_taken_off() -> None:
     assert found.pue_ratio is None
     assert found.reason is not None
     assert "below 0" in found.reason
+
+
+def test_a_change_of_category_in_the_window_is_flagged() -> None:
+    text = 'name = "s"\ncurrency = "EUR"\ntime_zone = "UTC"\n'
+    text += '[[meter]]\nname = "u"\nrole = "boundary"\n'
+    text += '[[meter]]\nname = "a"\nrole = "it"\ncategory = 1\nvalid_to = 2026-02-01\n'
+    text += '[[meter]]\nname = "b"\nrole = "it"\ncategory = 3\nvalid_from = 2026-02-01\n'
+    index = SiteIndex(parse_site(text, "s"))
+    january, february, march = (
+        datetime(2026, month, 1, tzinfo=UTC).timestamp() for month in (1, 2, 3)
+    )
+    labels = [
+        production.label(production.energy_basis(index, window), 86400)
+        for window in ((january, february), (february, march), (january, march))
+    ]
+    assert labels == [
+        "iPUE, category 1",
+        "iPUE, category 3",
+        "iPUE, category 1, which changes in the window",
+    ]
 
 
 def test_production_has_no_pue_of_facility_energy_below_zero() -> None:

@@ -1,6 +1,7 @@
 """Power usage effectiveness, after ISO/IEC 30134-2: facility energy over IT energy."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import NamedTuple
 
 from meterhouse_collector.kpi import energy
@@ -16,29 +17,36 @@ class EnergyBasis(NamedTuple):
     it_metered: bool
     category: Category | None
     slowest_step_seconds: float
+    category_changes: bool = False
 
 
-def energy_basis(index: SiteIndex) -> EnergyBasis:
-    """Return what a site model says its energy is read from.
+def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) -> EnergyBasis:
+    """Return what a site model says its energy is read from, in a window or ever.
 
-    A mixed cut has its most upstream category (``definitions.md``).
+    A mixed cut has its most upstream category, and one that changes in the window is flagged
+    (``definitions.md``).
     """
-    categories = [meter.category for meter in index.it_meters if meter.category is not None]
-    meters = (*index.boundary_meters, *index.it_meters)
+    trees = index.meterings(*(window or (-inf, inf)))
+    facility = [term.meter for tree in trees for term in tree.facility]
+    equipment = [term.meter for tree in trees for term in tree.it]
+    categories = [meter.category for meter in equipment if meter.category is not None]
+    meters = (*facility, *equipment)
     return EnergyBasis(
-        boundary_metered=bool(index.boundary_meters),
-        it_metered=bool(index.it_meters),
+        boundary_metered=bool(facility),
+        it_metered=bool(equipment),
         category=min(categories, default=None),
         slowest_step_seconds=max(
             (meter.step for meter in meters if meter.step is not None),
             default=0.0,
         ),
+        category_changes=window is not None and len({tree.category for tree in trees}) > 1,
     )
 
 
 def label(basis: EnergyBasis, window_seconds: float) -> str:
     """Return the name a PUE may have: only a trailing year is called PUE, the rest is interim."""
-    return pue_label(window_seconds, basis.category, it_metered=basis.it_metered)
+    name = pue_label(window_seconds, basis.category, it_metered=basis.it_metered)
+    return f"{name}, which changes in the window" if basis.category_changes else name
 
 
 def pue(

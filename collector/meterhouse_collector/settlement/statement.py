@@ -187,7 +187,8 @@ def _figures(
 ) -> dict[str, tuple[KpiValue, ...]]:
     """Return the KPIs of each group; PUE is of the whole site alone."""
     seconds = float(window[1] - window[0])
-    known = Window(seconds=seconds, basis=energy_basis(index), currency=index.model.currency)
+    basis = energy_basis(index, window)
+    known = Window(seconds=seconds, basis=basis, currency=index.model.currency)
     figures = {
         name: tuple(value for kpi, value in kpis(parts, window=known).items() if kpi != "pue")
         for name, parts in sums.items()

@@ -1,6 +1,6 @@
 """The site model compiled into look-ups that are cheap enough for every report and interval."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import inf
@@ -107,6 +107,11 @@ class SiteIndex:
     def metering(self, start_seconds: float) -> MeterTree:
         """Return the tree of meters in force at an instant, with the cuts that are summed."""
         return self._trees[bisect_right(self._tree_changes, start_seconds)]
+
+    def meterings(self, from_seconds: float, to_seconds: float) -> tuple[MeterTree, ...]:
+        """Return the trees of meters in force within a window, in their order."""
+        first = bisect_right(self._tree_changes, from_seconds)
+        return self._trees[first : bisect_left(self._tree_changes, to_seconds) + 1]
 
     def hardware_of(self, asset: Asset) -> Hardware | None:
         """Return the price that an asset was purchased at, or None where none was in force."""
