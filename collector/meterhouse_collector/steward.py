@@ -188,11 +188,26 @@ class Steward:
     def _tell(self, settled: Settled) -> None:
         """Count what was left out, and say once of each kind that there was some."""
         self._telemetry.unknown_spans.inc(settled.unknown_spans)
-        for count, text in (
-            (settled.unread, "rows of the ledger cannot be read, and are left out of quarters"),
-            (settled.unknown_spans, "spans have a quantity that no quarter sums"),
-            (settled.refused, f"rows of quarters were refused by the store: {settled.refusal}"),
-        ):
-            if count and text not in self._told:
-                self._told.add(text)
-                _LOG.warning("%d %s; more are only counted", count, text)
+        self._telemetry.unread_rows.inc(settled.unread)
+        if settled.unread and self._first_of("unread"):
+            _LOG.warning(
+                "%d rows of the ledger cannot be read, and are left out of quarters; "
+                "more are only counted",
+                settled.unread,
+            )
+        if settled.unknown_spans and self._first_of("spans"):
+            _LOG.warning(
+                "%d spans have a quantity that no quarter sums; more are only counted",
+                settled.unknown_spans,
+            )
+        if settled.refused and self._first_of("refused"):
+            _LOG.warning(
+                "%d rows of quarters were refused by the store: %s; more are only counted",
+                settled.refused,
+                settled.refusal,
+            )
+
+    def _first_of(self, kind: str) -> bool:
+        first = kind not in self._told
+        self._told.add(kind)
+        return first

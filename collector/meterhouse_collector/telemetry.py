@@ -109,6 +109,22 @@ class Telemetry:
             "Spans met whose quantity no quarter sums.",
             registry=registry,
         )
+        self.unread_rows = Counter(
+            f"{_PREFIX}unread_rows_total",
+            "Rows of the ledger met that cannot be read.",
+            registry=registry,
+        )
+        self.alerts = Gauge(
+            f"{_PREFIX}alerts",
+            "Alerts that are pending or firing, by kind of rule.",
+            ("kind", "state"),
+            registry=registry,
+        )
+        self.alerts_dropped = Counter(
+            f"{_PREFIX}alerts_dropped_total",
+            "Alerts that found no room beside those that are open.",
+            registry=registry,
+        )
         self._bugs = Counter(
             f"{_PREFIX}bugs_total",
             "Errors of this program, by where; the first of each is in the log.",

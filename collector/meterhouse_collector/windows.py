@@ -1,0 +1,171 @@
+"""Sums and KPIs over windows of hours to a year: from quarters, and live where those are not yet.
+
+A quarter that nobody kept counts as silent, so that the coverage of a KPI falls with it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from datetime import date, datetime
+from itertools import groupby
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
+from meterhouse_collector.kpi.compute import Window, kpis
+from meterhouse_collector.kpi.pue import energy_basis
+from meterhouse_collector.kpi.pue_label import YEAR_SECONDS
+from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.rollup.exact import Sum
+from meterhouse_collector.rollup.points import group_of, sums_of
+from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.quarter import QUARTER
+from meterhouse_collector.rollup.roll_up import roll_up
+from meterhouse_collector.rollup.site_energy import IntervalRows
+from meterhouse_collector.rows import Point
+from meterhouse_collector.site.index import GroupKey, SiteIndex
+from meterhouse_collector.store import Store
+
+_HOUR_SECONDS: Final = 3600
+_DAY_SECONDS: Final = 86_400
+# The running quarter, and those that ended and wait for late rows: what is further back without
+# being kept was not collected, or not summed yet.
+_LIVE_QUARTERS: Final = 3
+# The last intervals of a window that ends now are not rolled up yet.
+_ROLLED_SECONDS: Final = 120
+
+
+class Stretch(NamedTuple):
+    """A window, [start, end) in Unix seconds."""
+
+    start_seconds: int
+    end_seconds: int
+
+
+def named_windows(now_seconds: float, index: SiteIndex) -> dict[str, Stretch]:
+    """Return the windows that end now: an hour, a day, the month in site time, a trailing year.
+
+    Each begins with a quarter, so an hour is up to a quarter longer.
+    """
+    end = int(now_seconds)
+    local = datetime.fromtimestamp(end, ZoneInfo(index.model.time_zone))
+    month = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+    begins = {
+        "hour": end - _HOUR_SECONDS,
+        "day": end - _DAY_SECONDS,
+        "month_to_date": int(month),
+        "trailing_year": end - YEAR_SECONDS,
+    }
+    return {name: Stretch(start // QUARTER * QUARTER, end) for name, start in begins.items()}
+
+
+async def window_sums(
+    store: Store, index: SiteIndex, start_seconds: int, end_seconds: int
+) -> dict[GroupKey, Sums]:
+    """Return the sums of each group over a window that begins with a quarter.
+
+    Its last quarters come from live sums where they are not kept yet. Raises ``ValueError`` where
+    the window does not begin with a quarter, ``StoreUnavailableError`` where it cannot be read.
+    """
+    if start_seconds % QUARTER:
+        raise ValueError(f"a window from {start_seconds}: it must begin with a quarter")
+    sums = _Groups()
+    kept: set[int] = set()
+    async for points in _by_day(store, index, Stretch(start_seconds, end_seconds)):
+        whole = [p for p in points if p.start_seconds + QUARTER <= end_seconds]
+        sums.add((group_of(point.tags), sums_of(point)) for point in whole)
+        kept.update(point.start_seconds for point in whole)
+    missing = [q for q in range(start_seconds, end_seconds, QUARTER) if q not in kept]
+    ended = max(kept, default=start_seconds - QUARTER) + QUARTER
+    live = max(ended, end_seconds // QUARTER * QUARTER - (_LIVE_QUARTERS - 1) * QUARTER)
+    if live < end_seconds:
+        await _add_live(store, index, sums, Stretch(live, end_seconds))
+    zone = ZoneInfo(index.model.time_zone)
+    for stretch in _stretches((q for q in missing if q < live), zone):
+        sums.add((await asyncio.to_thread(_silent, index, stretch)).items())
+    return sums.values()
+
+
+async def window_kpis(store: Store, index: SiteIndex, window: Stretch) -> dict[str, KpiValue]:
+    """Return the KPIs of the whole site over a window."""
+    groups = await window_sums(store, index, *window)
+    total = _Groups()
+    total.add((index.site_group, sums) for sums in groups.values())
+    seconds = float(window.end_seconds - window.start_seconds)
+    known = Window(
+        seconds=seconds, basis=energy_basis(index, window), currency=index.model.currency
+    )
+    return kpis(total.values()[index.site_group], window=known)
+
+
+class _Groups:
+    """Exact sums of each group, in little memory however long the window is."""
+
+    def __init__(self) -> None:
+        self._sums: dict[GroupKey, dict[str, Sum]] = {}
+
+    def add(self, rows: Iterable[tuple[GroupKey, Mapping[str, float]]]) -> None:
+        touched = set()
+        for group, sums in rows:
+            fields = self._sums.get(group)
+            if fields is None:
+                fields = self._sums[group] = {name: Sum() for name in ROLLUP_FIELD_NAMES}
+            for name, terms in fields.items():
+                if sums[name] != 0:
+                    terms.add(sums[name])
+            touched.add(group)
+        for group in touched:
+            for terms in self._sums[group].values():
+                terms.compress()
+
+    def values(self) -> dict[GroupKey, Sums]:
+        return {
+            group: {name: terms.value or 0.0 for name, terms in fields.items()}
+            for group, fields in self._sums.items()
+        }
+
+
+async def _by_day(store: Store, index: SiteIndex, window: Stretch) -> AsyncIterator[list[Point]]:
+    """Yield the kept rollups of a window day by day: a year is too much at once."""
+    for begins in range(window.start_seconds, window.end_seconds, _DAY_SECONDS):
+        ends = min(begins + _DAY_SECONDS, window.end_seconds)
+        points = await store.points("kept", "rollup", start_seconds=begins, end_seconds=ends)
+        yield [point for point in points if ("site", index.site) in point.tags]
+
+
+async def _add_live(store: Store, index: SiteIndex, sums: _Groups, window: Stretch) -> None:
+    """Add the live sums of the intervals, and what is silent between them."""
+    start, end = window
+    points = await store.points("live", "rollup", start_seconds=start, end_seconds=end)
+    mine = [(group_of(p.tags), p) for p in points if ("site", index.site) in p.tags]
+    sums.add((group, sums_of(point)) for group, point in mine)
+    # The group of the site says of each interval how long it was.
+    told = {
+        p.start_seconds: int(sums_of(p)["interval_seconds"])
+        for group, p in mine
+        if group == index.site_group
+    }
+    at = start
+    for begins, seconds in sorted(told.items()):
+        if at < begins:
+            sums.add(_silent(index, Stretch(at, begins)).items())
+        at = max(at, begins + seconds)
+    if end - at > _ROLLED_SECONDS:
+        sums.add(_silent(index, Stretch(at, end)).items())
+
+
+def _stretches(quarters: Iterable[int], zone: ZoneInfo) -> Iterator[Stretch]:
+    """Join quarters that follow each other in one local day, as register and prices go by days."""
+
+    def day(entry: tuple[int, int]) -> tuple[date, int]:
+        position, quarter = entry
+        return datetime.fromtimestamp(quarter, zone).date(), quarter - position * QUARTER
+
+    for _, run in groupby(enumerate(quarters), key=day):
+        joined = [quarter for _, quarter in run]
+        yield Stretch(joined[0], joined[-1] + QUARTER)
+
+
+def _silent(index: SiteIndex, stretch: Stretch) -> dict[GroupKey, Sums]:
+    """Return what the register says of a time of which nothing else is known."""
+    start, end = stretch
+    return roll_up(IntervalRows(start, end - start, {}, {}, {}), index)

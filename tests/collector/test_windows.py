@@ -1,0 +1,114 @@
+"""Windows: the sums of their quarters, live ones where those are not kept, and what is missing."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
+from meterhouse_collector.rollup.points import live_point
+from meterhouse_collector.rollup.roll_up import add_sums, roll_up
+from meterhouse_collector.rollup.site_energy import IntervalRows
+from meterhouse_collector.rows import Row
+from meterhouse_collector.settle import settle_quarters
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import parse_site
+from meterhouse_collector.store import Store
+from meterhouse_collector.store.config import SqliteConfig
+from meterhouse_collector.store.sqlite import SqliteStore
+from meterhouse_collector.windows import Stretch, named_windows, window_kpis, window_sums
+from tests.collector.collecting import SITE
+from tests.collector.settling import FIRST, KNOWN, STEP, rows_of, told
+
+INSTALLED = 4
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
+    await embedded.open()
+    yield embedded
+    await embedded.close()
+
+
+async def bring(store: Store, start: int, end: int) -> None:
+    """Write what all nodes report in a time, in the ledger and live."""
+    for begins in range(start, end, STEP):
+        entries = [told(node, begins) for node in ("node-1", "node-2")]
+        nodes = {entry.node: entry.node_row for entry in entries if entry.node_row is not None}
+        first = entries[0]
+        sums = roll_up(IntervalRows(begins, STEP, nodes, first.meters, first.engines), KNOWN)
+        rows: list[Row] = [live_point(group, fields, begins) for group, fields in sums.items()]
+        assert await store.write([*rows_of(entries), *rows]) == []
+
+
+async def whole(store: Store, start: int, end: int) -> dict[str, float]:
+    found = await window_sums(store, KNOWN, start, end)
+    assert all(set(sums) == set(ROLLUP_FIELD_NAMES) for sums in found.values())
+    return add_sums(found.values())
+
+
+async def test_a_window_is_the_sum_of_its_quarters_and_of_the_running_one(store: Store) -> None:
+    end = FIRST + 4 * 900 + 600
+    await bring(store, FIRST, end)
+    live = await whole(store, FIRST + 2 * 900, end)
+    await settle_quarters(store, KNOWN, [FIRST + k * 900 for k in range(3)])
+    sums = await whole(store, FIRST, end)
+    assert sums["interval_seconds"] == 4 * 900 + 600
+    assert sums["installed_seconds"] == INSTALLED * (4 * 900 + 600)
+    assert sums["unknown_seconds"] == 0
+    part = await whole(store, FIRST + 2 * 900, end)
+    assert {n: part[n] for n in part if "money" not in n} == pytest.approx(
+        {n: live[n] for n in live if "money" not in n}, rel=1e-9
+    )
+    kept = await whole(store, FIRST, FIRST + 2 * 900)
+    assert kept["interval_seconds"] == 1800
+
+
+async def test_a_quarter_that_is_missing_is_unknown(store: Store) -> None:
+    await bring(store, FIRST, FIRST + 900)
+    await settle_quarters(store, KNOWN, [FIRST])
+    begins = FIRST - 10 * 900
+    sums = await whole(store, begins, FIRST + 900)
+    assert sums["installed_seconds"] == INSTALLED * 11 * 900
+    assert sums["unknown_seconds"] == INSTALLED * 10 * 900
+    assert sums["interval_seconds"] == 11 * 900
+    kpis = await window_kpis(store, KNOWN, Stretch(begins, FIRST + 900))
+    assert kpis["idle_capacity_ratio"].value is None
+    assert kpis["idle_capacity_ratio"].coverage == pytest.approx(1 / 11)
+    covered = await window_kpis(store, KNOWN, Stretch(FIRST, FIRST + 900))
+    assert covered["idle_capacity_ratio"].value == pytest.approx(0.25)
+    assert covered["idle_capacity_ratio"].coverage == 1.0
+
+
+async def test_live_intervals_that_are_missing_are_unknown(store: Store) -> None:
+    await bring(store, FIRST, FIRST + 300)
+    await bring(store, FIRST + 600, FIRST + 900)
+    sums = await whole(store, FIRST, FIRST + 900)
+    assert sums["unknown_seconds"] == INSTALLED * 300
+    silent = await whole(store, FIRST, FIRST + 1800)
+    assert silent["unknown_seconds"] == INSTALLED * 1200
+    nothing = await whole(store, FIRST + 3600, FIRST + 3600)
+    assert set(nothing.values()) == {0.0}
+
+
+async def test_a_window_begins_with_a_quarter(store: Store) -> None:
+    with pytest.raises(ValueError, match="begin with a quarter"):
+        await window_sums(store, KNOWN, FIRST + 1, FIRST + 900)
+
+
+def test_the_month_begins_in_the_time_of_the_site() -> None:
+    now = datetime(2026, 3, 1, 2, 7, 30, tzinfo=UTC).timestamp()
+    windows = named_windows(now, KNOWN)
+    assert windows["month_to_date"] == Stretch(
+        int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()), int(now)
+    )
+    assert now - 3600 - 900 < windows["hour"].start_seconds <= now - 3600
+    assert {window.start_seconds % 900 for window in windows.values()} == {0}
+    assert (
+        windows["trailing_year"].end_seconds - windows["trailing_year"].start_seconds >= 31_536_000
+    )
+    kolkata = SiteIndex(parse_site(SITE.replace('"UTC"', '"Asia/Kolkata"'), "site.toml"))
+    begins = named_windows(now, kolkata)["month_to_date"].start_seconds
+    assert datetime.fromtimestamp(begins, UTC) == datetime(2026, 2, 28, 18, 30, tzinfo=UTC)
