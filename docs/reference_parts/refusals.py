@@ -93,7 +93,9 @@ def refusals() -> dict[str, bool]:
     found = {"too_old": True, "rejected_by_store": True}
     for call, name in calls("collector"):
         final = [word.value for word in call.keywords if word.arg == "final"]
-        if name in {"_Refused", "_count"} and isinstance(call.args[0], ast.Constant):
+        if not (final and name in {"_Refused", "_count"}):
+            continue
+        if isinstance(call.args[0], ast.Constant):
             found[str(call.args[0].value)] = isinstance(final[0], ast.Constant) and bool(
                 final[0].value
             )
