@@ -76,6 +76,9 @@ class Steward:
                 if error.trouble != trouble:
                     _LOG.warning("quarters wait for the store: %s", error)
                 trouble, wait = error.trouble, _RETRY_SECONDS
+            except Exception:  # noqa: BLE001 - what is measured goes on without sums
+                self._telemetry.bug("steward")
+                wait = _RETRY_SECONDS
             await asyncio.sleep(wait)
 
     async def step(self) -> bool:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from meterhouse_collector.ledger import Entry, late_marks
-from meterhouse_collector.marks import is_mark, stamped
+from meterhouse_collector.marks import stamp_marks
 from meterhouse_collector.receipts import Address, Receipts
 from meterhouse_collector.rows import Row
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
@@ -154,14 +154,14 @@ class Writer:
             owners.extend([number] * (len(rows) - len(owners)))
         # A stamp of its own for each attempt, or a mark that came again could seem worked off.
         self._stamp = max(self._stamp + 1, time.time_ns())
-        rows = stamped(rows, self._stamp)
+        marked = stamp_marks(rows, self._stamp)
         try:
             rejections = await self._store.write([*rows, *loose])
         except BaseException:
             self._rows.extendleft(reversed(loose))
             raise
         self._turn(up=True)
-        self._changed({row.start_seconds for row in rows if is_mark(row)})
+        self._changed(marked)
         for entry in entries:
             self._entries.popleft()
             self._entry_rows -= len(entry.rows)

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
 from meterhouse_collector.ledger import Entry, entry_of, installed, inventory_row, late_marks
-from meterhouse_collector.marks import stamped
+from meterhouse_collector.marks import stamp_marks
 from meterhouse_collector.rows import PackedRow, Point, Policy, Row
 from meterhouse_collector.steward import Steward
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
@@ -102,7 +102,8 @@ def rows_of(entries: Iterable[Entry], *, late: bool = False, stamp: int = _MADE)
         rows += entry.rows
         if late:
             rows += late_marks(entry)
-    return stamped(rows, stamp)
+    stamp_marks(rows, stamp)
+    return rows
 
 
 def inventories() -> list[Row]:

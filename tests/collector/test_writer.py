@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
 from meterhouse_collector.ledger import Entry, entry_of, installed
-from meterhouse_collector.marks import is_mark
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.rows import DirtyRow, PackedRow, Point, Row
 from meterhouse_collector.settings import Secret
@@ -428,7 +427,9 @@ async def test_each_attempt_to_write_a_mark_has_a_stamp_of_its_own() -> None:
 
     class Watched(MemoryStore):
         async def write(self, rows: Sequence[Row]) -> list[Rejection]:
-            marks = [row for row in rows if isinstance(row, PackedRow) and is_mark(row)]
+            marks = [
+                row for row in rows if isinstance(row, PackedRow) and row.measurement == "dirty"
+            ]
             stamps.extend(msgspec.json.decode(mark.row, type=DirtyRow).stamp for mark in marks)
             self.down = "down" if len(stamps) < 3 else ""
             return await super().write(rows)
