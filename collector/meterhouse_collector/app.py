@@ -8,6 +8,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from meterhouse_collector.alerts.engine import Alerts
 from meterhouse_collector.config import CollectorConfig
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.kpi.pue import energy_basis
@@ -62,6 +63,9 @@ class Collector:
             basis=energy_basis(self.index),
             write=self._writer.write,
             bug=self.telemetry.bug,
+        )
+        self.alerts = Alerts(
+            self.live, self.index, self.store, self.telemetry, write=self._writer.write
         )
         self.intake = Intake(
             self.index,
@@ -141,6 +145,7 @@ class Collector:
                 tasks.create_task(self._writer.run(), name="writer")
                 tasks.create_task(self.live.run(), name="live")
                 tasks.create_task(self.steward.run(), name="steward")
+                tasks.create_task(self.alerts.run(), name="alerts")
                 if self.page is not None:
                     tasks.create_task(self.page.run(), name="page")
         finally:
@@ -153,6 +158,7 @@ class Collector:
             try:
                 await self.store.open()
                 await self.live.read_back(self.store)
+                await self.alerts.read_back(self.store)
             except StoreUnavailableError as error:
                 if str(error) != told:
                     _LOG.error("store: %s; trying again", error)

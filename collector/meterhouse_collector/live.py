@@ -274,6 +274,16 @@ class Live:
         first = counted[-1] + self.pace.length_seconds - round(self.pace.window_seconds)
         return [(start, self._totals[start]) for start in counted if start >= first]
 
+    def rows(self, start_seconds: int) -> IntervalRows | None:
+        """Return one row per thing of an interval that is held, None of any other."""
+        held = self._open.get(start_seconds)
+        return None if held is None else held.rows(start_seconds, self.pace.length_seconds)
+
+    def rolled(self, start_seconds: int, end_seconds: int) -> list[Mapping[GroupKey, Sums]]:
+        """Return the sums of each interval of [start, end) that was rolled up, in order."""
+        first = max(start_seconds, self._since)
+        return [self._rolled[s] for s in sorted(self._rolled) if first <= s < end_seconds]
+
     def snapshot(
         self, start_seconds: int | None = None, end_seconds: int | None = None
     ) -> Snapshot | None:

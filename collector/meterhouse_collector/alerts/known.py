@@ -1,0 +1,140 @@
+"""What conditions are given: the sums of the last window, and what was followed since the start."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple
+
+from meterhouse_collector.alerts.held import Held
+from meterhouse_collector.alerts.state import Labels, Observation, Side, labels
+from meterhouse_collector.kpi.compute import Window
+from meterhouse_collector.kpi.pue import EnergyBasis
+from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.roll_up import add_sums
+from meterhouse_collector.site.contracts import Commitment
+from meterhouse_collector.site.index import GroupKey
+from meterhouse_collector.site.model import SiteModel
+from meterhouse_collector.site.targets import Scope, Threshold
+
+
+class DemandKnown(NamedTuple):
+    """The running demand interval of a grid connection; without a mean there is a reason.
+
+    ``projected_watts`` is its mean if the recent power stays.
+    """
+
+    connection: str
+    contracted_watts: float
+    projected_watts: float | None
+    known_seconds: float
+    elapsed_seconds: float
+    reason: str | None = None
+
+
+class LoadKnown(NamedTuple):
+    """A limit of the power path, and the load that it is compared with, None where not known."""
+
+    name: str
+    limit_watts: float
+    load_watts: float | None
+    marginal_ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveKnown:
+    """What is known after an interval; ``latest`` are the sums of the one that ``held`` is of."""
+
+    at_seconds: float
+    model: SiteModel
+    window: Window
+    groups: Mapping[GroupKey, Sums]
+    latest: Mapping[GroupKey, Sums] = field(default_factory=dict)
+    latest_seconds: float = 0.0
+    held: Mapping[GroupKey, Held] = field(default_factory=dict)
+    demand: tuple[DemandKnown, ...] = ()
+    loads: tuple[LoadKnown, ...] = ()
+
+    @property
+    def basis(self) -> EnergyBasis:
+        """What the energy of the site is read from."""
+        return self.window.basis
+
+
+class Use(NamedTuple):
+    """What was used of a commitment until an instant, in its unit, and what goes on being used.
+
+    ``coverage`` is the part of the time so far that is known; ``per_second`` is the recent rate.
+    """
+
+    commitment: Commitment
+    committed: Decimal | None
+    used: Decimal
+    per_second: Decimal | None
+    coverage: float
+    until_seconds: float
+    ends_seconds: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarterKnown:
+    """What is known once a quarter is summed."""
+
+    at_seconds: float
+    model: SiteModel
+    uses: tuple[Use, ...] = ()
+
+
+def scope_labels(site: str, scope: Scope, **subject: str | None) -> Labels:
+    """Return the labels of a scope, and of what in it is meant."""
+    return labels(site=site, cluster=scope.cluster, pool=scope.pool, tenant=scope.tenant, **subject)
+
+
+def is_whole(scope: Scope) -> bool:
+    """Tell whether a scope is all of its site."""
+    return scope.cluster is None and scope.pool is None and scope.tenant is None
+
+
+def within(scope: Scope, *, cluster: str, pool: str, tenant: str) -> bool:
+    """Tell whether a part of the site is in a scope."""
+    return (
+        scope.cluster in {None, cluster}
+        and scope.pool in {None, pool}
+        and scope.tenant in {None, tenant}
+    )
+
+
+def scope_sums(groups: Mapping[GroupKey, Sums], scope: Scope) -> Sums:
+    """Return the sums of the groups in a scope; the site's own are in no part of it."""
+    return add_sums(
+        sums
+        for group, sums in groups.items()
+        if within(scope, cluster=group.cluster, pool=group.pool, tenant=group.tenant)
+    )
+
+
+def observed(
+    threshold: Threshold,
+    about: Labels,
+    value: float | None,
+    unit: str,
+    *,
+    reason: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    **evidence: float,
+) -> Observation:
+    """Return a value held against a threshold."""
+    side: Side = "above" if threshold.above is not None else "below"
+    return Observation(
+        labels=about,
+        value=value,
+        limit=threshold.above if side == "above" else threshold.below,
+        side=side,
+        clear=threshold.clear,
+        unit=unit,
+        reason=reason,
+        evidence=evidence,
+        low=low,
+        high=high,
+    )

@@ -1,0 +1,194 @@
+"""The power of connections and of pieces of the power path, followed interval by interval."""
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from math import fsum
+from typing import Final, NamedTuple
+
+from meterhouse_collector.alerts.known import DemandKnown, LoadKnown
+from meterhouse_collector.rollup.site_energy import MEASURED, IntervalRows
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.power import GridConnection, PowerNode
+
+RECENT_SECONDS: Final = 60.0
+_LOAD_SECONDS: Final = 900.0
+# What covers less of an interval is no measurement of it.
+_COVERED_SHARE: Final = 0.99
+
+
+def projected_mean_watts(
+    *,
+    energy_joules: float,
+    known_seconds: float,
+    recent_watts: float,
+    interval_seconds: float,
+) -> float:
+    """Return (energy so far + recent power * the rest) / interval.
+
+    The rest is all whose energy is not known: what is to come, and what was missed.
+    """
+    rest = max(0.0, interval_seconds - known_seconds)
+    return (energy_joules + recent_watts * rest) / interval_seconds
+
+
+class _Part(NamedTuple):
+    start_seconds: int
+    length_seconds: int
+    mean_watts: float
+    maximum_watts: float
+
+
+class _Recent:
+    """The known parts of the last stretch of time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._parts: deque[_Part] = deque()
+
+    def add(self, part: _Part | None, end_seconds: int) -> None:
+        if part is not None:
+            self._parts.append(part)
+        while self._parts and self._parts[0].start_seconds < end_seconds - self._seconds:
+            self._parts.popleft()
+
+    def mean_watts(self) -> float | None:
+        seconds = sum(part.length_seconds for part in self._parts)
+        if seconds == 0:
+            return None
+        return fsum(part.mean_watts * part.length_seconds for part in self._parts) / seconds
+
+    def maximum_watts(self) -> float | None:
+        return max((part.maximum_watts for part in self._parts), default=None)
+
+
+class _Demand:
+    """The running demand interval of one grid connection."""
+
+    def __init__(self) -> None:
+        self._begins = 0
+        self._energy: list[float] = []
+        self._known_seconds = 0
+        self._ends = 0
+        self._recent = _Recent(RECENT_SECONDS)
+
+    def add(self, part: _Part | None, end_seconds: int, interval_seconds: float) -> None:
+        begins = int((end_seconds - 1) // interval_seconds * interval_seconds)
+        if begins != self._begins:
+            self._begins, self._energy, self._known_seconds = begins, [], 0
+        self._ends = end_seconds
+        self._recent.add(part, end_seconds)
+        if part is not None:
+            self._energy.append(part.mean_watts * part.length_seconds)
+            self._known_seconds += part.length_seconds
+
+    def known(self, connection: GridConnection) -> DemandKnown:
+        recent = self._recent.mean_watts()
+        projected = None
+        if recent is not None:
+            projected = projected_mean_watts(
+                energy_joules=fsum(self._energy),
+                known_seconds=self._known_seconds,
+                recent_watts=recent,
+                interval_seconds=connection.demand_interval,
+            )
+        return DemandKnown(
+            connection=connection.name,
+            contracted_watts=connection.contracted_watts,
+            projected_watts=projected,
+            known_seconds=self._known_seconds,
+            elapsed_seconds=self._ends - self._begins,
+            reason=None if projected is not None else f"nothing known for {RECENT_SECONDS:g} s",
+        )
+
+
+class PowerWatch:
+    """Takes the rows and sums of each interval once, in their order."""
+
+    def __init__(self, index: SiteIndex) -> None:
+        self._index = index
+        self._demands: dict[str, _Demand] = {}
+        self._loads: dict[str, _Recent] = {}
+
+    def add(self, rows: IntervalRows, site_sums: Mapping[str, float] | None) -> None:
+        """Take an interval; a connection without meters carries what the site is billed for."""
+        end = rows.start_seconds + rows.length_seconds
+        dated = self._index.dated
+        for name, connection in dated.grid_connection.at(rows.start_seconds).items():
+            if connection.meters:
+                part = self._of_meters(rows, connection.meters)
+            else:
+                part = _of_site(rows, site_sums)
+            demand = self._demands.setdefault(name, _Demand())
+            demand.add(part, end, connection.demand_interval)
+        for name, node in dated.power.at(rows.start_seconds).items():
+            if node.meters:
+                recent = self._loads.setdefault(name, _Recent(_LOAD_SECONDS))
+                recent.add(self._of_meters(rows, node.meters), end)
+
+    def _of_meters(self, rows: IntervalRows, names: Sequence[str]) -> _Part | None:
+        means, maxima = [], []
+        for name in names:
+            row = rows.meters.get(name)
+            meter = self._index.meters.get(name)
+            if row is None or meter is None or row.energy_joules is None:
+                return None
+            known = row.covered_milliseconds >= _COVERED_SHARE * row.length_milliseconds
+            if not known or row.quality not in MEASURED:
+                return None
+            factor = meter.sign * meter.part
+            mean = row.energy_joules * 1000 / row.covered_milliseconds
+            maximum = mean if row.power_watts_max is None else row.power_watts_max
+            means.append(factor * mean)
+            maxima.append(factor * maximum)
+        return _Part(rows.start_seconds, rows.length_seconds, fsum(means), fsum(maxima))
+
+    def demand(self, at_seconds: float) -> tuple[DemandKnown, ...]:
+        """Return the running demand interval of each grid connection in force."""
+        connections = self._index.dated.grid_connection.at(at_seconds)
+        return tuple(self._demand(connection) for connection in connections.values())
+
+    def loads(self, at_seconds: float) -> tuple[LoadKnown, ...]:
+        """Return every limit of the power path with the load it is compared with."""
+        power = self._index.dated.power.at(at_seconds)
+        connections = self._index.dated.grid_connection.at(at_seconds)
+        return (
+            *(self._of_connection(connection) for connection in connections.values()),
+            *(self._of_node(node, power) for node in power.values()),
+        )
+
+    def _demand(self, connection: GridConnection) -> DemandKnown:
+        return self._demands.get(connection.name, _Demand()).known(connection)
+
+    def _of_connection(self, connection: GridConnection) -> LoadKnown:
+        watts = self._demand(connection).projected_watts
+        # Without a marginal PUE nobody knows how much IT fits.
+        marginal = connection.marginal_pue
+        load = None if marginal is None or watts is None else max(0.0, watts)
+        limit = connection.contracted_watts * (1 - connection.margin_ratio)
+        return LoadKnown(connection.name, limit, load, marginal or 1.0)
+
+    def _of_node(self, node: PowerNode, power: Mapping[str, PowerNode]) -> LoadKnown:
+        load = self._node_watts(node)
+        if load is not None and node.pair is not None:
+            # After the failure of its pair it carries the load of both.
+            pair = power.get(node.pair)
+            other = None if pair is None else self._node_watts(pair)
+            load = None if other is None else load + other
+        return LoadKnown(node.name, node.watts_at_n, load, 1.0)
+
+    def _node_watts(self, node: PowerNode) -> float | None:
+        recent = self._loads.get(node.name)
+        if recent is None:
+            return None
+        watts = recent.maximum_watts() if node.load == "maximum" else recent.mean_watts()
+        return None if watts is None else max(0.0, watts)
+
+
+def _of_site(rows: IntervalRows, sums: Mapping[str, float] | None) -> _Part | None:
+    if sums is None or sums["unbilled_seconds"] > 0 or sums["interval_seconds"] <= 0:
+        return None
+    watts = sums["billed_joules"] / rows.length_seconds
+    if not math.isfinite(watts):
+        return None
+    return _Part(rows.start_seconds, rows.length_seconds, watts, watts)

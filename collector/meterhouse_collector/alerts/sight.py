@@ -1,0 +1,84 @@
+"""What is seen live: each interval is followed once, and the last window is summed."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from meterhouse_collector.alerts.held import HeldRuns
+from meterhouse_collector.alerts.known import LiveKnown
+from meterhouse_collector.alerts.power import PowerWatch
+from meterhouse_collector.live import Live
+from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.roll_up import add_sums
+from meterhouse_collector.site.index import GroupKey, SiteIndex
+
+# Reports that come so late are still in what is followed.
+SETTLED_SECONDS = 15
+
+
+class Sight:
+    """Follows the live part of one site."""
+
+    def __init__(self, live: Live, index: SiteIndex) -> None:
+        self._live = live
+        self._index = index
+        self._held = HeldRuns(index)
+        self._power = PowerWatch(index)
+        self._taken: int | None = None
+
+    def follow(self, now: float) -> bool:
+        """Take each interval that is old enough; tell whether there was one."""
+        newest, length = self._live.newest(), self._live.pace.length_seconds
+        if newest is None:
+            return False
+        last = min(newest, int(now - SETTLED_SECONDS) // length * length - length)
+        oldest = last - round(self._live.pace.held_seconds)
+        if self._taken is None or self._taken > newest:
+            # The first, or the clock was far ahead and was set back.
+            self._taken = oldest
+        if last <= self._taken:
+            return False
+        for start in range(max(oldest, self._taken + length), last + length, length):
+            self._take(start, length)
+        self._taken = last
+        return True
+
+    def _take(self, start: int, length: int) -> None:
+        rows = self._live.rows(start)
+        if rows is None:
+            return
+        groups = by_group(self._live.rolled(start, start + length))
+        self._held.add(rows)
+        self._power.add(rows, groups.get(self._index.site_group))
+
+    async def known(self, now: float) -> LiveKnown:
+        """Return what is known after the last interval that was followed."""
+        length = self._live.pace.length_seconds
+        taken = self._taken if self._taken is not None else 0
+        end = (self._live.newest() or 0) + length
+        intervals = self._live.rolled(end - round(self._live.pace.window_seconds), end)
+        # In a thread, because for a large site it takes long.
+        groups = await asyncio.to_thread(by_group, intervals)
+        unmetered = any(not s.meters for s in self._index.dated.storage.at(now).values())
+        window = self._live.window()._replace(
+            seconds=float(len(intervals) * length), battery_unmetered=unmetered
+        )
+        return LiveKnown(
+            at_seconds=now,
+            model=self._index.model,
+            window=window,
+            groups=groups,
+            latest=by_group(self._live.rolled(taken, taken + length)),
+            latest_seconds=float(length),
+            held=self._held.held(),
+            demand=self._power.demand(now),
+            loads=self._power.loads(now),
+        )
+
+
+def by_group(intervals: Iterable[Mapping[GroupKey, Sums]]) -> dict[GroupKey, Sums]:
+    """Add the sums of intervals, group by group."""
+    parts: dict[GroupKey, list[Sums]] = {}
+    for sums in intervals:
+        for group, fields in sums.items():
+            parts.setdefault(group, []).append(fields)
+    return {group: add_sums(rows) if len(rows) > 1 else rows[0] for group, rows in parts.items()}
