@@ -87,6 +87,7 @@ class Intake:
         telemetry: Telemetry,
         accept: Callable[[Entry], bool],
         write: Callable[[Row], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._index = index
         self._grid = grid
@@ -94,6 +95,7 @@ class Intake:
         self._telemetry = telemetry
         self._accept = accept
         self._write = write
+        self._clock = clock
         self._told: dict[str, dict[str, float]] = {}
         self._refusing: set[str] = set()
         self._parsed = lru_cache(maxsize=_TOPICS_KEPT)(_parsed)
@@ -117,7 +119,7 @@ class Intake:
             self._telemetry.bug("intake")
 
     def _report(self, address: wire.Address, whom: Address, payload: bytes) -> None:
-        now = time.time()
+        now = self._clock()
         try:
             report = self._decoded(address, payload, now)
             has = self._inventory_of(report, whom)
@@ -236,7 +238,7 @@ class Intake:
                 self._count("status_quota", final=False, who=address.node)
                 return
             agent = self.agents[status.node] = Agent()
-        agent.status, agent.status_seconds = status, time.time()
+        agent.status, agent.status_seconds = status, self._clock()
         if status.inventory is not None:
             self._learn(agent, status, status.inventory)
 

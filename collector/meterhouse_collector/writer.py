@@ -30,10 +30,11 @@ _TELL_AGAIN_SECONDS: Final = 3600.0
 
 
 class Timing(NamedTuple):
-    """How often rows are written, and after what time an interval's rows are late."""
+    """How often rows are written, and after what time, by which clock, they are late."""
 
     flush_every_seconds: float
     late_after_seconds: float
+    clock: Callable[[], float] = time.time
 
 
 class Writer:
@@ -143,7 +144,7 @@ class Writer:
         loose = [self._rows.popleft() for _ in range(min(_BATCH_ROWS, len(self._rows)))]
         if not entries and not loose:
             return
-        late_before = time.time() - self._timing.late_after_seconds
+        late_before = self._timing.clock() - self._timing.late_after_seconds
         rows: list[Row] = []
         owners: list[int] = []
         for number, entry in enumerate(entries):
@@ -153,7 +154,7 @@ class Writer:
                 rows.extend(late_marks(entry))
             owners.extend([number] * (len(rows) - len(owners)))
         # A stamp of its own for each attempt, or a mark that came again could seem worked off.
-        self._stamp = max(self._stamp + 1, time.time_ns())
+        self._stamp = max(self._stamp + 1, int(self._timing.clock() * 1e9))
         marked = stamp_marks(rows, self._stamp)
         try:
             rejections = await self._store.write([*rows, *loose])
