@@ -178,7 +178,11 @@ class Steward:
             raise
         except Exception:  # noqa: BLE001 - one quarter must not end all others
             self._telemetry.bug("steward")
-            self._set_aside.update(quarters)
+            if len(quarters) == 1:
+                self._set_aside.update(quarters)
+            else:
+                for quarter in quarters:
+                    await self._settle([quarter])
             return
         if self._done is not None:
             self._done.update(quarters)

@@ -9,6 +9,7 @@ import pytest
 from meterhouse_agent import wire
 from meterhouse_collector.app import Collector
 from meterhouse_collector.config import CollectorConfig, validate
+from meterhouse_collector.settle import done_quarters
 from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.collecting import LENGTH, SITE, now_on_grid, report, status, topic
 from tests.collector.hearing import DEADLINE_SECONDS, until
@@ -78,3 +79,28 @@ async def test_a_collector_without_store_and_broker_still_stops(tmp_path: Path) 
                     await task
     finally:
         port.release()
+
+
+async def test_a_report_of_an_earlier_quarter_is_summed_without_being_asked(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "c.sock"
+    it = collector(tmp_path, socket={"path": str(path)})
+    task = asyncio.create_task(it.run(), name="collector")
+    await until(path.exists)
+    _, writer = await asyncio.open_unix_connection(path)
+    quarter = now_on_grid() // 900 * 900 - 1800
+    writer.write(wire.frame(topic("status"), wire.encode(status())))
+    writer.write(wire.frame(topic("report"), wire.encode(report(start=quarter))))
+    await until(lambda: task.done() or it.telemetry.taken.total == 1)
+    done: set[int] = set()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while quarter not in done:
+            await asyncio.sleep(0.2)
+            done = await done_quarters(it.store, "site-a", quarter, quarter + 1)
+    rows = await it.store.packed("quarter", "node", start_seconds=quarter, end_seconds=quarter + 1)
+    assert [(row.thing, row.reader) for row in rows] == [("node-1", "steward")]
+    writer.close()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
