@@ -4,7 +4,7 @@ It needs nothing but the sums, so that a bill that is known later, or known bett
 money of an interval or a quarter without its rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import fsum
 from typing import Final, NamedTuple
 
@@ -60,8 +60,8 @@ def priced(
     price all is unpriced, and nothing that served has a cost. Pricing twice is pricing once, but
     sums without a price have lost what served: make them anew from rows.
     """
-    used = fsum(sums[name] for sums in groups.values() for name in DRAWN)
-    result = {group: _priced(sums, used, dues) for group, sums in groups.items()}
+    used = drawn_joules(groups.values())
+    result = {group: with_dues(sums, used, dues) for group, sums in groups.items()}
     site = result.setdefault(site_group, zero_sums())
     for kind in JOULES_KINDS:
         due = getattr(dues, kind) or 0.0
@@ -74,7 +74,16 @@ def priced(
     return result
 
 
-def _priced(sums: Mapping[str, float], used: float, dues: Dues) -> Sums:
+def drawn_joules(parts: Iterable[Mapping[str, float]]) -> float:
+    """Return the joules drawn in all: what is due is split by them."""
+    return fsum(sums[name] for sums in parts for name in DRAWN)
+
+
+def with_dues(sums: Mapping[str, float], used: float, dues: Dues) -> Sums:
+    """Return the sums of a group, or of a part of it, with its share of what is due.
+
+    ``used`` is what was drawn in all, so the parts of a group add up to the group.
+    """
     result = dict(sums)
     shares = [sums[name] / used if used > 0 else 0.0 for name in DRAWN]
     for kind, names in _FIELDS.items():

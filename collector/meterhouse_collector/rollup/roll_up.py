@@ -34,7 +34,10 @@ _MEASURED: Final[frozenset[wire.Method]] = frozenset({"counter", "integrated"})
 _UNKNOWN: Final = wire.STATES.index("unknown")
 
 
-class _Rated(NamedTuple):
+class RatedCell(NamedTuple):
+    """A cell of a node with the energy that follows its devices, by state."""
+
+    node: str
     cell: Cell
     weights: Five
     metered: bool
@@ -83,17 +86,20 @@ def roll_up(
     """
     energy = site_energy(interval, index, expected)
     groups = _measured(interval, index, energy, expected, rates)
+    return priced(groups, index.site_group, live_dues(interval, index, energy, rates))
+
+
+def live_dues(interval: IntervalRows, index: SiteIndex, energy: SiteEnergy, rates: Rates) -> Dues:
+    """Return what is due for the joules of one interval, as far as it is known live."""
     price = index.price_per_joule(interval.start_seconds)
-    whole_bill = bill(energy.billed, price)
     length = interval.length_seconds
-    dues = Dues(
-        energy=whole_bill,
+    return Dues(
+        energy=bill(energy.billed, price),
         demand=rates.demand_per_second * length,
         water=rates.water_per_second * length,
         carbon=rates.carbon_per_second * length,
         estimated_energy=energy.billed_gap * (price or 0.0),
     )
-    return priced(groups, index.site_group, dues)
 
 
 def _measured(
@@ -105,10 +111,11 @@ def _measured(
 ) -> dict[GroupKey, Sums]:
     """Sum one interval without what joules cost: what was measured, and what time costs."""
     terms = Terms()
-    _site(terms, index, interval, energy, rates)
+    add_time(terms, index, interval, energy, rates)
+    add_joules(terms, index.site_group, energy)
     serving = Serving(index)
-    for entry in _rated(interval, index, expected):
-        _place(terms, serving, entry, rates)
+    for entry in rated_cells(interval, index, expected):
+        place(terms, serving, entry, rates)
     serving.add_to(terms, interval)
     return {group: _sums(fields) for group, fields in terms.groups.items()}
 
@@ -120,9 +127,10 @@ def _sums(fields: dict[str, list[float]]) -> Sums:
     return sums
 
 
-def _rated(interval: IntervalRows, index: SiteIndex, expected: Expected) -> list[_Rated]:
+def rated_cells(interval: IntervalRows, index: SiteIndex, expected: Expected) -> list[RatedCell]:
+    """Return the cells of all nodes, node by node, also of those that are silent."""
     start, length = interval.start_seconds, interval.length_seconds
-    rated: list[_Rated] = []
+    rated: list[RatedCell] = []
     plans = index.plans(start)
     silent = [name for name in plans if name not in interval.nodes]
     for node in (*interval.nodes, *silent):
@@ -135,44 +143,50 @@ def _rated(interval: IntervalRows, index: SiteIndex, expected: Expected) -> list
             whole = expected.node_watts[node] * length
         metered = row is not None and row.energy_joules is not None
         rated.extend(
-            _Rated(cell, part, metered)
+            RatedCell(node, cell, part, metered)
             for cell, part in zip(placed, weights(placed, whole), strict=True)
         )
     return rated
 
 
-def _site(
+def add_time(
     terms: Terms,
     index: SiteIndex,
     interval: IntervalRows,
     energy: SiteEnergy,
     rates: Rates,
 ) -> None:
+    """Add the seconds of a site and what they cost beside its devices."""
     group, length = index.site_group, float(interval.length_seconds)
     terms.add(group, "interval_seconds", length)
-    for name, side in (("facility_joules", energy.facility), ("it_joules", energy.it)):
-        if side.measured is not None:
-            terms.add(group, name, side.measured)
     if energy.it.filled is None:
         terms.add(group, "pue_unexpected_seconds", length)
-    else:
-        terms.add(group, "it_expected_joules", energy.it.filled)
     if energy.joint and energy.it.filled is not None and energy.facility.filled is not None:
-        terms.add(group, "facility_joint_joules", energy.facility.filled)
-        terms.add(group, "it_joint_joules", energy.it.filled)
         terms.add(group, "pue_joint_seconds", length)
     if energy.billed is None:
         terms.add(group, "unbilled_seconds", length)
-    else:
-        terms.add(group, "billed_joules", energy.billed)
-        terms.add(group, "estimated_billed_joules", energy.billed_gap)
     for kind, per_second in zip(SECONDS_KINDS, rates.unplaced, strict=True):
         if per_second != 0:
             # Somebody pays it, though it is nobody's device.
             terms.add(group, f"unknown_{kind}_money", per_second * length)
 
 
-def _place(terms: Terms, serving: Serving, entry: _Rated, rates: Rates) -> None:
+def add_joules(terms: Terms, group: GroupKey, energy: SiteEnergy) -> None:
+    """Add the joules of a site, or of one branch of it."""
+    for name, side in (("facility_joules", energy.facility), ("it_joules", energy.it)):
+        if side.measured is not None:
+            terms.add(group, name, side.measured)
+    if energy.it.filled is not None:
+        terms.add(group, "it_expected_joules", energy.it.filled)
+    if energy.joint and energy.it.filled is not None and energy.facility.filled is not None:
+        terms.add(group, "facility_joint_joules", energy.facility.filled)
+        terms.add(group, "it_joint_joules", energy.it.filled)
+    if energy.billed is not None:
+        terms.add(group, "billed_joules", energy.billed)
+        terms.add(group, "estimated_billed_joules", energy.billed_gap)
+
+
+def place(terms: Terms, serving: Serving, entry: RatedCell, rates: Rates) -> None:
     """Add a cell to its groups; money without a price is left out and its seconds counted."""
     cell = entry.cell
     capital = cell.capital_per_second

@@ -5,7 +5,7 @@ an engine, plus its pool's free, unhealthy and unknown by the share of what is h
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Final
 
@@ -66,8 +66,8 @@ class Serving:
 
     def __init__(self, index: SiteIndex) -> None:
         self._index = index
-        self._held: dict[str, dict[GroupKey, _Held]] = {}
-        self._pools: dict[str, _Overhead] = {}
+        self.held: Final[dict[str, dict[GroupKey, _Held]]] = {}
+        self.pools: Final[dict[str, _Overhead]] = {}
 
     def place(
         self,
@@ -83,11 +83,11 @@ class Serving:
         """
         group, part = placement.group, placement.weight
         rate = 0.0 if per_second is None else per_second
-        pool = self._pools.get(group.pool)
+        pool = self.pools.get(group.pool)
         if pool is None:
-            pool = self._pools[group.pool] = _Overhead()
+            pool = self.pools[group.pool] = _Overhead()
         if placement.engine:
-            held = self._held.setdefault(placement.engine, {}).setdefault(group, _Held())
+            held = self.held.setdefault(placement.engine, {}).setdefault(group, _Held())
             held.seconds.append(sum(seconds) * part)
             held.accrued.append(sum(seconds) * part * rate)
             held.drawn.append(sum(drawn) * part)
@@ -102,25 +102,21 @@ class Serving:
 
     def add_to(self, terms: Terms, interval: IntervalRows) -> None:
         """Add tokens, requests, and the cost and joules of what served."""
-        rows = {
-            (engine, served.served_model): served
-            for engine, row in interval.engines.items()
-            for served in row.served
-        }
-        for (engine, model), served in rows.items():
+        for engine in dict.fromkeys((*interval.engines, *self.held)):
+            self.add_engine(terms, engine, interval)
+
+    def add_engine(self, terms: Terms, engine: str, interval: IntervalRows) -> None:
+        """Add tokens, requests, and the cost and joules of one engine."""
+        rows = _by_model(interval, engine)
+        for model, served in rows.items():
             for group, part in self._targets(engine, model):
                 _add_tokens(terms.fields(group), served, part)
-        for engine, groups in self._held.items():
-            for model in {group.served_model for group in groups}:
-                self._add_cost(terms, engine, model, rows.get((engine, model)), interval)
+        for model in {group.served_model for group in self.held.get(engine, ())}:
+            self._add_cost(terms, engine, model, rows.get(model), interval)
 
     def _targets(self, engine: str, model: str) -> list[tuple[GroupKey, float]]:
         """Split an engine's tokens over its groups by the devices it holds there."""
-        held = {
-            group: fsum(part.seconds)
-            for group, part in self._held.get(engine, {}).items()
-            if group.served_model == model
-        }
+        held = self._held_seconds(engine, model)
         total = fsum(held.values())
         if total == 0:
             return [(GroupKey(self._index.site, served_model=model), 1.0)]
@@ -130,44 +126,94 @@ class Serving:
         self, terms: Terms, engine: str, model: str, served: Served | None, interval: IntervalRows
     ) -> None:
         """Add what an engine costs and makes; without its tokens or its price it leaves both."""
-        targets = self._targets(engine, model)
-        mine = self._held[engine]
-        held = {group: fsum(mine[group].seconds) for group, _ in targets if group in mine}
+        held = self._held_seconds(engine, model)
         for group, seconds in held.items():
             terms.add(group, "engine_installed_seconds", seconds)
-        priced = all(mine[g].priced and self._pools[g.pool].priced for g in held)
-        if served is None or not priced or served.quality not in MEASURED:
+        covered = self._counted(engine, held, served, interval)
+        if served is None or not covered:
             return
-        covered = served.covered_milliseconds / (interval.length_seconds * 1000)
-        written, read = served.output_tokens, served.input_tokens
-        if written is None or read is None or covered == 0:
-            return
-        for group, part in targets:
+        written, read = served.output_tokens or 0, served.input_tokens or 0
+        self._add_money(terms, engine, held, (covered, served), self)
+        for group, part in self._targets(engine, model):
             if group not in held:
                 continue
-            # The tokens are those of the covered part, and so are money and joules.
-            accrued, drawn = self._overhead(group, held[group])
-            accrued = (fsum(mine[group].accrued) + accrued) * covered
-            drawn = (fsum(mine[group].drawn) + drawn) * covered
             fields = terms.fields(group)
             fields["engine_covered_seconds"].append(held[group] * covered)
-            fields["serving_accrued_money"].append(accrued)
-            fields["serving_drawn_joules"].append(drawn)
             fields["serving_output_tokens"].append(written * part)
             fields["serving_input_tokens"].append(read * part)
             if served.cached_input_tokens is not None:
                 fields["engine_computed_covered_seconds"].append(held[group] * covered)
-                fields["serving_computed_accrued_money"].append(accrued)
-                fields["serving_computed_drawn_joules"].append(drawn)
                 fields["serving_computed_tokens"].append(
                     (read - served.cached_input_tokens + written) * part
                 )
 
-    def _overhead(self, group: GroupKey, seconds: float) -> tuple[float, float]:
-        pool = self._pools[group.pool]
-        held = fsum(pool.held_seconds)
-        part = 0.0 if held == 0 else seconds / held
-        return fsum(pool.accrued) * part, fsum(pool.drawn) * part
+    def add_money_of(self, terms: Terms, part: "Serving", interval: IntervalRows) -> None:
+        """Add the cost and joules of what served that cells bring which ``part`` took, too."""
+        # What no engine holds is borne by all engines of its pool.
+        bearing = {pool for pool, rest in part.pools.items() if rest.accrued}
+        for engine, groups in self.held.items():
+            if engine not in part.held and not any(group.pool in bearing for group in groups):
+                continue
+            for model, served in _by_model(interval, engine).items():
+                held = self._held_seconds(engine, model)
+                covered = self._counted(engine, held, served, interval)
+                if covered:
+                    self._add_money(terms, engine, held, (covered, served), part)
+
+    def _held_seconds(self, engine: str, model: str) -> dict[GroupKey, float]:
+        held = {
+            group: fsum(part.seconds)
+            for group, part in self.held.get(engine, {}).items()
+            if group.served_model == model
+        }
+        return held if any(held.values()) else {}
+
+    def _counted(
+        self,
+        engine: str,
+        held: Mapping[GroupKey, float],
+        served: Served | None,
+        interval: IntervalRows,
+    ) -> float:
+        """Return the part of the interval of which an engine's tokens and price are known."""
+        priced = all(self.held[engine][g].priced and self.pools[g.pool].priced for g in held)
+        if served is None or not priced or served.quality not in MEASURED:
+            return 0.0
+        if served.output_tokens is None or served.input_tokens is None:
+            return 0.0
+        return served.covered_milliseconds / (interval.length_seconds * 1000)
+
+    def _add_money(
+        self,
+        terms: Terms,
+        engine: str,
+        held: Mapping[GroupKey, float],
+        counted: tuple[float, Served],
+        source: "Serving",
+    ) -> None:
+        """Add what cells of ``source`` cost and drew: the engine's own, and its part of the rest.
+
+        The tokens are those of the covered part, and so are money and joules.
+        """
+        covered, served = counted
+        own = source.held.get(engine, {})
+        for group, seconds in held.items():
+            whole = fsum(self.pools[group.pool].held_seconds)
+            part = 0.0 if whole == 0 else seconds / whole
+            mine, rest = own.get(group, _Held()), source.pools.get(group.pool, _Overhead())
+            accrued = (fsum(mine.accrued) + fsum(rest.accrued) * part) * covered
+            drawn = (fsum(mine.drawn) + fsum(rest.drawn) * part) * covered
+            fields = terms.fields(group)
+            fields["serving_accrued_money"].append(accrued)
+            fields["serving_drawn_joules"].append(drawn)
+            if served.cached_input_tokens is not None:
+                fields["serving_computed_accrued_money"].append(accrued)
+                fields["serving_computed_drawn_joules"].append(drawn)
+
+
+def _by_model(interval: IntervalRows, engine: str) -> dict[str, Served]:
+    row = interval.engines.get(engine)
+    return {} if row is None else {served.served_model: served for served in row.served}
 
 
 def _add_tokens(fields: Fields, served: Served, part: float) -> None:
