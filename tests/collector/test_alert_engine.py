@@ -1,0 +1,314 @@
+"""The alerts of a running site: what they write, and that a restart changes nothing."""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from meterhouse_agent import wire
+from meterhouse_collector.alerts.engine import Alerts
+from meterhouse_collector.alerts.points import is_alert
+from meterhouse_collector.alerts.state import Transition
+from meterhouse_collector.kpi.pue import energy_basis
+from meterhouse_collector.ledger import Entry, entry_of, installed
+from meterhouse_collector.live import Live, Pace
+from meterhouse_collector.rollup.points import kept_points
+from meterhouse_collector.rows import Point, Row
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.store import Store, StoreUnavailableError
+from meterhouse_collector.store.config import SqliteConfig
+from meterhouse_collector.store.sqlite import SqliteStore
+from meterhouse_collector.telemetry import Telemetry
+from tests.collector.alerting import CHAT, sums
+from tests.collector.collecting import INVENTORY, LENGTH, MemoryStore, index, report
+from tests.collector.stores import influx_config, opened_influx
+
+QUARTER, DAY = 900, 86_400
+START = int(time.time()) // DAY * DAY - 10 * DAY
+IDLE = """
+[[threshold]]
+name = "idle"
+kind = "idle"
+above = 0.4
+clear = 0.2
+for = "30s"
+"""
+ENDING = """
+[[tariff]]
+per_kwh = 0.2
+valid_from = 2020-01-01
+[[threshold]]
+name = "ends"
+kind = "ending"
+below = 30.0
+for = "1s"
+"""
+
+
+class Site:
+    """One run of a collector's live part and alerts, with a clock of its own."""
+
+    def __init__(self, store: Store, now: float, site: SiteIndex) -> None:
+        self.now = now
+        self.site = site
+        self.store = store
+        self.rows: list[Row] = []
+        self.told: list[Transition] = []
+        self.telemetry = Telemetry(CollectorRegistry())
+        self.live = Live(
+            site,
+            Pace(LENGTH, 3.0, 300.0, 60.0),
+            basis=energy_basis(site),
+            write=self.rows.append,
+            bug=self.telemetry.bug,
+            clock=lambda: self.now,
+        )
+        self.alerts = Alerts(
+            self.live,
+            site,
+            store,
+            self.telemetry,
+            write=self.rows.append,
+            tell=self.told.append,
+            clock=lambda: self.now,
+        )
+
+    async def begin(self) -> None:
+        await self.live.read_back(self.store)
+        await self.alerts.read_back(self.store)
+        await self.live.roll()
+
+    async def run(self, seconds: int, state: wire.State | None) -> None:
+        """Let all devices be in one state, or be silent, and write what was made."""
+        for _ in range(seconds // LENGTH):
+            start = int(self.now) // LENGTH * LENGTH
+            self.now = start + LENGTH + 3.5
+            if state is not None:
+                for node in ("node-1", "node-2"):
+                    made = self.entry(node, start, state)
+                    self.live.add(made)
+                    self.rows += made.rows
+            await self.live.roll()
+            await self.alerts.look()
+        await self.write()
+
+    async def write(self) -> None:
+        rows, self.rows[:] = [*self.rows], []
+        assert await self.store.write(rows) == []
+
+    def entry(self, node: str, start: int, state: wire.State) -> Entry:
+        columns = wire.Accelerators(state_milliseconds={state: [5000, 5000]})
+        made = report(node, start, accelerators=columns)
+        has = installed("site-a", node, INVENTORY)
+        return entry_of(made, has, self.site, detail=False)
+
+    def open(self) -> list[tuple[str, str, float]]:
+        return [
+            (key.name, entry.state.phase, entry.state.since_seconds)
+            for key, entry in self.alerts.book.open.items()
+        ]
+
+    def phases(self) -> list[tuple[str, str]]:
+        return [(t.rule.name, t.state.phase) for t in self.told]
+
+    async def events(self) -> list[Point]:
+        found = await self.store.points(
+            "event", "event", start_seconds=START - 400 * DAY, end_seconds=START + 40 * DAY
+        )
+        return [point for point in found if is_alert(point, "site-a")]
+
+
+@pytest.fixture(params=["sqlite", "influx"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    if request.param == "sqlite":
+        embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
+        await embedded.open()
+        yield embedded
+        await embedded.close()
+        return
+    server = request.getfixturevalue("influxdb_shared")
+    async with opened_influx(await influx_config(server, tmp_path)) as influx:
+        yield influx
+
+
+async def test_a_restart_neither_fires_again_nor_forgets(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site = index(IDLE)
+    first = Site(store, START, site)
+    await first.begin()
+    await first.run(120, "free")
+    assert first.phases() == [("idle", "pending"), ("idle", "firing")]
+    [(_, _, since)] = first.open()
+    assert len([r for r in caplog.records if r.getMessage().startswith("alert fires:")]) == 1
+
+    # Some hours later it is still idle: nothing is told again.
+    second = Site(store, START + 5 * 3600, site)
+    await second.begin()
+    assert second.open() == [("idle", "firing", since)]
+    await second.run(120, "free")
+    assert (second.open(), second.told) == ([("idle", "firing", since)], [])
+
+    # Silence does not end it, across a restart neither.
+    await second.run(120, None)
+    third = Site(store, second.now + 60, site)
+    await third.begin()
+    await third.run(120, None)
+    assert (third.open(), third.told) == ([("idle", "firing", since)], [])
+    await third.run(120, "active")
+    assert (third.open(), third.phases()) == ([], [("idle", "ok")])
+    assert len([r for r in caplog.records if r.getMessage().startswith("alert is over:")]) == 1
+
+    fourth = Site(store, third.now + 10, site)
+    await fourth.begin()
+    await fourth.run(30, "active")
+    assert (fourth.open(), fourth.told) == ([], [])
+
+
+async def test_what_was_pending_goes_on(store: Store) -> None:
+    site = index(IDLE)
+    first = Site(store, START, site)
+    await first.begin()
+    await first.run(70, "free")
+    assert first.phases() == [("idle", "pending")]
+    [(_, _, since)] = first.open()
+    second = Site(store, first.now, site)
+    await second.begin()
+    assert second.open() == [("idle", "pending", since)]
+    await second.run(60, "free")
+    assert second.phases() == [("idle", "firing")]
+    assert second.told[0].at_seconds - since >= 30
+
+
+async def test_every_point_has_all_fields_of_the_same_types(store: Store) -> None:
+    one = Site(store, START, index(IDLE, ENDING))
+    await one.begin()
+    await one.run(120, "free")
+    await one.run(QUARTER, "free")
+    await one.run(120, "active")
+    found = await one.events()
+    assert {tuple(sorted(p.fields)) for p in found} == {tuple(sorted(found[0].fields))}
+    for point in found:
+        tags = dict(point.tags)
+        assert tags.keys() == {"site", "node", "device", "kind", "alert"}
+        assert (tags["kind"], tags["node"], tags["device"]) == ("alert", "none", "none")
+        assert tags["alert"] == point.fields["fingerprint"]
+        assert msgspec.json.decode(str(point.fields["labels"])) == {"site": "site-a"}
+        assert isinstance(point.fields["value"], float)
+    states = [(p.fields["before"], p.fields["state"]) for p in found]
+    # The state of what is open is there in each quarter, too.
+    assert ("firing", "firing") in states
+    assert [s for s in states if s[0] != s[1]] == [
+        ("ok", "pending"),
+        ("pending", "firing"),
+        ("firing", "ok"),
+    ]
+
+
+async def test_an_alert_whose_rule_was_taken_out_is_over_after_a_restart(store: Store) -> None:
+    first = Site(store, START, index(IDLE))
+    await first.begin()
+    await first.run(120, "free")
+    second = Site(store, first.now, index())
+    await second.begin()
+    assert len(second.open()) == 1
+    await second.run(30, "free")
+    assert (second.open(), second.phases()) == ([], [("idle", "ok")])
+
+
+async def test_alerts_of_another_site_are_not_taken_up(store: Store) -> None:
+    first = Site(store, START, index(IDLE))
+    await first.begin()
+    await first.run(120, "free")
+    moved = SiteIndex(index(IDLE).model.model_copy(update={"name": "site-b"}))
+    second = Site(store, first.now, moved)
+    await second.alerts.read_back(store)
+    assert second.open() == []
+
+
+async def test_after_long_sleep_the_last_states_are_found() -> None:
+    memory = MemoryStore()
+    first = Site(memory, START, index(IDLE))
+    await first.begin()
+    await first.run(120, "free")
+    since = first.open()
+    for days in (1, 8, 36, 300):
+        later = Site(memory, first.now + days * DAY, index(IDLE))
+        await later.alerts.read_back(memory)
+        assert later.open() == since
+
+
+async def test_a_point_that_cannot_be_read_costs_only_its_own_alert(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    memory = MemoryStore()
+    first = Site(memory, START, index(IDLE))
+    await first.begin()
+    await first.run(120, "free")
+    [point] = [p for p in await first.events() if p.fields["state"] == "firing"]
+    tags = tuple((k, "other" if k == "alert" else v) for k, v in point.tags)
+    await memory.write([point._replace(tags=tags, fields={**point.fields, "labels": "{"})])
+    second = Site(memory, first.now, index(IDLE))
+    await second.alerts.read_back(memory)
+    assert len(second.open()) == 1
+    assert "1 alerts cannot be read back" in caplog.text
+
+
+async def test_dates_and_budgets_are_looked_at_each_quarter() -> None:
+    ends = ENDING + "[[tariff]]\nname = 'ppa'\nper_kwh = 0.1\nvalid_from = 2020-01-01\n"
+    day = time.strftime("%Y-%m-%d", time.gmtime(START + 10 * DAY))
+    begins = time.strftime("%Y-%m-%d", time.gmtime(START - 2 * DAY))
+    ends += f"valid_to = {day}\n"
+    ends += f"[[budget]]\nname = 'all'\namount = 100\nperiod = 'year'\nvalid_from = {begins}\n"
+    memory = MemoryStore()
+    for start in range(START - 2 * DAY, START + 2 * QUARTER, QUARTER):
+        await memory.write(kept_points(start, {CHAT: sums(active_capital_money=1.0)}))
+    one = Site(memory, START + 4 * QUARTER, index(ends))
+    await one.begin()
+    await one.run(30, "active")
+    assert set(one.phases()) == {
+        ("ends", "pending"),
+        ("budget:all:spent", "firing"),
+        ("budget:all:forecast", "pending"),
+        ("budget:all:burn:21600s:1800s", "firing"),
+    }
+    await one.run(QUARTER, "active")
+    assert ("ends", "firing") in one.phases()
+
+
+async def test_a_store_that_is_away_holds_up_only_what_is_summed() -> None:
+    memory = MemoryStore()
+    begins = time.strftime("%Y-%m-%d", time.gmtime(START - 2 * DAY))
+    more = f"[[budget]]\nname = 'all'\namount = 100\nvalid_from = {begins}\n"
+    one = Site(memory, START, index(IDLE, more))
+    await one.begin()
+    memory.down = "no answer"
+    for step in range(20):
+        start = START + step * LENGTH
+        one.now = start + LENGTH + 3.5
+        for node in ("node-1", "node-2"):
+            one.live.add(one.entry(node, start, "free"))
+        await one.live.roll()
+        with suppress(StoreUnavailableError):
+            await one.alerts.look()
+    assert ("idle", "firing") in one.phases()
+
+
+async def test_what_is_open_is_counted() -> None:
+    one = Site(MemoryStore(), START, index(IDLE))
+    await one.begin()
+    await one.run(120, "free")
+
+    def shown(state: str) -> float | None:
+        labels = {"kind": "idle", "state": state}
+        return one.telemetry.registry.get_sample_value("meterhouse_collector_alerts", labels)
+
+    assert (shown("pending"), shown("firing")) == (0.0, 1.0)
+    await one.run(120, "active")
+    assert (shown("pending"), shown("firing")) == (0.0, 0.0)
