@@ -18,6 +18,7 @@ from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.receive import Receiver
 from meterhouse_collector.receive.mqtt import MqttReceiver
 from meterhouse_collector.receive.unix import UnixReceiver
+from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
 from meterhouse_collector.steward import Steward
@@ -47,7 +48,10 @@ class Collector:
         length = round(config.interval)
         receipts = Receipts(length_seconds=length, every_seconds=config.receipts_every)
         self._receiver = self._make_receiver()
-        self.steward = Steward(self.store, self.index, self.telemetry, held_seconds=config.held)
+        rates = RateBook(self.index)
+        self.steward = Steward(
+            self.store, self.index, self.telemetry, held_seconds=config.held, told=rates.hear
+        )
         self._writer = Writer(
             self.store,
             receipts,
@@ -63,6 +67,7 @@ class Collector:
             basis=energy_basis(self.index),
             write=self._writer.write,
             bug=self.telemetry.bug,
+            rates=rates.at,
         )
         self.alerts = Alerts(
             self.live, self.index, self.store, self.telemetry, write=self._writer.write

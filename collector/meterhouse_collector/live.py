@@ -15,6 +15,7 @@ from meterhouse_collector.ledger import Entry
 from meterhouse_collector.rollup.expected import power_of
 from meterhouse_collector.rollup.points import PART, group_of, live_point
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
+from meterhouse_collector.rollup.rates import NO_RATES, Rates
 from meterhouse_collector.rollup.roll_up import add_sums, pick_row, roll_up
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Point, Row
@@ -80,6 +81,11 @@ def _picked(things: Mapping[str, Mapping[str, ThingRow]]) -> dict[str, ThingRow]
     return {thing: pick_row(rows) for thing, rows in things.items()}
 
 
+def no_rates(_: float) -> Rates:
+    """Return the rates of a site where nothing but each device and energy costs."""
+    return NO_RATES
+
+
 class Live:
     """Holds the open intervals, and rolls each up once its grace is over, and after late rows."""
 
@@ -91,6 +97,7 @@ class Live:
         basis: EnergyBasis,
         write: Callable[[Row], None],
         bug: Callable[[str], None],
+        rates: Callable[[float], Rates] = no_rates,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.pace: Final = pace
@@ -99,6 +106,7 @@ class Live:
         self._basis = basis
         self._write = write
         self._bug = bug
+        self._rates = rates
         self._clock = clock
         self._open: dict[int, _Open] = {}
         self._rolled: dict[int, dict[GroupKey, Sums]] = {}
@@ -218,7 +226,7 @@ class Live:
         expected = Expected(self._meter_watts, self._node_watts)
         try:
             # In a thread, because for a large site it takes long.
-            sums = await asyncio.to_thread(roll_up, rows, self._index, expected)
+            sums = await asyncio.to_thread(self._sums, rows, expected)
         except Exception:  # noqa: BLE001 - one interval must not end all others
             self._bug("rollup")
             return
@@ -230,6 +238,9 @@ class Live:
         self._totals[start] = add_sums(sums.values())
         self.revision += 1
         self._learn(rows)
+
+    def _sums(self, rows: IntervalRows, expected: Expected) -> dict[GroupKey, Sums]:
+        return roll_up(rows, self._index, expected, self._rates(rows.start_seconds))
 
     def _learn(self, rows: IntervalRows) -> None:
         """Learn what is drawn, for gaps to come; a late interval teaches nothing about now."""

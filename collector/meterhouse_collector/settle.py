@@ -1,8 +1,8 @@
 """Quarters from the ledger: the sums of things, their rollups, and the marks they answer.
 
 The order of steps makes a crash harmless: marks are read first; then come the rows of the quarter,
-the rollups, the cleared marks, and last the row that says the quarter is done. Each step written
-twice is the same, so whatever was cut off is simply done again.
+the rollups, the record that says the quarter is done and what it was priced by, and last the
+cleared marks. Each step written twice is the same, so whatever was cut off is simply done again.
 
 A rollup fills gaps with what was drawn in the four quarters before, so where a quarter changes,
 those four after it are rolled up again.
@@ -11,19 +11,22 @@ those four after it are rolled up again.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
 from meterhouse_collector.marks import Mark, cleared, is_ripe, read_marks
 from meterhouse_collector.quarter_rows import Ledger, QuarterRows
 from meterhouse_collector.rollup.expected import latest_known, power_of
-from meterhouse_collector.rollup.points import group_of, kept_points
+from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rollup.roll_up import roll_up
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
-from meterhouse_collector.rows import Point, Row
-from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.rows import Row
+from meterhouse_collector.settlement.kept import KeptRollups
+from meterhouse_collector.settlement.rates import RateBook
+from meterhouse_collector.settlement.records import Record, read_records, record_point
+from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
 
 FILLED_QUARTERS: Final = 4
@@ -39,6 +42,7 @@ class Settled:
     rollups: int = 0
     refused: int = 0
     refusal: str = ""
+    records: list[Record] = field(default_factory=list)
     unread: int = 0
     unknown_spans: int = 0
 
@@ -62,6 +66,8 @@ class Settlement:
         self._rest = rest
         self._clock = clock
         self._ledger = Ledger(store, index)
+        self._rates = RateBook(index)
+        self._kept = KeptRollups(store, index, self._sums)
         self._powers: dict[int, Expected] = {}
         self._worked_since = time.monotonic()
         self._settled = Settled()
@@ -85,8 +91,8 @@ class Settlement:
             await self._write(rows)
             self._settled.rows += len(rows)
         await self._roll_up(wanted, new=set(wanted))
+        await self._write_records()
         await self._write([cleared(self._index.site, mark) for mark in answered])
-        await self._write([_done(self._index.site, start) for start in wanted])
         return self.settled
 
     async def marks(self, marks: Sequence[Mark]) -> Settled:
@@ -99,13 +105,21 @@ class Settlement:
         await self._write(rows)
         self._settled.rows += len(rows)
         await self._roll_up(sorted({start for start, _, _ in things}), new=set())
+        await self._write_records()
         await self._write([cleared(self._index.site, mark) for mark in marks])
         return self.settled
 
-    async def roll_up(self, starts: Iterable[int]) -> Settled:
-        """Make the rollups of quarters again from their rows: when prices changed, say."""
-        for start in sorted(set(starts)):
+    async def rerate(self, starts: Iterable[int], told: Callable[[int], None]) -> Settled:
+        """Make the rollups of quarters again from their rows, as prices have changed.
+
+        What they cost before is kept as history. ``told`` hears how many are done.
+        """
+        wanted = sorted(set(starts))
+        for count, start in enumerate(wanted):
             await self._roll_up_one(start)
+            told(count + 1)
+        await self._bill(wanted)
+        await self._write_records()
         return self.settled
 
     async def _roll_up(self, changed: Sequence[int], new: set[int]) -> None:
@@ -116,10 +130,33 @@ class Settlement:
         done = await done_quarters(self._store, self._index.site, changed[0], last + QUARTER)
         reach = range(FILLED_QUARTERS + 1)
         affected = {start + k * QUARTER for start in changed for k in reach}
-        for start in sorted(affected & (done | new)):
+        again = sorted(affected & (done | new))
+        for start in again:
             await self._roll_up_one(start)
+        await self._bill(again)
 
     async def _roll_up_one(self, start: int) -> None:
+        """Write the rollups of a quarter, priced as far as its own hour knows."""
+        await self._write(await self._kept.replace(start, await self._sums(start)))
+        self._settled.rollups += 1
+        # Only what the next quarters are filled from.
+        for old in [q for q in self._powers if q < start - FILLED_QUARTERS * QUARTER]:
+            del self._powers[old]
+        await self._breathe()
+
+    async def _bill(self, starts: Sequence[int]) -> None:
+        """Price the months that quarters lie in: a new peak or tier may re-state others of them."""
+        async for rows in self._kept.priced_by_the_month(starts):
+            await self._write(rows)
+            await self._breathe()
+
+    async def _write_records(self) -> None:
+        """Say that quarters are done, and what they were priced by; after all else of them."""
+        records = self._kept.take_records()
+        self._settled.records += records
+        await self._write([record_point(self._index.site, record) for record in records])
+
+    async def _sums(self, start: int) -> dict[GroupKey, Sums]:
         before = [start - k * QUARTER for k in range(1, FILLED_QUARTERS + 1)]
         for earlier in before:
             if earlier not in self._powers:
@@ -128,17 +165,8 @@ class Settlement:
         self._learn(start, rows)
         expected = latest_known(self._powers[earlier] for earlier in before)
         interval = IntervalRows(start, QUARTER, rows.nodes, rows.meters, rows.engines)
-        sums = await asyncio.to_thread(roll_up, interval, self._index, expected)
-        there = await self._store.points(
-            "kept", "rollup", start_seconds=start, end_seconds=start + 1
-        )
-        mine = [group_of(p.tags) for p in there if dict(p.tags)["site"] == self._index.site]
-        await self._write(kept_points(start, sums, mine))
-        self._settled.rollups += 1
-        # Only what the next quarters are filled from.
-        for old in [q for q in self._powers if q < start - FILLED_QUARTERS * QUARTER]:
-            del self._powers[old]
-        await self._breathe()
+        rates = self._rates.at(start)
+        return await asyncio.to_thread(roll_up, interval, self._index, expected, rates)
 
     def _learn(self, start: int, rows: QuarterRows) -> None:
         self._powers[start] = power_of(rows.meters, rows.nodes)
@@ -167,11 +195,4 @@ async def settle_quarters(store: Store, index: SiteIndex, quarters: Iterable[int
 
 async def done_quarters(store: Store, site: str, start_seconds: int, end_seconds: int) -> set[int]:
     """Return the quarters of [start, end) that were summed once."""
-    points = await store.points(
-        "kept", "quarter", start_seconds=start_seconds, end_seconds=end_seconds
-    )
-    return {point.start_seconds for point in points if ("site", site) in point.tags}
-
-
-def _done(site: str, start: int) -> Point:
-    return Point("kept", "quarter", (("site", site),), {"done": True}, start)
+    return set(await read_records(store, site, start_seconds, end_seconds))

@@ -14,6 +14,7 @@ from meterhouse_collector.marks import Mark, is_ripe, read_marks
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rows import POLICY_DAYS
 from meterhouse_collector.settle import Settled, Settlement, done_quarters
+from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.telemetry import Telemetry
@@ -44,12 +45,16 @@ class Steward:
         *,
         held_seconds: float,
         clock: Callable[[], float] = time.time,
+        rest: float = _REST,
+        told: Callable[[Iterable[Record]], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._index = index
         self._telemetry = telemetry
         self._settle_after = held_seconds + _MARGIN_SECONDS
         self._clock = clock
+        self._rest = rest
+        self._records_told = told
         self._done: set[int] | None = None
         self._first = 0
         self._marked: dict[int, int] = {}
@@ -151,7 +156,7 @@ class Steward:
                 ripe += [mark for mark in still if is_ripe(mark, now)]
                 counts[quarter] = sum(not is_ripe(mark, now) for mark in still)
             if ripe:
-                await self._worked(Settlement(self._store, self._index, rest=_REST), ripe)
+                await self._worked(Settlement(self._store, self._index, rest=self._rest), ripe)
         except StoreUnavailableError:
             counts = dict.fromkeys(wanted, 1)
             raise
@@ -171,7 +176,7 @@ class Steward:
             self._telemetry.bug("steward")
 
     async def _settle(self, quarters: list[int]) -> None:
-        settlement = Settlement(self._store, self._index, rest=_REST, clock=self._clock)
+        settlement = Settlement(self._store, self._index, rest=self._rest, clock=self._clock)
         try:
             self._tell(await settlement.quarters(quarters))
         except StoreUnavailableError:
@@ -194,6 +199,7 @@ class Steward:
 
     def _tell(self, settled: Settled) -> None:
         """Count what was left out, and say once of each kind that there was some."""
+        self._records_told(settled.records)
         self._telemetry.unknown_spans.inc(settled.unknown_spans)
         self._telemetry.unread_rows.inc(settled.unread)
         if settled.unread and self._first_of("unread"):

@@ -269,7 +269,7 @@ def test_a_group_that_vanished_becomes_zero() -> None:
     old, new = GroupKey("s", pool="a"), GroupKey("s", pool="b")
     sums = {**zero_sums(), "active_seconds": 5.0}
     points = {dict(p.tags)["pool"]: p for p in kept_points(FIRST, {new: sums}, [old, new])}
-    assert points["a"].fields == zero_sums()
+    assert points["a"].fields == {**zero_sums(), "revision": 0.0}
     assert points["b"].fields["active_seconds"] == 5.0
     assert (points["a"].policy, points["a"].measurement) == ("kept", "rollup")
     assert "part" not in dict(points["a"].tags)
@@ -283,7 +283,7 @@ async def test_rows_that_cannot_be_read_are_left_out_and_counted(stores: Stores)
     assert (settled.unread, settled.rows, settled.rollups) == (1, 3, 1)
     rows, _ = await standing(store)
     assert [row.thing for row in rows] == ["node-1", "utility", "chat"]
-    again = await Settlement(store, KNOWN).roll_up([FIRST])
+    again = await Settlement(store, KNOWN).rerate([FIRST], lambda _: None)
     assert again.rollups == 1
 
 

@@ -27,12 +27,22 @@ def kept_points(
     quarter_start_seconds: int,
     sums_by_group: Mapping[GroupKey, Sums],
     vanished: Iterable[GroupKey] = (),
+    revision: int = 0,
 ) -> list[Point]:
-    """Return the rows of a quarter; groups that were there before and vanished become zero."""
+    """Return the rows of a quarter; groups that were there before and vanished become zero.
+
+    ``revision`` says how often a change of the site model re-rated it.
+    """
     rows = {group_tags(group): zero_sums() for group in vanished}
     rows |= {group_tags(group): sums for group, sums in sums_by_group.items()}
     return [
-        Point("kept", "rollup", tags, _fields(sums), quarter_start_seconds)
+        Point(
+            "kept",
+            "rollup",
+            tags,
+            {**_fields(sums), "revision": float(revision)},
+            quarter_start_seconds,
+        )
         for tags, sums in rows.items()
     ]
 

@@ -1,4 +1,4 @@
-"""What a bill needs of each quarter hour, from rollups, meters and what was entered by hand."""
+"""What a bill needs of each quarter hour, from records, meters and what was entered by hand."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -7,8 +7,8 @@ from math import fsum
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.money.decimals import CONTEXT, ZERO, multiply
 from meterhouse_collector.rows import MeterRow
-from meterhouse_collector.settlement.allocation import Rows
 from meterhouse_collector.settlement.dues import SiteQuarter
+from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.site.index import SiteIndex
 
 Meters = Mapping[int, Mapping[str, MeterRow]]
@@ -22,22 +22,20 @@ def billed_meters(index: SiteIndex) -> frozenset[str]:
 
 
 def site_quarters(
-    index: SiteIndex, starts: Sequence[int], rows: Rows, meters: Meters
+    index: SiteIndex, starts: Sequence[int], records: Mapping[int, Record], meters: Meters
 ) -> list[SiteQuarter]:
-    """Return what crossed the boundary in each quarter hour; None where a rollup is missing."""
-    return [_quarter(index, start, rows, meters.get(start, {})) for start in starts]
+    """Return what crossed the boundary in each quarter hour; None where no record is."""
+    return [_quarter(index, start, records.get(start), meters.get(start, {})) for start in starts]
 
 
 def _quarter(
-    index: SiteIndex, start: int, rows: Rows, meters: Mapping[str, MeterRow]
+    index: SiteIndex, start: int, record: Record | None, meters: Mapping[str, MeterRow]
 ) -> SiteQuarter:
-    model, site = index.model, rows.get(start, {}).get(index.site_group)
-    known = site is not None and site["unbilled_seconds"] == 0
-    sized = site is not None and site["pue_unexpected_seconds"] == 0
+    model = index.model
     return SiteQuarter(
         start_seconds=start,
-        billed_joules=site["billed_joules"] if site is not None and known else None,
-        it_joules=site["it_expected_joules"] if site is not None and sized else None,
+        billed_joules=None if record is None else record.billed_joules,
+        it_joules=None if record is None else record.it_joules,
         source_joules={
             source.name: _sum(meters, source.meters, "energy_joules")
             for source in model.energy_source

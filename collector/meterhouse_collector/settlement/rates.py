@@ -9,6 +9,7 @@ from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rollup.rates import ZERO_RATES, BySeconds, Rates
 from meterhouse_collector.settlement.accrual import Accrual, accruals
+from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.site.index import SiteIndex
 
 Devices = Mapping[tuple[str, str], int]
@@ -23,15 +24,30 @@ class RateBook:
     def __init__(self, index: SiteIndex) -> None:
         self._index: Final = index
         self._known: tuple[int, Rates] = (-1, Rates())
+        self._heard: Record | None = None
 
     def at(self, start_seconds: float) -> Rates:
-        """Return the rates in force at an instant; demand, water and carbon are left at zero."""
+        """Return the rates in force at an instant, with demand, water and carbon as last heard."""
         quarter = int(start_seconds) // QUARTER_SECONDS * QUARTER_SECONDS
         if self._known[0] != quarter:
             found = accruals(self._index, quarter, quarter + QUARTER_SECONDS)
             devices = registered(self._index, quarter)
             self._known = quarter, rates_of(found, devices, QUARTER_SECONDS)
-        return self._known[1]
+        heard = self._heard
+        if heard is None:
+            return self._known[1]
+        return self._known[1]._replace(
+            demand_per_second=heard.demand_money / QUARTER_SECONDS,
+            water_per_second=heard.water_money / QUARTER_SECONDS,
+            carbon_per_second=heard.carbon_money / QUARTER_SECONDS,
+        )
+
+    def hear(self, records: Iterable[Record]) -> None:
+        """Take the bill of the latest quarter as what is provisionally due until the next."""
+        latest = max(records, key=lambda record: record.start_seconds, default=None)
+        known = self._heard
+        if latest is not None and (known is None or latest.start_seconds >= known.start_seconds):
+            self._heard = latest
 
 
 def registered(index: SiteIndex, start_seconds: float) -> Counter[tuple[str, str]]:
