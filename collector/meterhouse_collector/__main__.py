@@ -14,14 +14,24 @@ import uvloop
 from meterhouse_collector import __version__, config, formula
 from meterhouse_collector.app import Collector
 from meterhouse_collector.check import check
+from meterhouse_collector.commands import close, reconcile, statement
+from meterhouse_collector.commands.books import UsageError
 from meterhouse_collector.demo.command import add_arguments as add_demo_arguments
 from meterhouse_collector.settings import Secret
+from meterhouse_collector.settlement import invoices
 from meterhouse_collector.site import load
 from meterhouse_collector.store import StoreUnavailableError
 from meterhouse_collector.store.init_influx import init_influx
 
 _FAILED: Final = 1
 _USAGE_ERROR: Final = 2
+_USAGE_ERRORS: Final = (
+    config.ConfigError,
+    load.SiteModelError,
+    formula.FormulaError,
+    invoices.InvoiceError,
+    UsageError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("gmqtt").setLevel(logging.CRITICAL)
     try:
         return int(options.do(options))
-    except (config.ConfigError, load.SiteModelError, formula.FormulaError) as error:
+    except _USAGE_ERRORS as error:
         print("\n".join(error.faults), file=sys.stderr)
         return _USAGE_ERROR
     except (StoreUnavailableError, OSError) as error:
@@ -75,16 +85,24 @@ def _parser() -> argparse.ArgumentParser:
     samples = commands.add_parser(
         "sample-config", parents=[common], help="print a config file to start from"
     )
-    samples.add_argument("--site", action="store_true", help="print a site model instead")
+    kind = samples.add_mutually_exclusive_group()
+    kind.add_argument("--site", action="store_true", help="print a site model instead")
+    kind.add_argument("--invoices", action="store_true", help="print a file of invoices instead")
     samples.set_defaults(do=_sample)
     formula.add_parser(commands, [common])
+    for command in (statement, close, reconcile):
+        command.add_parser(commands, [common, with_config])
     shown = commands.add_parser("demo", help="run a simulated site in one command")
     add_demo_arguments(shown)
     return parser
 
 
 def _sample(options: argparse.Namespace) -> int:
-    print(load.sample() if options.site else config.sample(), end="")
+    if options.invoices:
+        text = invoices.sample()
+    else:
+        text = load.sample() if options.site else config.sample()
+    print(text, end="")
     return 0
 
 

@@ -36,16 +36,20 @@ def round_total(amount: Decimal, currency: str) -> Decimal:
     return amount.quantize(unit, rounding=ROUND_HALF_UP, context=CONTEXT)
 
 
-def largest_remainder(amounts: Sequence[Decimal], currency: str) -> tuple[Decimal, ...]:
+def largest_remainder(
+    amounts: Sequence[Decimal], currency: str, total: Decimal | None = None
+) -> tuple[Decimal, ...]:
     """Return the amounts in whole minor units, such that they sum to their rounded total.
 
+    ``total`` is that sum where it was rounded with others, and so up or down by less than a unit.
     Each is rounded down, and the units still missing go to the largest remainders, the first of
     equal ones; no line moves by a whole unit (Hare and Niemeyer's method).
     """
     unit = Decimal(1).scaleb(-minor_units(currency))
     floors = [a.quantize(unit, rounding=ROUND_FLOOR, context=CONTEXT) for a in amounts]
     remainders = [CONTEXT.subtract(a, f) for a, f in zip(amounts, floors, strict=True)]
-    lacking = CONTEXT.subtract(round_total(add(amounts), currency), add(floors))
+    wanted = round_total(add(amounts), currency) if total is None else total
+    lacking = CONTEXT.subtract(wanted, add(floors))
     count = int(CONTEXT.divide(lacking, unit))
     order = sorted(range(len(amounts)), key=lambda position: -remainders[position])
     raised = set(order[:count])

@@ -112,6 +112,7 @@ def _joules(
 ) -> Iterator[tuple[str, tuple[GroupKey, str], Decimal]]:
     if due.energy is None:
         reasons[due.reason or "no price of energy"] = None
+    reasons.update(dict.fromkeys(due.missing))
     weights: dict[tuple[GroupKey, str], float] = {
         (group, state): sums[name]
         for group, sums in groups.items()

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from meterhouse_collector.money.bill_lines import BillLine, QuarterEnergy
-from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.money.colocation import HousedEnergy, colocation_lines
 from meterhouse_collector.money.currency import convert_currency
 from meterhouse_collector.money.decimals import CONTEXT, ZERO, exact, kwh_from_joules, multiply
@@ -41,7 +40,10 @@ class SiteQuarter:
 
 
 class Due(NamedTuple):
-    """What the joules of one quarter hour cost by kind; ``energy`` is None with a ``reason``."""
+    """What the joules of one quarter hour cost by kind; ``energy`` is None with a ``reason``.
+
+    ``missing`` says why other lines of the bill have no amount.
+    """
 
     start_seconds: int
     energy: Decimal | None
@@ -49,6 +51,7 @@ class Due(NamedTuple):
     water: Decimal = ZERO
     carbon: Decimal = ZERO
     reason: str | None = None
+    missing: tuple[str, ...] = ()
 
     @property
     def total(self) -> Decimal | None:
@@ -202,18 +205,25 @@ def _water(model: SiteModel, quarters: Sequence[SiteQuarter]) -> list[DueLine]:
 def _due(quarter: SiteQuarter, position: int, lines: Sequence[DueLine]) -> Due:
     sums = dict.fromkeys(JOULES_KINDS, ZERO)
     reason = None
+    missing: list[str] = []
     for line in lines:
         amount = line.amounts[position]
+        why = f"{line.name}: {line.reasons.get(position, 'not known')}"
         if amount is not None:
             sums[line.kind] = CONTEXT.add(sums[line.kind], amount)
         elif line.kind in ("energy", "demand"):
-            reason = reason or f"{line.name}: {line.reasons.get(position, 'not known')}"
+            reason = reason or why
+        else:
+            missing.append(why)
     if not any(line.kind == "energy" for line in lines):
         reason = reason or "no tariff, supply or colocation gives a price of energy"
     energy = None if reason is not None else sums["energy"]
-    return Due(quarter.start_seconds, energy, sums["demand"], sums["water"], sums["carbon"], reason)
-
-
-def quarter_starts(begins: int, ends: int) -> range:
-    """Return the starts of the quarter hours that lie in a window wholly or in part."""
-    return range(begins - begins % QUARTER_SECONDS, ends, QUARTER_SECONDS)
+    return Due(
+        quarter.start_seconds,
+        energy,
+        demand=sums["demand"],
+        water=sums["water"],
+        carbon=sums["carbon"],
+        reason=reason,
+        missing=tuple(missing),
+    )

@@ -1,37 +1,34 @@
 """What a statement is made of, read from a store: rollups, meters, registers, month by month."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from math import fsum
-from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import Final
 
 import msgspec
 
 from meterhouse_agent import wire
-from meterhouse_collector.money.billing_month import QUARTER_SECONDS, BillingMonth, billing_month
+from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.rollup.points import group_of, sums_of
 from meterhouse_collector.rows import MeterRow, PackedRow, Point
 from meterhouse_collector.settlement.allocation import days, settled
-from meterhouse_collector.settlement.dues import Bill, site_bill
-from meterhouse_collector.settlement.inputs import Meters, billed_meters, site_quarters
-from meterhouse_collector.settlement.statement import MeterRegister, Sources, meter_register
+from meterhouse_collector.settlement.dues import Bill, Due
+from meterhouse_collector.settlement.months import bill_of, billed_stretch, read_meters
+from meterhouse_collector.settlement.records import read_records
+from meterhouse_collector.settlement.registers import MeterRegister, meter_register
+from meterhouse_collector.settlement.revision import model_revision
+from meterhouse_collector.settlement.statement import Sources
 from meterhouse_collector.site.index import GroupKey, SiteIndex
-from meterhouse_collector.site.model import SiteModel
 from meterhouse_collector.store import Store
 
 Progress = Callable[[float, str], None]
 _METER: Final = msgspec.json.Decoder(MeterRow)
 _REGISTER: Final = msgspec.json.Decoder(wire.Register)
-# A register is reported each quarter hour, and at every reset.
-_REGISTER_BEFORE_SECONDS: Final = 86_400
+_HASHED: Final = ("node", "meter", "engine", "register")
+_HOUR_SECONDS: Final = 3600
 
 
-class Kept(NamedTuple):
-    """The rollups of a window by quarter hour and group, and the highest revision among them."""
-
-    rows: dict[int, dict[GroupKey, dict[str, float]]]
-    revision: int
+Kept = dict[int, dict[GroupKey, dict[str, float]]]
 
 
 def silent(_: float, __: str) -> None:
@@ -46,15 +43,16 @@ async def read_sources(
     Raise ``StoreUnavailableError`` where the store cannot be read.
     """
     kept = await read_kept(store, index, window, progress)
-    bill = await read_bill(store, index, window, kept)
+    bill = await read_bill(store, index, window)
+    records = await read_records(store, index.site, *window)
     registers = [entry async for entry in _registers(store, index, window)]
     progress(1.0, "summing")
     return Sources(
-        rows=kept.rows,
-        money=settled(index, window, kept.rows, bill.dues),
+        rows=kept,
+        money=settled(index, window, kept, bill.dues),
         bill=bill,
         registers=registers,
-        revision=kept.revision,
+        revision=max((record.revision for record in records.values()), default=0),
         model_revision=model_revision(index.model),
     )
 
@@ -62,32 +60,31 @@ async def read_sources(
 async def read_kept(
     store: Store, index: SiteIndex, window: tuple[int, int], progress: Progress = silent
 ) -> Kept:
-    """Read the rollups of a window, a day at a time."""
-    rows: dict[int, dict[GroupKey, dict[str, float]]] = {}
-    revision = 0
+    """Read the rollups of a window by quarter hour and group, a day at a time."""
+    rows: Kept = {}
     for begins, ends in days(index, *window):
         progress((begins - window[0]) / (window[1] - window[0]), "reading rollups")
         points = await store.points("kept", "rollup", start_seconds=begins, end_seconds=ends)
         for point in _mine(points, index):
-            revision = max(revision, int(point.fields.get("revision", 0)))
             rows.setdefault(point.start_seconds, {})[group_of(point.tags)] = sums_of(point)
-    return Kept(rows, revision)
+    return rows
 
 
-async def read_bill(store: Store, index: SiteIndex, window: tuple[int, int], kept: Kept) -> Bill:
+async def read_bill(store: Store, index: SiteIndex, window: tuple[int, int]) -> Bill:
     """Return the bill of a window, made of the whole months that it touches."""
-    begins, ends = billed_window(index.model, window)
-    rows = dict(kept.rows)
-    for part in ((begins, window[0]), (window[1], ends)):
-        if part[0] < part[1]:
-            rows.update((await read_kept(store, index, part)).rows)
-    # What has not been yet has no rollup, and no bill either.
-    last = max((start for start in rows if start < ends), default=begins) + QUARTER_SECONDS
-    starts = range(begins, max(last, window[1]), QUARTER_SECONDS)
-    meters = await read_meters(store, index, (begins, starts.stop))
-    whole = site_bill(index.model, site_quarters(index, starts, rows, meters))
-    first, count = starts.index(window[0]), (window[1] - window[0]) // QUARTER_SECONDS
-    return cut(whole, first, count)
+    quarters = range(*window, QUARTER_SECONDS)
+    stretch = billed_stretch(index.model, (quarters[0], quarters[-1]))
+    records = await read_records(store, index.site, *stretch)
+    whole = bill_of(index, stretch, records, await read_meters(store, index, stretch))
+    first = (window[0] - stretch[0]) // QUARTER_SECONDS
+    return padded(cut(whole, first, len(quarters)), quarters)
+
+
+def padded(bill: Bill, quarters: Sequence[int]) -> Bill:
+    """Return a bill with an entry for each quarter: what is not done yet has no price."""
+    missing = quarters[len(bill.dues) :]
+    dues = (*bill.dues, *(Due(start, None, reason="not summed yet") for start in missing))
+    return Bill(dues, bill.lines)
 
 
 def cut(bill: Bill, first: int, count: int) -> Bill:
@@ -100,23 +97,6 @@ def cut(bill: Bill, first: int, count: int) -> Bill:
         for line in bill.lines
     )
     return Bill(bill.dues[first : first + count], lines)
-
-
-def billed_window(model: SiteModel, window: tuple[int, int]) -> tuple[int, int]:
-    """Return a window widened to the local months that are billed."""
-    zone = ZoneInfo(model.time_zone)
-    first: BillingMonth = billing_month(window[0], zone)
-    last: BillingMonth = billing_month(window[1] - 1, zone)
-    return first.begins, last.ends
-
-
-async def read_meters(store: Store, index: SiteIndex, window: tuple[int, int]) -> Meters:
-    """Read the quarter rows of the meters that a bill names."""
-    meters: dict[int, dict[str, MeterRow]] = {}
-    for name in sorted(billed_meters(index)):
-        async for start, row in _quarters_of(store, index, name, window):
-            meters.setdefault(start, {})[name] = row
-    return meters
 
 
 async def _quarters_of(
@@ -133,32 +113,52 @@ async def _quarters_of(
 async def _registers(
     store: Store, index: SiteIndex, window: tuple[int, int]
 ) -> AsyncIterator[MeterRegister]:
-    found = await store.packed(
-        "quarter",
-        "register",
-        start_seconds=window[0] - _REGISTER_BEFORE_SECONDS,
-        end_seconds=window[1] + 1,
-    )
-    readings: dict[str, list[wire.Register]] = {}
-    for row in found:
-        if row.site == index.site:
-            readings.setdefault(row.thing, []).append(_REGISTER.decode(row.row))
+    readings: dict[str, dict[int, wire.Register]] = {}
+    for end in window:
+        found = await store.packed(
+            "quarter",
+            "register",
+            start_seconds=end - QUARTER_SECONDS,
+            end_seconds=end + QUARTER_SECONDS,
+        )
+        for row in found:
+            if row.site == index.site:
+                reading = _REGISTER.decode(row.row)
+                readings.setdefault(row.thing, {})[reading.at_milliseconds] = reading
     for meter in sorted(readings.keys() | index.meters.keys()):
-        amounts: list[float] = []
+        joules: list[float] = []
+        litres: list[float] = []
         async for _, quarter in _quarters_of(store, index, meter, window):
-            known = (quarter.energy_joules, quarter.volume_litres)
-            amounts += [value for value in known if value is not None]
-        ordered = sorted(readings.get(meter, ()), key=lambda reading: reading.at_milliseconds)
-        yield meter_register(meter, ordered, window, fsum(amounts) if amounts else None)
+            joules += [] if quarter.energy_joules is None else [quarter.energy_joules]
+            litres += [] if quarter.volume_litres is None else [quarter.volume_litres]
+        yield meter_register(
+            meter,
+            list(readings.get(meter, {}).values()),
+            window,
+            fsum(joules or litres) if joules or litres else None,
+            unit="litres" if litres else "joules",
+        )
 
 
 def _mine(points: Iterable[Point], index: SiteIndex) -> Iterable[Point]:
     return (point for point in points if ("site", index.site) in point.tags)
 
 
-def model_revision(model: SiteModel) -> str:
-    """Return the fingerprint of a site model: the same for the same tables."""
-    return hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:12]
+async def read_ledger_hash(
+    store: Store, index: SiteIndex, window: tuple[int, int], progress: Progress = silent
+) -> str:
+    """Return the fingerprint of all quarter rows of a window, the same in every store."""
+    digest = hashlib.sha256()
+    for begins in range(*window, _HOUR_SECONDS):
+        progress((begins - window[0]) / (window[1] - window[0]), "hashing the ledger")
+        ends = min(begins + _HOUR_SECONDS, window[1])
+        for measurement in _HASHED:
+            rows = await store.packed(
+                "quarter", measurement, start_seconds=begins, end_seconds=ends
+            )
+            mine = [row for row in rows if row.site == index.site]
+            digest.update(ledger_hash(mine).encode())
+    return digest.hexdigest()
 
 
 def ledger_hash(rows: Iterable[PackedRow]) -> str:

@@ -1,28 +1,34 @@
-"""A statement: what a window of quarter hours cost, to the cent, with what each figure rests on."""
+"""A statement: what a window of quarter hours cost, to the cent, with what each figure rests on.
+
+An ``Account`` is all there is to know of a window, by the finest groups, rounded once; a statement
+is a view of it, so statements by pool, tenant or model agree to the cent.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from math import fsum
 from typing import Final, Literal, NamedTuple, get_args
+
+from msgspec import Struct
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.compute import Window, kpis
-from meterhouse_collector.kpi.pue import energy_basis
+from meterhouse_collector.kpi.pue import EnergyBasis, energy_basis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
-from meterhouse_collector.money.decimals import add
+from meterhouse_collector.money.decimals import ZERO, add
 from meterhouse_collector.money.kinds import KINDS
-from meterhouse_collector.money.rounding import largest_remainder
+from meterhouse_collector.money.rounding import largest_remainder, round_total
+from meterhouse_collector.rollup.pricing import zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums
-from meterhouse_collector.settlement.allocation import Rows, Settled
-from meterhouse_collector.settlement.dues import Bill
+from meterhouse_collector.settlement.allocation import Key, Rows, Settled
+from meterhouse_collector.settlement.dues import Bill, DueLine
+from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 
 By = Literal["site", "cluster", "pool", "tenant", "accelerator-model", "served-model"]
 BYS: Final[tuple[By, ...]] = get_args(By)
-_PART: Final[dict[By, Callable[[GroupKey], str]]] = {
+PART: Final[dict[By, Callable[[GroupKey], str]]] = {
     "site": lambda group: group.site,
     "cluster": lambda group: group.cluster,
     "pool": lambda group: group.pool,
@@ -41,38 +47,37 @@ QUANTITIES: Final = (
 )
 
 
-class Cell(NamedTuple):
-    """The money of one kind and state of one group, rounded such that all cells sum."""
+class Line(NamedTuple):
+    """The money of one kind and state of one of the finest groups, in whole minor units."""
 
-    group: str
+    group: GroupKey
     kind: str
     state: str
     money: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeterRegister:
-    """The absolute readings of a meter around a window, and what was summed between them.
+class Adjustment(NamedTuple):
+    """What a line of a closed period differs by, since statement ``number`` froze it."""
 
-    ``counted`` is closing less opening, None where the register began anew or was not read.
-    """
-
-    meter: str
-    unit: Literal["joules", "litres"]
-    opening: float | None
-    opening_at_seconds: int | None
-    closing: float | None
-    closing_at_seconds: int | None
-    counted: float | None
-    summed: float | None
-    note: str | None = None
+    period: str
+    number: int
+    begins_seconds: int
+    ends_seconds: int
+    line: Line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BillTotal:
-    """One line of the energy bill over the window; without an amount there is a reason."""
+class GroupSums(NamedTuple):
+    """The sums of one of the finest groups over the window; what is zero is left out."""
+
+    group: GroupKey
+    sums: dict[str, float]
+
+
+class BillTotal(Struct, frozen=True, kw_only=True):
+    """One line of the bill over the window; without an amount there is a reason."""
 
     name: str
+    kind: str
     component: str
     money: Decimal | None
     provisional: bool
@@ -80,12 +85,21 @@ class BillTotal:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
-    """What a window cost, by group, kind and state, with quantities, KPIs and registers.
+class Closing(Struct, frozen=True, kw_only=True):
+    """What a closed period was frozen with; the hash is of the quarter rows."""
 
-    ``total`` is None where something has no price; ``known`` is the rest, rounded. ``revision`` is
-    the highest of the rollups, ``model_revision`` the fingerprint of the site model.
+    number: int
+    period: str
+    closed_at_seconds: int
+    ledger_hash: str
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """What a window cost and what was measured in it, by the finest groups.
+
+    With ``reasons`` the money is not all there is. ``revision`` is the highest of the rollups,
+    ``model_revision`` the fingerprint of the site model. ``estimated_energy_ratio`` is the part of
+    the billed energy that fills gaps.
     """
 
     site: str
@@ -93,23 +107,65 @@ class Statement:
     ends_seconds: int
     time_zone: str
     currency: str
-    by: By
-    cells: tuple[Cell, ...]
-    total: Decimal | None
-    known: Decimal
+    basis: EnergyBasis
+    lines: tuple[Line, ...]
+    adjustments: tuple[Adjustment, ...] = ()
+    sums: tuple[GroupSums, ...]
     bill: tuple[BillTotal, ...]
-    quantities: Mapping[str, Mapping[str, float]]
-    figures: Mapping[str, tuple[KpiValue, ...]]
     registers: tuple[MeterRegister, ...]
+    missing_quarters: int
     revision: int
     model_revision: str
     provisional: bool
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
+    closing: Closing | None = None
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Its beginning and end, in Unix seconds."""
+        return self.begins_seconds, self.ends_seconds
+
+    @property
+    def known(self) -> Decimal:
+        """The money of the window that is known, without adjustments."""
+        return add(line.money for line in self.lines)
+
+    @property
+    def adjusted(self) -> Decimal:
+        """The money of the adjustments."""
+        return add(adjustment.line.money for adjustment in self.adjustments)
+
+
+class Cell(NamedTuple):
+    """The money of one kind and state of one group; ``adjusts`` names a closed period."""
+
+    group: str
+    kind: str
+    state: str
+    money: Decimal
+    adjusts: str | None = None
+
+
+class Statement(Struct, frozen=True, kw_only=True):
+    """A view of an account by one part of its groups; ``total`` is None where a price is not known.
+
+    ``total`` has the adjustments in it, ``known`` is the window's own money as far as it is known.
+    """
+
+    by: By
+    account: Account
+    cells: tuple[Cell, ...]
+    adjustments: tuple[Cell, ...]
+    known: Decimal
+    adjusted: Decimal
+    total: Decimal | None
+    quantities: Mapping[str, Mapping[str, float]]
+    figures: Mapping[str, tuple[KpiValue, ...]]
 
 
 class Sources(NamedTuple):
-    """What a statement is made of: rollups, money, the bill, and the registers of meters."""
+    """What an account is made of: rollups, money, the bill, and the registers of meters."""
 
     rows: Rows
     money: Settled
@@ -119,131 +175,140 @@ class Sources(NamedTuple):
     model_revision: str
 
 
-def statement(index: SiteIndex, window: tuple[int, int], by: By, sources: Sources) -> Statement:
-    """Return the statement of a window of whole quarter hours."""
-    cells = _cells(sources.money, by, index.model.currency)
-    known = add(cell.money for cell in cells)
-    sums = _grouped(sources.rows, by)
-    return Statement(
+def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Account:
+    """Return the account of a window of whole quarter hours."""
+    model, money = index.model, sources.money
+    totals = _kind_totals(money.money, model.currency)
+    return Account(
         site=index.site,
         begins_seconds=window[0],
         ends_seconds=window[1],
-        time_zone=index.model.time_zone,
-        currency=index.model.currency,
-        by=by,
-        cells=cells,
-        total=None if sources.money.reasons else known,
-        known=known,
-        bill=tuple(_bill(sources.bill)),
-        quantities={g: {name: s[name] for name in QUANTITIES} for g, s in sums.items()},
-        figures=_figures(index, window, by, sources.rows, sums),
+        time_zone=model.time_zone,
+        currency=model.currency,
+        basis=energy_basis(index, window),
+        lines=_lines(money.money, totals, model.currency),
+        sums=_sums(sources.rows),
+        bill=_bill(sources.bill, totals, model.currency),
         registers=tuple(sources.registers),
+        missing_quarters=money.missing_quarters,
         revision=sources.revision,
         model_revision=sources.model_revision,
         provisional=any(line.provisional for line in sources.bill.lines),
-        reasons=sources.money.reasons,
-        notes=sources.money.notes,
+        reasons=money.reasons,
+        notes=money.notes,
     )
 
 
-def _cells(money: Settled, by: By, currency: str) -> tuple[Cell, ...]:
-    part = _PART[by]
-    amounts: dict[tuple[str, str, str], list[Decimal]] = defaultdict(list)
-    for (group, kind, state), amount in money.money.items():
-        amounts[part(group), kind, state].append(amount)
-    keys = sorted(amounts, key=lambda k: (k[0], KINDS.index(k[1]), wire.STATES.index(k[2])))
-    rounded = largest_remainder([add(amounts[key]) for key in keys], currency)
-    return tuple(Cell(*key, money) for key, money in zip(keys, rounded, strict=True))
+def statement(of: Account, by: By) -> Statement:
+    """Return an account seen by one part of its groups."""
+    known, adjusted = of.known, of.adjusted
+    sums = _grouped(of.sums, by)
+    return Statement(
+        by=by,
+        account=of,
+        cells=_cells(((line, None) for line in of.lines), by),
+        adjustments=_cells(((a.line, a.period) for a in of.adjustments), by),
+        known=known,
+        adjusted=adjusted,
+        total=None if of.reasons else add((known, adjusted)),
+        quantities={g: {name: s[name] for name in QUANTITIES} for g, s in sums.items()},
+        figures=_figures(of, by, sums),
+    )
 
 
-def _bill(bill: Bill) -> Iterable[BillTotal]:
-    for line in bill.lines:
-        reason = next(iter(line.reasons.values()), None)
-        known = add(amount for amount in line.amounts if amount is not None)
-        yield BillTotal(
-            name=line.name,
-            component=line.component,
-            money=known if reason is None else None,
-            provisional=line.provisional,
-            reason=reason,
-            notes=line.notes,
-        )
+def _kind_totals(money: Mapping[Key, Decimal], currency: str) -> dict[str, Decimal]:
+    """Round what each kind costs, such that the kinds sum to the rounded total."""
+    kinds = [kind for kind in KINDS if any(key[1] == kind for key in money)]
+    exact = [add(m for key, m in money.items() if key[1] == kind) for kind in kinds]
+    return dict(zip(kinds, largest_remainder(exact, currency), strict=True))
 
 
-def _grouped(rows: Rows, by: By) -> dict[str, dict[str, float]]:
-    parts: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+def _lines(
+    money: Mapping[Key, Decimal], totals: Mapping[str, Decimal], currency: str
+) -> tuple[Line, ...]:
+    lines: list[Line] = []
+    for kind, total in totals.items():
+        keys = [key for key in money if key[1] == kind]
+        keys.sort(key=lambda key: (key[0], wire.STATES.index(key[2])))
+        rounded = largest_remainder([money[key] for key in keys], currency, total)
+        lines += [Line(*key, amount) for key, amount in zip(keys, rounded, strict=True)]
+    return tuple(line for line in lines if line.money != 0)
+
+
+def _sums(rows: Rows) -> tuple[GroupSums, ...]:
+    parts: dict[GroupKey, list[Mapping[str, float]]] = defaultdict(list)
     for groups in rows.values():
         for group, sums in groups.items():
-            parts[_PART[by](group)].append(sums)
+            parts[group].append(sums)
+    return tuple(
+        GroupSums(group, {name: s for name, s in add_sums(parts[group]).items() if s != 0})
+        for group in sorted(parts)
+    )
+
+
+def _bill(bill: Bill, totals: Mapping[str, Decimal], currency: str) -> tuple[BillTotal, ...]:
+    """Round the lines of a bill, such that those of a kind sum to it where all are known."""
+    found: list[BillTotal] = []
+    for kind in dict.fromkeys(line.kind for line in bill.lines):
+        lines = [line for line in bill.lines if line.kind == kind]
+        exact = [add(a for a in line.amounts if a is not None) for line in lines]
+        if any(line.reasons for line in bill.lines):
+            rounded = tuple(round_total(amount, currency) for amount in exact)
+        else:
+            rounded = largest_remainder(exact, currency, totals.get(kind, ZERO))
+        found += map(_bill_total, lines, rounded)
+    return tuple(found)
+
+
+def _bill_total(line: DueLine, money: Decimal) -> BillTotal:
+    reason = next(iter(line.reasons.values()), None)
+    return BillTotal(
+        name=line.name,
+        kind=line.kind,
+        component=line.component,
+        money=money if reason is None else None,
+        provisional=line.provisional,
+        reason=reason,
+        notes=line.notes,
+    )
+
+
+def _cells(lines: Iterable[tuple[Line, str | None]], by: By) -> tuple[Cell, ...]:
+    part = PART[by]
+    amounts: dict[tuple[str, str, str, str | None], list[Decimal]] = defaultdict(list)
+    for line, adjusts in lines:
+        amounts[part(line.group), line.kind, line.state, adjusts].append(line.money)
+    keys = sorted(
+        amounts, key=lambda k: (k[3] or "", k[0], KINDS.index(k[1]), wire.STATES.index(k[2]))
+    )
+    return tuple(Cell(k[0], k[1], k[2], add(amounts[k]), k[3]) for k in keys)
+
+
+def _grouped(groups: Iterable[GroupSums], by: By) -> dict[str, dict[str, float]]:
+    parts: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    for group, sums in groups:
+        parts[PART[by](group)].append({**zero_sums(), **sums})
     return {name: add_sums(parts[name]) for name in sorted(parts)}
 
 
 def _figures(
-    index: SiteIndex,
-    window: tuple[int, int],
-    by: By,
-    rows: Rows,
-    sums: Mapping[str, Mapping[str, float]],
+    of: Account, by: By, sums: Mapping[str, Mapping[str, float]]
 ) -> dict[str, tuple[KpiValue, ...]]:
-    """Return the KPIs of each group; PUE is of the whole site alone."""
-    seconds = float(window[1] - window[0])
-    basis = energy_basis(index, window)
-    known = Window(seconds=seconds, basis=basis, currency=index.model.currency)
+    """Return the KPIs of each group, and of all; PUE is of the whole site alone."""
+    seconds = float(of.ends_seconds - of.begins_seconds)
+    known = Window(seconds=seconds, basis=of.basis, currency=of.currency)
     figures = {
         name: tuple(value for kpi, value in kpis(parts, window=known).items() if kpi != "pue")
         for name, parts in sums.items()
+        if by != "site"
     }
-    whole = sums[index.site] if by == "site" else add_sums(sums.values())
-    if rows:
-        figures["total"] = tuple(kpis(whole, window=known).values())
+    if sums:
+        figures["total"] = tuple(kpis(add_sums(sums.values()), window=known).values())
     return figures
 
 
-def meter_register(
-    meter: str,
-    readings: Sequence[wire.Register],
-    window: tuple[int, int],
-    summed: float | None,
-) -> MeterRegister:
-    """Return the last readings at or before both ends of a window, and whether they agree.
-
-    ``readings`` are in order of time. Between two registers of one epoch closing less opening is
-    what was counted; where the register began anew between them it is not known.
-    """
-    before = [r for r in readings if r.at_milliseconds <= window[0] * 1000]
-    until = [r for r in readings if r.at_milliseconds <= window[1] * 1000]
-    first = before[-1] if before else (until[0] if until else None)
-    last = until[-1] if until else None
-    litres = last is not None and last.register_litres is not None
-    counted, note = None, None
-    if first is None or last is None:
-        note = "no register was read"
-    elif first.epoch != last.epoch:
-        note = "the register began anew within the window: see its readings"
-    else:
-        counted = _amount(last) - _amount(first)
-        if not before:
-            note = "the first reading is after the window's beginning"
-    return MeterRegister(
-        meter=meter,
-        unit="litres" if litres else "joules",
-        opening=None if first is None else _amount(first),
-        opening_at_seconds=None if first is None else first.at_milliseconds // 1000,
-        closing=None if last is None else _amount(last),
-        closing_at_seconds=None if last is None else last.at_milliseconds // 1000,
-        counted=counted,
-        summed=summed,
-        note=note,
-    )
-
-
-def _amount(register: wire.Register) -> float:
-    known = (register.register_joules, register.register_litres)
-    return fsum(value for value in known if value is not None)
-
-
-def whole_quarters(begins: float, ends: float) -> tuple[int, int]:
+def whole_quarters(begins: int, ends: int) -> tuple[int, int]:
     """Return a window of whole quarter hours; raise ``ValueError`` where it is none."""
     if begins % QUARTER_SECONDS or ends % QUARTER_SECONDS or begins >= ends:
-        raise ValueError("a window is needed that begins and ends at full quarter hours")
-    return int(begins), int(ends)
+        raise ValueError("allowed: a window that ends after it begins, at full quarter hours")
+    return begins, ends

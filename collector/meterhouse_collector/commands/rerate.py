@@ -1,0 +1,131 @@
+"""The command ``rerate``: what the past costs by the site model of today, or by another one."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from meterhouse_collector.commands.books import UsageError, with_books
+from meterhouse_collector.money.billing_month import QUARTER_SECONDS
+from meterhouse_collector.money.decimals import ZERO, add
+from meterhouse_collector.money.kinds import KINDS
+from meterhouse_collector.settle import Settlement
+from meterhouse_collector.settlement.books import Books
+from meterhouse_collector.settlement.periods import local_text, parse_instant
+from meterhouse_collector.settlement.records import read_records
+from meterhouse_collector.settlement.statement import Account
+from meterhouse_collector.settlement.table import columns, money_text
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import load_site
+from meterhouse_collector.store.overlay import OverlayStore
+
+
+class Rerated(NamedTuple):
+    """What a window cost before and after, and how many quarter hours were rated again."""
+
+    before: Account
+    after: Account
+    quarters: int
+    stored: bool
+
+
+def add_parser(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the command ``rerate`` to the program."""
+    parser = commands.add_parser(
+        "rerate",
+        parents=parents,
+        help="price the past by the site model of today; what it cost before is kept as history",
+    )
+    instant = "a date or an instant by the site's clock"
+    parser.add_argument("--from", dest="begins", required=True, metavar="WHEN", help=instant)
+    parser.add_argument(
+        "--to", dest="ends", metavar="WHEN", help=f"{instant}; by default the last quarter summed"
+    )
+    parser.add_argument(
+        "--what-if",
+        type=Path,
+        metavar="FILE",
+        help="another site model: only show what it would come to, and store nothing",
+    )
+    parser.set_defaults(do=_rerate)
+
+
+def _rerate(options: argparse.Namespace) -> int:
+    async def work(books: Books) -> Rerated:
+        return await rerate(books, options.begins, options.ends, options.what_if)
+
+    sys.stdout.write("\n".join(_told(with_books(options, work))) + "\n")
+    return 0
+
+
+async def rerate(books: Books, begins: str, ends: str | None, what_if: Path | None) -> Rerated:
+    """Rate a window again, and return what it cost before and after.
+
+    Raise ``UsageError`` where the window is none, or no quarter of it was summed.
+    """
+    starts = await _starts(books, begins, ends)
+    window = (starts[0], starts[-1] + QUARTER_SECONDS)
+    before = await books.account(window, recomputed=True)
+    index, store = books.index, books.store
+    if what_if is not None:
+        index, store = SiteIndex(load_site(what_if)), OverlayStore(books.store)
+        if index.site != books.index.site:
+            raise UsageError([f"{what_if}: name: found {index.site}, allowed: {books.index.site}"])
+
+    def told(count: int) -> None:
+        books.progress(count / len(starts), "rating quarters")
+
+    settled = await Settlement(store, index).rerate(starts, told)
+    if settled.refused:
+        raise UsageError([f"{settled.refused} rows were refused: {settled.refusal}"])
+    after = await Books(store, index, books.now_seconds, books.progress).account(
+        window, recomputed=True
+    )
+    return Rerated(before, after, len(starts), stored=what_if is None)
+
+
+async def _starts(books: Books, begins: str, ends: str | None) -> list[int]:
+    zone = ZoneInfo(books.index.model.time_zone)
+    try:
+        first = parse_instant(begins, zone)
+        last = int(books.now_seconds) if ends is None else parse_instant(ends, zone)
+    except ValueError as error:
+        raise UsageError([f"--from, --to: {error}"]) from None
+    records = await read_records(books.store, books.index.site, first, last)
+    if not records:
+        raise UsageError([f"no quarter hour is summed from {local_text(first, zone)} on"])
+    return sorted(records)
+
+
+def _told(of: Rerated) -> Iterator[str]:
+    zone = ZoneInfo(of.after.time_zone)
+    begins, ends = (local_text(at, zone) for at in of.after.window)
+    verb = "rated again" if of.stored else "would be rated again; nothing was stored"
+    yield f"{of.after.site}, {begins} to {ends}: {of.quarters} quarter hours {verb}"
+    yield f"site model {of.before.model_revision} -> {of.after.model_revision}"
+    yield f"revision   {of.before.revision} -> {of.after.revision}"
+    yield ""
+    before, after = _by_kind(of.before), _by_kind(of.after)
+    rows = [
+        _row(kind, before.get(kind, ZERO), after.get(kind, ZERO))
+        for kind in KINDS
+        if kind in before or kind in after
+    ]
+    total = _row("total", add(before.values()), add(after.values()))
+    head = [f"kind, {of.after.currency}", "before", "after", "difference"]
+    yield from columns([head, *rows, total])
+    for name, account in (("before", of.before), ("after", of.after)):
+        for reason in account.reasons:
+            yield f"{name} has no total: {reason}"
+
+
+def _by_kind(account: Account) -> dict[str, Decimal]:
+    kinds = dict.fromkeys(line.kind for line in account.lines)
+    return {k: add(line.money for line in account.lines if line.kind == k) for k in kinds}
+
+
+def _row(name: str, before: Decimal, after: Decimal) -> list[str]:
+    return [name, *(money_text(amount) for amount in (before, after, after - before))]
