@@ -48,7 +48,12 @@ def known(
     return LiveKnown(
         at_seconds=1e9,
         model=site.model,
-        window=Window(WINDOW_SECONDS, energy_basis(site), "EUR", battery_unmetered),
+        window=Window(
+            seconds=WINDOW_SECONDS,
+            basis=energy_basis(site),
+            currency="EUR",
+            battery_unmetered=battery_unmetered,
+        ),
         groups=groups,
         latest=groups,
         latest_seconds=WINDOW_SECONDS,

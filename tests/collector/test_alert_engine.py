@@ -186,6 +186,33 @@ async def test_what_was_pending_goes_on(store: Store) -> None:
     assert second.told[0].at_seconds - since >= 30
 
 
+RECLAIMABLE = """
+[[threshold]]
+name = "taken-back"
+kind = "reclaimable_idle"
+above = 0.4
+for = "10s"
+"""
+
+
+async def test_reclaimable_idle_survives_a_restart_that_forgets_for_how_long(store: Store) -> None:
+    site = index(RECLAIMABLE)
+    first = Site(store, START, site)
+    await first.begin()
+    await first.run(290, "held_idle")
+    assert first.told == []
+    await first.run(60, "held_idle")
+    assert first.phases() == [("taken-back", "pending"), ("taken-back", "firing")]
+    opened = first.open()
+    # Long enough that nothing is read back of how long they were idle.
+    second = Site(store, first.now + 2000, site)
+    await second.begin()
+    await second.run(200, "held_idle")
+    assert (second.open(), second.told) == (opened, [])
+    await second.run(30, "active")
+    assert (second.open(), second.phases()) == ([], [("taken-back", "ok")])
+
+
 async def test_every_point_has_all_fields_of_the_same_types(store: Store) -> None:
     one = Site(store, START, index(IDLE, ENDING))
     await one.begin()
@@ -209,6 +236,20 @@ async def test_every_point_has_all_fields_of_the_same_types(store: Store) -> Non
         ("pending", "firing"),
         ("firing", "ok"),
     ]
+
+
+async def test_the_point_of_a_transition_stands_where_a_quarter_begins() -> None:
+    memory = MemoryStore()
+    one = Site(memory, START, index(IDLE))
+    await one.begin()
+    for shift in range(0, 60, LENGTH):
+        # Wherever the transition falls, also into the second in which states are written.
+        again = Site(memory, START + shift * DAY // 60 + QUARTER - 120 + shift, index(IDLE))
+        await again.live.roll()
+        await again.run(180, "free")
+        fired = [t.at_seconds for t in again.told if t.state.phase == "firing"]
+        states = {p.start_seconds: p.fields["before"] for p in await again.events()}
+        assert [states[int(at)] for at in fired] == ["pending"]
 
 
 async def test_an_alert_whose_rule_was_taken_out_is_over_after_a_restart(store: Store) -> None:

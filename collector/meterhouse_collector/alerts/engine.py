@@ -95,10 +95,12 @@ class Alerts:
     async def look(self) -> None:
         """Look at what is new since the last time."""
         now = self._clock()
-        if self._sight.follow(now):
-            self._known = await self._sight.known(now)
-            self._look_live(self._known, now)
+        # First, so that a transition of the same second takes the place of a state.
         self._save(now)
+        if await self._sight.follow(now):
+            watched = bool(self._budgets(now)) or any(t.kind in LIVE for t in self._thresholds(now))
+            self._known = await self._sight.known(now, groups=watched)
+            self._look_live(self._known, now)
         self._count()
         quarter = int(now - _SUMMED_SECONDS) // QUARTER
         if quarter != self._looked and not 0 < self._retry_at - now <= _RETRY_SECONDS:

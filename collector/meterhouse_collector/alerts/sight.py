@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from meterhouse_collector.alerts.held import HeldRuns
 from meterhouse_collector.alerts.known import LiveKnown
@@ -12,7 +13,8 @@ from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 
 # Reports that come so late are still in what is followed.
-SETTLED_SECONDS = 15
+SETTLED_SECONDS: Final = 15
+HELD_KINDS: Final = ("reclaimable_idle", "idle_cost")
 
 
 class Sight:
@@ -23,9 +25,10 @@ class Sight:
         self._index = index
         self._held = HeldRuns(index)
         self._power = PowerWatch(index)
+        self._needs_held = any(t.kind in HELD_KINDS for t in index.model.threshold)
         self._taken: int | None = None
 
-    def follow(self, now: float) -> bool:
+    async def follow(self, now: float) -> bool:
         """Take each interval that is old enough; tell whether there was one."""
         newest, length = self._live.newest(), self._live.pace.length_seconds
         if newest is None:
@@ -38,26 +41,33 @@ class Sight:
         if last <= self._taken:
             return False
         for start in range(max(oldest, self._taken + length), last + length, length):
-            self._take(start, length)
+            await self._take(start, length)
         self._taken = last
         return True
 
-    def _take(self, start: int, length: int) -> None:
+    async def _take(self, start: int, length: int) -> None:
         rows = self._live.rows(start)
         if rows is None:
             return
         groups = by_group(self._live.rolled(start, start + length))
-        self._held.add(rows)
+        if self._needs_held:
+            # In a thread, because for a large site it takes long.
+            await asyncio.to_thread(self._held.add, rows)
         self._power.add(rows, groups.get(self._index.site_group))
 
-    async def known(self, now: float) -> LiveKnown:
-        """Return what is known after the last interval that was followed."""
+    async def known(self, now: float, *, groups: bool) -> LiveKnown:
+        """Return what is known after the last interval that was followed.
+
+        Without ``groups`` only the site's own sums are made: those of a large site take long.
+        """
         length = self._live.pace.length_seconds
         taken = self._taken if self._taken is not None else 0
         end = (self._live.newest() or 0) + length
         intervals = self._live.rolled(end - round(self._live.pace.window_seconds), end)
-        # In a thread, because for a large site it takes long.
-        groups = await asyncio.to_thread(by_group, intervals)
+        if not groups:
+            site = self._index.site_group
+            intervals = [{site: sums[site]} for sums in intervals if site in sums]
+        summed = await asyncio.to_thread(by_group, intervals)
         unmetered = any(not s.meters for s in self._index.dated.storage.at(now).values())
         window = self._live.window()._replace(
             seconds=float(len(intervals) * length), battery_unmetered=unmetered
@@ -66,10 +76,10 @@ class Sight:
             at_seconds=now,
             model=self._index.model,
             window=window,
-            groups=groups,
-            latest=by_group(self._live.rolled(taken, taken + length)),
+            groups=summed,
+            latest=by_group(self._live.rolled(taken, taken + length)) if groups else {},
             latest_seconds=float(length),
-            held=self._held.held(),
+            held=self._held.held() if groups else {},
             demand=self._power.demand(now),
             loads=self._power.loads(now),
         )
