@@ -4,31 +4,45 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from math import fsum
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from meterhouse_agent import wire
 from meterhouse_collector.commands.books import UsageError, with_books
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
-from meterhouse_collector.money.decimals import ZERO, add
+from meterhouse_collector.money.decimals import ZERO, add, exact
 from meterhouse_collector.money.kinds import KINDS
+from meterhouse_collector.money.rounding import round_total
 from meterhouse_collector.settle import Settlement
 from meterhouse_collector.settlement.books import Books
 from meterhouse_collector.settlement.periods import local_text, parse_instant
+from meterhouse_collector.settlement.reading import read_kept
 from meterhouse_collector.settlement.records import read_records
-from meterhouse_collector.settlement.statement import Account
+from meterhouse_collector.settlement.revision import model_revision
 from meterhouse_collector.settlement.table import columns, money_text
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
+from meterhouse_collector.store import Store
 from meterhouse_collector.store.overlay import OverlayStore
 
 
-class Rerated(NamedTuple):
-    """What a window cost before and after, and how many quarter hours were rated again."""
+class Rating(NamedTuple):
+    """What the rollups of a window say that it cost by kind, and by which site model."""
 
-    before: Account
-    after: Account
-    quarters: int
+    money: dict[str, Decimal]
+    unpriced_seconds: float
+    revision: int
+
+
+class Rerated(NamedTuple):
+    """What a window cost before and after; nothing is ``stored`` where it was only asked for."""
+
+    starts: Sequence[int]
+    before: Rating
+    after: Rating
+    rated_by: SiteIndex
     stored: bool
 
 
@@ -67,9 +81,8 @@ async def rerate(books: Books, begins: str, ends: str | None, what_if: Path | No
     Raise ``UsageError`` where the window is none, or no quarter of it was summed.
     """
     starts = await _starts(books, begins, ends)
-    window = (starts[0], starts[-1] + QUARTER_SECONDS)
-    before = await books.account(window, recomputed=True)
     index, store = books.index, books.store
+    before = await _rating(store, index, starts)
     if what_if is not None:
         index, store = SiteIndex(load_site(what_if)), OverlayStore(books.store)
         if index.site != books.index.site:
@@ -81,10 +94,25 @@ async def rerate(books: Books, begins: str, ends: str | None, what_if: Path | No
     settled = await Settlement(store, index).rerate(starts, told)
     if settled.refused:
         raise UsageError([f"{settled.refused} rows were refused: {settled.refusal}"])
-    after = await Books(store, index, books.now_seconds, books.progress).account(
-        window, recomputed=True
-    )
-    return Rerated(before, after, len(starts), stored=what_if is None)
+    after = await _rating(store, index, starts)
+    return Rerated(starts, before, after, index, stored=what_if is None)
+
+
+async def _rating(store: Store, index: SiteIndex, starts: Sequence[int]) -> Rating:
+    window = (starts[0], starts[-1] + QUARTER_SECONDS)
+    rows = await read_kept(store, index, window)
+    records = await read_records(store, index.site, *window)
+    sums = [group for groups in rows.values() for group in groups.values()]
+    money = {
+        kind: fsum(each[f"{state}_{kind}_money"] for each in sums for state in wire.STATES)
+        for kind in KINDS
+    }
+    rounded = {
+        kind: round_total(exact(amount), index.model.currency) for kind, amount in money.items()
+    }
+    unpriced = fsum(each["unpriced_seconds"] for each in sums)
+    revision = max(record.revision for record in records.values())
+    return Rating({k: amount for k, amount in rounded.items() if amount}, unpriced, revision)
 
 
 async def _starts(books: Books, begins: str, ends: str | None) -> list[int]:
@@ -101,30 +129,25 @@ async def _starts(books: Books, begins: str, ends: str | None) -> list[int]:
 
 
 def _told(of: Rerated) -> Iterator[str]:
-    zone = ZoneInfo(of.after.time_zone)
-    begins, ends = (local_text(at, zone) for at in of.after.window)
+    zone = ZoneInfo(of.rated_by.model.time_zone)
+    begins, ends = of.starts[0], of.starts[-1] + QUARTER_SECONDS
     verb = "rated again" if of.stored else "would be rated again; nothing was stored"
-    yield f"{of.after.site}, {begins} to {ends}: {of.quarters} quarter hours {verb}"
-    yield f"site model {of.before.model_revision} -> {of.after.model_revision}"
-    yield f"revision   {of.before.revision} -> {of.after.revision}"
+    yield f"{of.rated_by.site}, {local_text(begins, zone)} to {local_text(ends, zone)}"
+    yield f"{len(of.starts)} quarter hours {verb}"
+    yield f"site model {model_revision(of.rated_by.model)}, revision {of.after.revision}"
     yield ""
-    before, after = _by_kind(of.before), _by_kind(of.after)
+    before, after = of.before.money, of.after.money
     rows = [
         _row(kind, before.get(kind, ZERO), after.get(kind, ZERO))
         for kind in KINDS
         if kind in before or kind in after
     ]
     total = _row("total", add(before.values()), add(after.values()))
-    head = [f"kind, {of.after.currency}", "before", "after", "difference"]
+    head = [f"kind, {of.rated_by.model.currency}", "before", "after", "difference"]
     yield from columns([head, *rows, total])
-    for name, account in (("before", of.before), ("after", of.after)):
-        for reason in account.reasons:
-            yield f"{name} has no total: {reason}"
-
-
-def _by_kind(account: Account) -> dict[str, Decimal]:
-    kinds = dict.fromkeys(line.kind for line in account.lines)
-    return {k: add(line.money for line in account.lines if line.kind == k) for k in kinds}
+    if of.after.unpriced_seconds > 0:
+        hours = of.after.unpriced_seconds / 3600
+        yield f"{hours:,.1f} device-hours have no price, and no cost here"
 
 
 def _row(name: str, before: Decimal, after: Decimal) -> list[str]:
