@@ -161,3 +161,20 @@ promised = [{ said = 2025-01-01, due = 2026-05-01 }, { said = 2026-01-01, due = 
 """
     found = verdicts(table)
     assert found["slippage", "feed, second", "grid_connection"] == (214, "fires")
+
+
+def test_a_contract_that_is_yet_to_begin_slips_too() -> None:
+    table = """
+[[contract]]
+name = "cloud"
+side = "bought"
+counterparty = "Cloud"
+pools = ["chat"]
+units = 2
+rate = 2.0
+valid_from = 2026-09-01
+promised = [{ said = 2025-01-01, due = 2026-07-01 }, { said = 2026-01-01, due = 2026-09-01 }]
+"""
+    found = verdicts(table)
+    assert found["slippage", "cloud", "contract"] == (62, "fires")
+    assert verdicts(table.replace("valid_from = 2026-09-01", "valid_from = 2026-05-01")) == {}

@@ -157,6 +157,20 @@ def metered(watts: dict[str, tuple[float, float]]) -> dict[str, MeterRow]:
     }
 
 
+def test_a_connection_with_meters_is_measured_by_them() -> None:
+    watch = PowerWatch(index(CONNECTION + 'meters = ["utility"]\n'))
+    rows = metered({"utility": (700e3, 900e3)})
+    for start in range(START, START + 60, 5):
+        watch.add(IntervalRows(start, 5, {}, rows, {}), None)
+    assert demand(watch).projected_watts == pytest.approx(700e3)
+    # Half an interval is no measurement of it.
+    part = {"utility": MeterRow(5000, 2500, energy_joules=1e9)}
+    watch.add(IntervalRows(START + 60, 5, {}, part, {}), None)
+    found = demand(watch)
+    assert found.projected_watts == pytest.approx(700e3)
+    assert (found.known_seconds, found.elapsed_seconds) == (60, 65)
+
+
 PATH = """
 [[meter]]
 name = "ups-a"

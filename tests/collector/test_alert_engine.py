@@ -1,5 +1,6 @@
 """The alerts of a running site: what they write, and that a restart changes nothing."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +15,8 @@ from meterhouse_agent import wire
 from meterhouse_collector.alerts.engine import Alerts
 from meterhouse_collector.alerts.points import is_alert
 from meterhouse_collector.alerts.state import Transition
+from meterhouse_collector.app import Collector
+from meterhouse_collector.config import validate
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.live import Live, Pace
@@ -25,7 +28,8 @@ from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.sqlite import SqliteStore
 from meterhouse_collector.telemetry import Telemetry
 from tests.collector.alerting import CHAT, sums
-from tests.collector.collecting import INVENTORY, LENGTH, MemoryStore, index, report
+from tests.collector.collecting import INVENTORY, LENGTH, SITE, MemoryStore, index, report
+from tests.collector.hearing import until
 from tests.collector.stores import influx_config, opened_influx
 
 QUARTER, DAY = 900, 86_400
@@ -47,6 +51,19 @@ name = "ends"
 kind = "ending"
 below = 30.0
 for = "1s"
+"""
+
+
+LATE = """
+[[pipeline]]
+name = "racks"
+kind = "power"
+promised = [{ said = 2020-01-01, due = 2020-02-01 }]
+[[threshold]]
+name = "late"
+kind = "delivery"
+above = 14.0
+for = "1h"
 """
 
 
@@ -323,6 +340,43 @@ async def test_dates_and_budgets_are_looked_at_each_quarter() -> None:
     assert ("ends", "firing") in one.phases()
 
 
+async def test_under_use_ends_with_its_commitment() -> None:
+    begins, ends = (time.strftime("%Y-%m-%d", time.gmtime(START + days * DAY)) for days in (-20, 0))
+    more = f"""
+[[contract]]
+name = "cloud"
+side = "bought"
+counterparty = "Cloud"
+pools = ["chat"]
+units = 2
+rate = 2.0
+valid_from = {begins}
+[[commitment]]
+name = "hours"
+contract = "cloud"
+category = "usage"
+interval = "term"
+device_hours = 2000
+valid_from = {begins}
+valid_to = {ends}
+[[threshold]]
+name = "unused"
+kind = "commitment"
+below = 0.9
+for = "1s"
+"""
+    memory = MemoryStore()
+    for start in range(START - 20 * DAY, START - 2 * QUARTER, QUARTER):
+        await memory.write(kept_points(start, {CHAT: sums(active_seconds=900.0)}))
+    one = Site(memory, START - 2 * QUARTER, index(more))
+    await one.begin()
+    await one.run(QUARTER, "active")
+    assert one.phases() == [("unused", "pending"), ("unused", "firing")]
+    assert one.told[-1].state.value == pytest.approx(480 / 2000, rel=0.01)
+    await one.run(3 * QUARTER, "active")
+    assert (one.phases()[-1], one.open()) == (("unused", "ok"), [])
+
+
 async def test_a_store_that_is_away_holds_up_only_what_is_summed() -> None:
     memory = MemoryStore()
     begins = time.strftime("%Y-%m-%d", time.gmtime(START - 2 * DAY))
@@ -353,3 +407,23 @@ async def test_what_is_open_is_counted() -> None:
     assert (shown("pending"), shown("firing")) == (0.0, 1.0)
     await one.run(120, "active")
     assert (shown("pending"), shown("firing")) == (0.0, 0.0)
+
+
+async def test_a_collector_keeps_its_alerts_over_a_stop(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(SITE + LATE)
+    table = {
+        "site": str(tmp_path / "site.toml"),
+        "sqlite": {"path": str(tmp_path / "rows.sqlite")},
+        "socket": {"path": str(tmp_path / "c.sock")},
+    }
+    seen = []
+    for _ in range(2):
+        collector = Collector(validate(table, "collector.toml"))
+        task = asyncio.create_task(collector.run(), name="collector")
+        await until(lambda c=collector: bool(c.alerts.book.open))  # type: ignore[misc]
+        seen.append(dict(collector.alerts.book.open))
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert [key.name for key in seen[0]] == ["late"] * 2
+    assert seen[0] == seen[1]

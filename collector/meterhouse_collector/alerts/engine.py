@@ -129,9 +129,7 @@ class Alerts:
         # Dates need no sums, so they are looked at first: the store may be away.
         self._look_at_thresholds(QuarterKnown(at_seconds=now, model=model), _DATED_KINDS)
         self._forget_rules(now)
-        if not begins:
-            return True
-        whole = await self._kept.read(self._store, min(begins), now)
+        whole = not begins or await self._kept.read(self._store, min(begins), now)
         uses = spend.uses_of(self._index, self._kept, now)
         known = QuarterKnown(at_seconds=now, model=model, uses=uses)
         self._look_at_thresholds(known, _SUMMED_KINDS)
