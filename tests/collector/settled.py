@@ -136,7 +136,7 @@ def kept(
     book = RateBook(index)
     revision = model_revision(index.model)
     rows: list[Row] = []
-    register = 7e9
+    register = 0.0
     for start in starts:
         drawn = (joules or {}).get(start, JOULES)
         made = interval(start, drawn)

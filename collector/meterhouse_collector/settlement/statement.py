@@ -47,6 +47,21 @@ QUANTITIES: Final = (
 )
 
 
+# Of meters, certificates and contracts of the whole site: no group has any.
+SITE_FIGURES: Final = frozenset(
+    (
+        "pue",
+        "wue",
+        "wue_source",
+        "cue",
+        "ref",
+        "erf",
+        "ups_efficiency",
+        "bought_delivered_ratio",
+    )
+)
+
+
 class Line(NamedTuple):
     """The money of one kind and state of one of the finest groups, in whole minor units."""
 
@@ -294,11 +309,11 @@ def _grouped(groups: Iterable[GroupSums], by: By) -> dict[str, dict[str, float]]
 def _figures(
     of: Account, by: By, sums: Mapping[str, Mapping[str, float]]
 ) -> dict[str, tuple[KpiValue, ...]]:
-    """Return the KPIs of each group, and of all; PUE is of the whole site alone."""
+    """Return the KPIs of each group, and those of all."""
     seconds = float(of.ends_seconds - of.begins_seconds)
     known = Window(seconds=seconds, basis=of.basis, currency=of.currency)
     figures = {
-        name: tuple(value for kpi, value in kpis(parts, window=known).items() if kpi != "pue")
+        name: tuple(v for kpi, v in kpis(parts, window=known).items() if kpi not in SITE_FIGURES)
         for name, parts in sums.items()
         if by != "site"
     }

@@ -141,16 +141,25 @@ def _quantities(of: Statement) -> Iterator[str]:
 
 
 def _figures(of: Statement) -> Iterator[str]:
+    """Yield a row for each figure with something known of it, then why the others have no value."""
     if not of.figures:
         return
     head = ["group", "figure", "value", "numerator", "denominator", "coverage", "low", "high"]
-    rows = [
-        [group, value.name, *_figure(value), str(of.account.revision), value.reason or value.label]
-        for group, values in of.figures.items()
-        for value in values
-    ]
+    revision = str(of.account.revision)
+    rows = []
+    lacking: dict[str, dict[str, list[str]]] = {}
+    for group, values in of.figures.items():
+        for value in values:
+            reason = value.reason or value.label
+            if value.value is None and value.numerator == value.denominator == 0:
+                lacking.setdefault(reason, {}).setdefault(value.name, []).append(group)
+            else:
+                rows.append([group, value.name, *_figure(value), revision, reason])
     yield "Figures"
     yield from columns([[*head, "revision", "reason or label"], *rows], texts=2, remark=True)
+    for reason, names in lacking.items():
+        groups = dict.fromkeys(group for found in names.values() for group in found)
+        yield f"  {NO_VALUE}  {', '.join(names)} of {', '.join(groups)}: {reason}"
 
 
 def _figure(value: KpiValue) -> list[str]:

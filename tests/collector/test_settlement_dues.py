@@ -1,0 +1,197 @@
+"""What the joules, the fuel and the water of quarter hours cost."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from meterhouse_collector.money.decimals import add
+from meterhouse_collector.rows import MeterRow
+from meterhouse_collector.settlement.dues import Bill, SiteQuarter, site_bill
+from meterhouse_collector.settlement.inputs import billed_meters, site_quarters
+from meterhouse_collector.settlement.records import Record
+from tests.collector.bills import starts
+from tests.collector.settled import site
+
+DAY = starts("2026-10-05", "2026-10-06")
+HEAD = 'name = "site"\ncurrency = "EUR"\ntime_zone = "Europe/Berlin"\n'
+KWH = 3_600_000.0
+METERS = "".join(
+    f'[[meter]]\nname = "{name}"\nrole = "{role}"\n'
+    for name, role in (
+        ("utility", "boundary"),
+        ("roof", "generator"),
+        ("ppa", "other"),
+        ("out", "other"),
+        ("city", "water"),
+    )
+).replace('role = "other"', 'role = "ups_in"')
+TARIFF = """
+[[tariff]]
+name = "grid"
+valid_from = 2026-01-01
+[[tariff.component]]
+kind = "energy"
+name = "usage"
+per_kwh = 0.20
+[[tariff.component]]
+kind = "export"
+name = "feed-in"
+per_kwh = 0.05
+"""
+SOURCES = """
+[[energy_source]]
+name = "roof"
+kind = "on_site"
+meters = ["roof"]
+[[energy_source]]
+name = "wind"
+kind = "ppa"
+meters = ["ppa"]
+[[energy_source]]
+name = "feed"
+kind = "export"
+meters = ["out"]
+[[supply]]
+source = "roof"
+kind = "on_site"
+per_kwh = 0.03
+valid_from = 2026-01-01
+[[supply]]
+source = "wind"
+kind = "ppa"
+per_kwh = 0.10
+valid_from = 2026-01-01
+"""
+
+
+def quarter(start: int, billed: float | None = KWH * 10, **more: Any) -> SiteQuarter:  # noqa: ANN401 - any field of a quarter
+    return SiteQuarter(start_seconds=start, billed_joules=billed, **more)
+
+
+def bill(text: str, **more: Any) -> Bill:  # noqa: ANN401 - any field of a quarter
+    """Return the bill of a day with the same in each of its 96 quarter hours."""
+    return site_bill(site(HEAD + METERS + text).model, [quarter(start, **more) for start in DAY])
+
+
+def totals(of: Bill) -> Mapping[str, Decimal]:
+    return {line.name: add(a for a in line.amounts if a is not None) for line in of.lines}
+
+
+def test_import_is_billed_by_the_tariff() -> None:
+    found = bill(TARIFF)
+    assert totals(found)["usage"] == 96 * 10 * Decimal("0.20")
+    assert [due.energy for due in found.dues] == [Decimal(2)] * 96
+
+
+def test_each_source_is_billed_at_its_price_and_the_grid_for_the_rest() -> None:
+    joules = {"roof": 2 * KWH, "wind": 3 * KWH, "feed": KWH}
+    found = bill(TARIFF + SOURCES, source_joules=joules)
+    # 10 kWh are used: 2 come from the roof and 3 from the wind, and 1 of all that came left again.
+    assert totals(found) == {
+        "usage": 96 * 6 * Decimal("0.20"),
+        "feed-in": -96 * 1 * Decimal("0.05"),
+        "roof": 96 * 2 * Decimal("0.03"),
+        "wind": 96 * 3 * Decimal("0.10"),
+    }
+
+
+def test_a_source_that_is_not_measured_leaves_no_total() -> None:
+    joules = {"roof": None, "wind": 3 * KWH, "feed": 0.0}
+    found = bill(TARIFF + SOURCES, source_joules=joules)
+    assert {due.energy for due in found.dues} == {None}
+    assert found.dues[0].reason is not None
+    assert found.dues[0].total is None
+
+
+def test_what_is_made_beyond_the_use_is_exported() -> None:
+    found = bill(TARIFF + SOURCES, billed=KWH, source_joules={"roof": 3 * KWH})
+    assert totals(found)["usage"] == 0
+    assert totals(found)["feed-in"] == -96 * 2 * Decimal("0.05")
+
+
+GENSET = """
+[[generator]]
+name = "genset"
+rated_watts = 1000.0
+fuel = "diesel"
+kwh_per_litre = 9.9
+valid_from = 2026-01-01
+[[supply]]
+source = "genset"
+kind = "fuel"
+per_litre = 1.40
+valid_from = 2026-01-01
+[[fuel_use]]
+generator = "genset"
+begins = 2026-10-05
+ends = 2026-10-07
+litres = 300
+kg_per_litre = 2.68
+source = "Tank gauge"
+"""
+
+
+def record(start: int) -> Record:
+    return Record(start, KWH, KWH / 2, None, 0.0, 0.0, 0.0, 0, "")
+
+
+def test_fuel_is_spread_evenly_over_its_days() -> None:
+    index = site(HEAD + METERS + TARIFF + GENSET)
+    found = site_quarters(index, DAY, {start: record(start) for start in DAY}, {})
+    litres = [q.fuel_litres["genset"] for q in found]
+    assert add(value for value in litres if value is not None) == pytest.approx(150)
+    money = totals(site_bill(index.model, found))["genset"]
+    assert money == pytest.approx(Decimal("1.40") * 150)
+
+
+WATER = """
+[[water]]
+name = "city"
+kind = "potable"
+category = 1
+meters = ["city"]
+per_cubic_metre = 2.10
+valid_from = 2026-10-05
+valid_to = 2026-10-06
+"""
+
+
+def test_water_is_billed_by_the_cubic_metre_while_it_is_supplied() -> None:
+    found = bill(TARIFF + WATER, water_litres={"city": 500.0})
+    assert totals(found)["city"] == 96 * Decimal("1.05")
+    assert found.dues[0].water == Decimal("1.05")
+    assert found.dues[0].total == Decimal("3.05")
+    later = [quarter(start, water_litres={}) for start in starts("2026-10-06", "2026-10-07")]
+    after = site_bill(site(HEAD + METERS + TARIFF + WATER).model, later)
+    assert totals(after)["city"] == 0
+    assert after.dues[0].missing == ()
+
+
+def test_water_that_is_not_measured_is_missing_and_energy_is_not() -> None:
+    found = bill(TARIFF + WATER, water_litres={"city": None})
+    assert found.dues[0].energy == 2
+    assert found.dues[0].missing == ("city: not measured",)
+
+
+def test_a_site_without_a_price_of_energy_says_so() -> None:
+    (due, *_) = bill("").dues
+    assert due.reason == "no tariff, supply or colocation gives a price of energy"
+
+
+def test_quarters_read_their_meters_and_what_is_not_there_is_not_known() -> None:
+    index = site(HEAD + METERS + TARIFF + SOURCES + WATER)
+    assert billed_meters(index) == {"roof", "ppa", "out", "city"}
+    whole = 900_000
+    meters = {
+        DAY[0]: {
+            "roof": MeterRow(whole, whole, 5.0),
+            "city": MeterRow(whole, whole, volume_litres=7.0),
+        }
+    }
+    first, second = site_quarters(index, DAY[:2], {DAY[0]: record(DAY[0])}, meters)
+    assert (first.billed_joules, first.it_joules) == (KWH, KWH / 2)
+    assert first.source_joules == {"roof": 5.0, "wind": None, "feed": None}
+    assert first.water_litres == {"city": 7.0}
+    assert (second.billed_joules, second.water_litres) == (None, {"city": None})
