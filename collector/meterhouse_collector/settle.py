@@ -18,10 +18,11 @@ from typing import Final
 from meterhouse_collector.marks import Mark, cleared, is_ripe, read_marks
 from meterhouse_collector.quarter_rows import Ledger, QuarterRows
 from meterhouse_collector.rollup.expected import latest_known, power_of
-from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.pricing import Dues, Sums, priced
 from meterhouse_collector.rollup.quarter import QUARTER
-from meterhouse_collector.rollup.roll_up import roll_up
-from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
+from meterhouse_collector.rollup.rates import Rates
+from meterhouse_collector.rollup.roll_up import live_dues, measured
+from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, site_energy
 from meterhouse_collector.rows import Row
 from meterhouse_collector.settlement.kept import KeptRollups
 from meterhouse_collector.settlement.rates import RateBook
@@ -137,7 +138,9 @@ class Settlement:
 
     async def _roll_up_one(self, start: int) -> None:
         """Write the rollups of a quarter, priced as far as its own hour knows."""
-        await self._write(await self._kept.replace(start, await self._sums(start)))
+        groups, dues = await self._measured(start)
+        sums = priced(groups, self._index.site_group, dues)
+        await self._write(await self._kept.replace(start, sums))
         self._settled.rollups += 1
         # Only what the next quarters are filled from.
         for old in [q for q in self._powers if q < start - FILLED_QUARTERS * QUARTER]:
@@ -157,6 +160,11 @@ class Settlement:
         await self._write([record_point(self._index.site, record) for record in records])
 
     async def _sums(self, start: int) -> dict[GroupKey, Sums]:
+        """Return a quarter without what its joules cost, so with all that served."""
+        return (await self._measured(start))[0]
+
+    async def _measured(self, start: int) -> tuple[dict[GroupKey, Sums], Dues]:
+        """Return what was measured in a quarter, and what it owes as far as its own hour knows."""
         before = [start - k * QUARTER for k in range(1, FILLED_QUARTERS + 1)]
         for earlier in before:
             if earlier not in self._powers:
@@ -166,7 +174,7 @@ class Settlement:
         expected = latest_known(self._powers[earlier] for earlier in before)
         interval = IntervalRows(start, QUARTER, rows.nodes, rows.meters, rows.engines)
         rates = self._rates.at(start)
-        return await asyncio.to_thread(roll_up, interval, self._index, expected, rates)
+        return await asyncio.to_thread(_measured, interval, self._index, expected, rates)
 
     def _learn(self, start: int, rows: QuarterRows) -> None:
         self._powers[start] = power_of(rows.meters, rows.nodes)
@@ -183,6 +191,14 @@ class Settlement:
         worked = time.monotonic() - self._worked_since
         await asyncio.sleep(min(_LONGEST_REST_SECONDS, worked * self._rest))
         self._worked_since = time.monotonic()
+
+
+def _measured(
+    interval: IntervalRows, index: SiteIndex, expected: Expected, rates: Rates
+) -> tuple[dict[GroupKey, Sums], Dues]:
+    energy = site_energy(interval, index, expected)
+    groups = measured(interval, index, energy, expected, rates)
+    return groups, live_dues(interval, index, energy, rates)
 
 
 async def settle_quarters(store: Store, index: SiteIndex, quarters: Iterable[int]) -> Settled:

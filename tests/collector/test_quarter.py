@@ -230,6 +230,16 @@ def test_a_silent_device_beside_one_that_reports_gets_its_span() -> None:
     assert busy.shares[0].joules[4] is None
 
 
+def test_a_lost_device_beside_one_that_reports_gets_its_span() -> None:
+    times = (STEP, 0, 0, STEP, 0)
+    share = Share("M", "none", times, (100.0, None, None, None, None), "counter", "missing")
+    rows = {s: NodeRow(STEP, (share,), STEP) for s in STARTS}
+    found = node_sum(rows, span(0, 900, 900.0, kind="node", device="gpu-0"))
+    [share] = found.shares
+    assert share.milliseconds == (180 * STEP, 0, 0, 180 * STEP, 0)
+    assert share.joules == (18_000.0, None, None, None, 900.0)
+
+
 def test_energy_of_a_node_and_its_processors_from_spans() -> None:
     rows = {s: node(energy=50.0) for s in STARTS[:90]}
     found = node_sum(

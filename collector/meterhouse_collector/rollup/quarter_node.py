@@ -12,6 +12,7 @@ from meterhouse_collector.rows import NOBODY, NodeRow, Share, StateJoules, State
 from meterhouse_collector.site.devices import UNREGISTERED
 
 QUANTITIES: Final = frozenset({"energy_joules", "cpu_energy_joules"})
+_UNHEALTHY: Final = wire.STATES.index("unhealthy")
 _UNKNOWN: Final = wire.STATES.index("unknown")
 
 DeviceShares = Mapping[str, tuple[str, str]]
@@ -69,13 +70,16 @@ class NodeQuarter:
         begins, length = start_seconds * 1000, row.length_milliseconds
         host = row.host_covered_milliseconds
         self._present.add(begins, length, length)
-        unknown = 0
+        unmetered = 0
         for share in row.shares:
             key = (share.accelerator_model, share.holder, share.energy_quality)
             self._shares.setdefault(key, _Shares()).add(share)
-            unknown += share.milliseconds[_UNKNOWN]
-        if row.shares and unknown < length:
-            # No device can have been silent all the while.
+            unmetered += share.milliseconds[_UNKNOWN]
+            if share.energy_quality == "missing":
+                # One that is lost is known to be so, but shows no energy either.
+                unmetered += share.milliseconds[_UNHEALTHY]
+        if row.shares and unmetered < length:
+            # No device can have been without a reading all the while.
             self._covered["devices"].add(begins, length, length)
         self._covered["host"].add(begins, length, host)
         if row.energy_joules is not None:
