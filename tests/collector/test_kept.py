@@ -154,6 +154,27 @@ async def test_a_price_that_comes_later_gives_what_served_a_cost(store: Store) -
     assert isclose(total(after, "energy"), float(site.fields["due_energy_money"]), rel_tol=1e-12)
 
 
+async def test_a_price_that_only_the_month_knows_gives_what_served_a_cost(store: Store) -> None:
+    tier = """
+[[tariff]]
+name = "grid"
+valid_from = 2020-01-01
+[[tariff.component]]
+kind = "tier"
+name = "step"
+step = [{ per_kwh = 0.25 }]
+"""
+    site = index(HARDWARE, tier)
+    assert site.price_per_joule(FIRST) is None
+    await reported(store, starts(1))
+    await settle_quarters(store, site, starts(1))
+    points = (await kept(store))[FIRST]
+    assert total(points, "energy") > 0
+    assert fsum(float(p.fields["serving_money"]) for p in points) > 0
+    assert fsum(float(p.fields["serving_output_tokens"]) for p in points) > 0
+    assert fsum(float(p.fields["unpriced_seconds"]) for p in points) == 0
+
+
 async def test_rent_and_operations_accrue_with_the_register(store: Store) -> None:
     operations = """
 [[operations]]
