@@ -62,7 +62,12 @@ def priced(
     """
     used = drawn_joules(groups.values())
     result = {group: with_dues(sums, used, dues) for group, sums in groups.items()}
-    site = result.setdefault(site_group, zero_sums())
+    put_dues(result.setdefault(site_group, zero_sums()), used, dues)
+    return result
+
+
+def put_dues(site: Sums, used: float, dues: Dues) -> None:
+    """Put what is due in all on the sums of a site; ``used`` is what was drawn in all."""
     for kind in JOULES_KINDS:
         due = getattr(dues, kind) or 0.0
         site[f"due_{kind}_money"] = due
@@ -71,7 +76,6 @@ def priced(
     known = dues.energy is not None
     site["unpriced_energy_seconds"] = 0.0 if known else site["interval_seconds"]
     site["estimated_energy_money"] = dues.estimated_energy if known else 0.0
-    return result
 
 
 def drawn_joules(parts: Iterable[Mapping[str, float]]) -> float:

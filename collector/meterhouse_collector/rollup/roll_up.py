@@ -85,7 +85,7 @@ def roll_up(
     The energy bill is that of the price in force at its start, and ``rates`` add the rest.
     """
     energy = site_energy(interval, index, expected)
-    groups = _measured(interval, index, energy, expected, rates)
+    groups = measured(interval, index, energy, expected, rates)
     return priced(groups, index.site_group, live_dues(interval, index, energy, rates))
 
 
@@ -102,7 +102,7 @@ def live_dues(interval: IntervalRows, index: SiteIndex, energy: SiteEnergy, rate
     )
 
 
-def _measured(
+def measured(
     interval: IntervalRows,
     index: SiteIndex,
     energy: SiteEnergy,

@@ -1,0 +1,1 @@
+"""One figure, down to the rows of the ledger that it came from."""
