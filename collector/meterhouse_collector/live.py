@@ -13,6 +13,7 @@ from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.rollup.expected import power_of
+from meterhouse_collector.rollup.observed import Observed, add_observed, observed
 from meterhouse_collector.rollup.points import PART, group_of, live_point
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
 from meterhouse_collector.rollup.rates import NO_RATES, Rates
@@ -111,6 +112,7 @@ class Live:
         self._open: dict[int, _Open] = {}
         self._rolled: dict[int, dict[GroupKey, Sums]] = {}
         self._totals: dict[int, Sums] = {}
+        self._observed: dict[int, Observed] = {}
         self._since: float = 0
         self._next: int | None = None
         self._closed_before: float = 0
@@ -236,6 +238,7 @@ class Live:
         interval.groups.update(sums)
         self._rolled[start] = sums
         self._totals[start] = add_sums(sums.values())
+        self._observed[start] = observed(rows.engines.values())
         self.revision += 1
         self._learn(rows)
 
@@ -261,7 +264,7 @@ class Live:
             del self._open[start]
         kept = max(self.pace.window_seconds, self.pace.held_seconds) + 60
         for start in [s for s in self._rolled if s < now - kept]:
-            del self._rolled[start], self._totals[start]
+            del self._rolled[start], self._totals[start], self._observed[start]
 
     def count_from(self, start_seconds: float) -> None:
         """Leave what was before out of every window, as there was nothing to collect yet."""
@@ -308,7 +311,8 @@ class Live:
         inside = [sums for s, sums in self._rolled.items() if start <= s < end]
         groups = _by_group(inside)
         total = add_sums(groups.values())
-        window = self.window()._replace(seconds=float(end - start))
+        seen = add_observed(each for s, each in self._observed.items() if start <= s < end)
+        window = self.window()._replace(seconds=float(end - start), observed=seen)
         return Snapshot(start, end, kpis(total, window=window), total, groups)
 
 

@@ -48,7 +48,8 @@ class Share(Struct, array_like=True, frozen=True, gc=False):
 class NodeRow(Struct, frozen=True, omit_defaults=True, gc=False):
     """A node in one interval; ``energy_joules`` is the whole node's where it is metered.
 
-    ``spanned_milliseconds`` is the ``unknown`` device time whose energy a span brought.
+    ``spanned_milliseconds`` is the ``unknown`` device time whose energy a span brought. A quarter
+    says for how long any of its devices was down, and for how long that is unclear.
     """
 
     length_milliseconds: int
@@ -58,6 +59,8 @@ class NodeRow(Struct, frozen=True, omit_defaults=True, gc=False):
     energy_method: wire.Method = "counter"
     cpu_energy_joules: float | None = None
     spanned_milliseconds: int = 0
+    down_milliseconds: int | None = None
+    unclear_milliseconds: int | None = None
 
 
 class MeterRow(Struct, frozen=True, omit_defaults=True, gc=False):

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -12,11 +12,15 @@ from meterhouse_agent import wire
 from meterhouse_collector.kpi import cost, idle, pue, token_cost
 from meterhouse_collector.kpi.catalogue import (
     DETAIL_FIELDS,
+    LATENCIES,
     ROLLUP_FIELD_NAMES,
     ROLLUP_FIELDS,
     Kpi,
+    Need,
 )
-from meterhouse_collector.kpi.compute import FUNCTIONS, Window, kpis
+from meterhouse_collector.kpi.compute import FUNCTIONS, Window, kpi, kpis
+from meterhouse_collector.kpi.formulas import FORMULAS
+from meterhouse_collector.kpi.latency import Histogram
 from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
@@ -28,6 +32,8 @@ from meterhouse_collector.site.load import parse_site
 
 KWH = energy.JOULES_PER_KWH
 METERED = EnergyBasis(boundary_metered=True, it_metered=True, category=2, slowest_step_seconds=0.0)
+HAS_ALL = METERED._replace(has=frozenset(get_args(Need)))
+QUANTILE = "latency_quantile"
 HOUR = 3600.0
 
 
@@ -300,18 +306,37 @@ def test_bill_is_metered_energy_times_tariff_or_nothing_known() -> None:
 
 def test_every_kpi_has_function_and_row() -> None:
     assert [kpi.name for kpi in LIVE_KPIS] == list(FUNCTIONS)
-    found = kpis(zero_sums(), window=Window(HOUR, METERED, "EUR"))
+    nothing = Histogram((1.0,), (0, 0))
+    window = Window(HOUR, HAS_ALL, "EUR", observed=dict.fromkeys(LATENCIES, nothing))
+    found = kpis(zero_sums(), window=window)
+    assert list(found) == list(FUNCTIONS)
     for name, value in found.items():
         assert value.name == name
         assert value.value is None
         assert value.reason is not None
+        assert kpi(name, zero_sums(), window=window) == value
 
 
-@pytest.mark.parametrize("kpi", LIVE_KPIS, ids=lambda kpi: kpi.name)
-def test_numerator_and_denominator_of_the_catalogue_are_what_is_divided(kpi: Kpi) -> None:
+def test_what_has_no_basis_is_not_shown_and_says_what_the_site_lacks() -> None:
+    window = Window(HOUR, METERED, "EUR")
+    assert list(kpis(zero_sums(), window=window)) == [k.name for k in LIVE_KPIS if k.needs is None]
+    assert {kpi.needs for kpi in LIVE_KPIS} - {None} == set(get_args(Need))
+    lacking = kpi("wue", sums(water_joint_litres=1.0), window=window)
+    assert (lacking.value, lacking.reason) == (None, "the site has no water meter")
+    window = window._replace(basis=HAS_ALL)
+    unread = kpi("latency_p95_seconds", zero_sums(), window=window)
+    assert unread.reason == "latencies are not read for such a window"
+    untold = kpi("latency_p95_seconds", zero_sums(), window=window._replace(observed={}))
+    assert untold.reason == "no engine told of it"
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in LIVE_KPIS if row.of != QUANTILE], ids=lambda row: row.name
+)
+def test_numerator_and_denominator_of_the_catalogue_are_what_is_divided(row: Kpi) -> None:
     numbers = {name: float(at) for at, name in enumerate(ROLLUP_FIELD_NAMES, start=1)}
     numbers |= {"free_seconds": 1e3, "stranded_seconds": 1.0}
-    found = kpis(numbers, window=Window(HOUR, METERED, "EUR"), floor=0.0)[kpi.name]
+    found = kpis(numbers, window=Window(HOUR, HAS_ALL, "EUR"), floor=0.0)[row.name]
 
     def worth(terms: str) -> float:
         total = 0.0
@@ -320,9 +345,9 @@ def test_numerator_and_denominator_of_the_catalogue_are_what_is_divided(kpi: Kpi
             total += -numbers[name[1:]] if name.startswith("-") else numbers[name]
         return total
 
-    assert found.numerator == pytest.approx(worth(kpi.numerator))
-    assert found.denominator == pytest.approx(worth(kpi.denominator))
-    assert kpi.unit.replace("currency", "EUR") == found.unit
+    assert found.numerator == pytest.approx(worth(row.numerator))
+    assert found.denominator == pytest.approx(worth(row.denominator))
+    assert row.unit.replace("currency", "EUR") == found.unit
 
 
 def test_every_kpi_is_tested_by_a_vector() -> None:
@@ -332,7 +357,9 @@ def test_every_kpi_is_tested_by_a_vector() -> None:
         "cost_per_million_output_tokens": "CPM-LOAD",
     }
     worked = {"idle_capacity_ratio", "cost_per_million_tokens", "cost_per_million_computed_tokens"}
-    assert vectors.keys() | worked == FUNCTIONS.keys()
+    # The others are the very formulas that tests/vectors computes.
+    formulas = {kpi.name for kpi in LIVE_KPIS if (kpi.of or kpi.name) in FORMULAS}
+    assert vectors.keys() | worked | formulas == FUNCTIONS.keys()
     for name in worked:
         assert f'["{name}"].value' in text or f"{name}(capacity(" in text
     for name in vectors.values():
@@ -345,7 +372,11 @@ def test_catalogue_names_each_field_once_and_with_its_unit() -> None:
         "joules": ("joules",),
         "tokens": ("tokens",),
         "money": ("currency",),
+        "litres": ("litres",),
+        "kg": ("kg",),
+        "requests": ("requests",),
         "succeeded": ("requests",),
+        "failed": ("requests",),
     }
     assert len(set(ROLLUP_FIELD_NAMES)) == len(ROLLUP_FIELDS)
     for field in ROLLUP_FIELDS:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
+from meterhouse_collector.kpi.catalogue import QUANTILE_FIELD_NAMES, ROLLUP_FIELD_NAMES
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.marks import read_marks
 from meterhouse_collector.rollup.points import kept_points
@@ -269,7 +269,8 @@ def test_a_group_that_vanished_becomes_zero() -> None:
     old, new = GroupKey("s", pool="a"), GroupKey("s", pool="b")
     sums = {**zero_sums(), "active_seconds": 5.0}
     points = {dict(p.tags)["pool"]: p for p in kept_points(FIRST, {new: sums}, [old, new])}
-    assert points["a"].fields == {**zero_sums(), "revision": 0.0}
+    nothing = {**zero_sums(), **dict.fromkeys(QUANTILE_FIELD_NAMES, 0.0)}
+    assert points["a"].fields == {**nothing, "revision": 0.0}
     assert points["b"].fields["active_seconds"] == 5.0
     assert (points["a"].policy, points["a"].measurement) == ("kept", "rollup")
     assert "part" not in dict(points["a"].tags)

@@ -91,7 +91,7 @@ def test_every_formula_has_row_and_every_row_a_function() -> None:
     names = [row.name for row in KPIS]
     assert sorted(names) == sorted(FORMULAS)
     for row in KPIS:
-        assert all(row), f"{row.name}: an empty cell in the catalogue"
+        assert all(row[:6]), f"{row.name}: an empty cell in the catalogue"
 
 
 def test_every_formula_has_a_vector_and_every_vector_a_formula() -> None:

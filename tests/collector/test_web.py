@@ -26,7 +26,14 @@ KPIS = (
     "cost_per_million_output_tokens",
     "cost_per_million_tokens",
     "cost_per_million_computed_tokens",
+    "availability",
+    "allocation_ratio",
+    "success_ratio",
+    "joules_per_output_token",
+    "tokens_per_second_per_megawatt",
 )
+# Its engine tells of no request.
+WITHOUT_VALUE = "success_ratio"
 
 
 async def text_of(page: PageServer, path: str) -> str:
@@ -67,7 +74,7 @@ async def test_the_api_equals_the_snapshot() -> None:
     assert found["window"] == {"start_seconds": START, "end_seconds": START + 6 * LENGTH}
     assert set(found["kpis"]) == set(KPIS)
     for name, kpi in snapshot.kpis.items():
-        assert kpi.value is not None
+        assert (kpi.value is None) == (name == WITHOUT_VALUE)
         for field, value in found["kpis"][name].items():
             assert getattr(kpi, field) == value, (name, field)
     assert found["states"]["active"] == snapshot.sums["active_seconds"] == 6 * 13
@@ -127,7 +134,7 @@ async def test_metrics_have_the_kpis_and_the_collectors_own() -> None:
     async with site.served() as page:
         metrics = await gauges(page)
     for name, kpi in snapshot.kpis.items():
-        assert metrics[f"meterhouse_{name}"] == kpi.value
+        assert metrics.get(f"meterhouse_{name}") == kpi.value
         assert metrics[f"meterhouse_{name}_coverage_ratio"] == kpi.coverage
     assert metrics["meterhouse_accelerators/active"] == 13 / 5
     assert metrics["meterhouse_it_power_watts"] == 4000.0
@@ -146,7 +153,7 @@ async def test_a_kpi_without_a_value_is_absent_from_metrics_and_has_a_reason() -
     for name in KPIS:
         if found["kpis"][name]["value"] is None:
             assert f"meterhouse_{name}" not in metrics
-            assert metrics[f"meterhouse_{name}_coverage_ratio"] < 0.95
+            assert metrics[f"meterhouse_{name}_coverage_ratio"] < 0.95 or name == WITHOUT_VALUE
     assert "meterhouse_idle_capacity_ratio_low" not in metrics
     assert metrics["meterhouse_accelerators/unknown"] == 2 * 20 / 30
 

@@ -135,14 +135,6 @@ def delivered_ratio(*, delivered_seconds: float, contracted_seconds: float) -> R
 
 KPIS: Final = (
     Kpi(
-        "availability",
-        "by name",
-        "promised - excluded - down - unknown",
-        "promised - excluded - unknown",
-        "up / (up + down); unknown down for the low, up for the high",
-        "definitions of this project, contracts; glennklockwood.com, availability",
-    ),
-    Kpi(
         "allowed_down_seconds",
         "seconds",
         "(1 - availability_ratio) * period_seconds",
@@ -156,14 +148,6 @@ KPIS: Final = (
         "units_count with failed_devices <= tolerated_devices",
         "contracted_count",
         "whole units delivered / units contracted",
-        "definitions of this project, contracts",
-    ),
-    Kpi(
-        "delivered_ratio",
-        "ratio",
-        "delivered_seconds",
-        "contracted_seconds",
-        "delivered / contracted, in device- or unit-seconds",
         "definitions of this project, contracts",
     ),
 )

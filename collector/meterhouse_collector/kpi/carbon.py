@@ -233,14 +233,6 @@ KPIS: Final = (
         "GHG Protocol Corporate Standard",
     ),
     Kpi(
-        "cue",
-        "kg per kWh",
-        "carbon_kg",
-        "it_joules",
-        "carbon of all energy / IT energy in kWh",
-        "ISO/IEC 30134-8; Green Grid WP32",
-    ),
-    Kpi(
         "cue_of_grid",
         "kg per kWh",
         "intensity_kg_per_joule * facility energy",

@@ -4,14 +4,30 @@ A rollup row always writes all its fields, as floats; a name, once released, kee
 "Device-seconds" add up over devices, "seconds" do not.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from meterhouse_agent import wire
 from meterhouse_collector.money.kinds import JOULES_KINDS, KINDS, SECONDS_KINDS
 
+Need = Literal[
+    "water meter",
+    "emission factor of its grid",
+    "emission factor with litres",
+    "energy source",
+    "heat reuse meter",
+    "meter on each side of the UPS",
+    "engine",
+    "contract that sells capacity",
+    "contract that buys capacity",
+]
+
 
 class Kpi(NamedTuple):
-    """A formula; numerator and denominator are rollup fields where it is live, else inputs."""
+    """A formula; numerator and denominator are rollup fields where it is live, else inputs.
+
+    A live one without what it ``needs`` of the site model has no value and is not shown; ``of``
+    is the formula that computes it, where that has another name.
+    """
 
     name: str
     unit: str
@@ -19,6 +35,8 @@ class Kpi(NamedTuple):
     denominator: str
     formula: str
     source: str
+    needs: Need | None = None
+    of: str = ""
 
 
 class Field(NamedTuple):
@@ -28,6 +46,13 @@ class Field(NamedTuple):
     unit: str
     meaning: str
 
+
+LATENCIES: Final = {
+    "time_to_first_token": "time to the first token",
+    "time_per_output_token": "time per output token after the first",
+    "latency": "time from end to end",
+}
+QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 _SPLIT_BY: Final = {
     **dict.fromkeys(SECONDS_KINDS, "by device-seconds"),
@@ -41,6 +66,49 @@ _MONEY: Final = tuple(
 _DRAWN: Final = tuple(
     Field(f"{state}_drawn_joules", "joules", "the same with the rest of the node spread over it")
     for state in wire.STATES
+)
+_CONTRACTED: Final = tuple(
+    field
+    for side, who in (("sold", "to the tenant of the group"), ("bought", "for the site"))
+    for field in (
+        Field(f"{side}_contracted_seconds", "device-seconds", f"{side} {who} by contract"),
+        Field(f"{side}_delivered_seconds", "device-seconds", "of it, in whole units that were up"),
+        Field(f"{side}_undetermined_seconds", "device-seconds", "of it, in units of unknown state"),
+    )
+)
+
+# All of the site group only; "joint" is of the intervals in which both sides of a ratio are known.
+_FLOWS: Final = (
+    Field("water_litres", "litres", "taken in, as measured"),
+    Field("water_joint_litres", "litres", "taken in, of intervals that count for WUE"),
+    Field("water_it_joint_joules", "joules", "IT energy of the same intervals"),
+    Field("water_source_joint_litres", "litres", "taken in, and to make the energy"),
+    Field("water_source_it_joint_joules", "joules", "IT energy of the same intervals"),
+    Field("reused_heat_joules", "joules", "handed over for use outside, as measured"),
+    Field("reused_heat_joint_joules", "joules", "of intervals that count for ERF"),
+    Field("reused_heat_facility_joint_joules", "joules", "facility energy of the same intervals"),
+    Field("reused_heat_joint_seconds", "seconds", "intervals that count for ERF"),
+    Field("grid_joint_joules", "joules", "from the grid: what no other source gave"),
+    Field("ppa_joint_joules", "joules", "from power purchase agreements with meters"),
+    Field("on_site_joint_joules", "joules", "from the site's own sources, fuel apart"),
+    Field("fuel_joint_joules", "joules", "from generators"),
+    Field("purchased_cooling_joint_joules", "joules", "of purchased cooling, by its stated factor"),
+    Field("storage_joint_joules", "joules", "discharged less charged"),
+    Field("export_joint_joules", "joules", "that left the site"),
+    Field("renewable_joint_joules", "joules", "renewable part of sources, certificates retired"),
+    Field("sources_joint_joules", "joules", "facility energy of intervals with all sources known"),
+    Field("sources_joint_seconds", "seconds", "intervals with all sources known"),
+    Field("ups_in_joint_joules", "joules", "into the UPS, of intervals with both sides known"),
+    Field("ups_out_joint_joules", "joules", "out of the UPS, of the same intervals"),
+    Field("ups_joint_seconds", "seconds", "intervals with both sides of the UPS known"),
+    Field("location_carbon_kg", "kg", "scope 2 by location: energy bought * factor"),
+    Field("market_carbon_kg", "kg", "scope 2 by market: energy bought * factor"),
+    Field("location_unfactored_seconds", "seconds", "without a location factor of some source"),
+    Field("market_unfactored_seconds", "seconds", "without a market factor of some source"),
+    Field("energy_carbon_joint_kg", "kg", "scope 2 by location and fuel burnt, as CUE counts it"),
+    Field("carbon_it_joint_joules", "joules", "IT energy of the same intervals"),
+    Field("fuel_carbon_kg", "kg", "scope 1 of fuel burnt, by hand, evenly over its days"),
+    Field("refrigerant_carbon_kg", "kg", "scope 1 of refrigerant lost, by hand, over its day"),
 )
 
 ROLLUP_FIELDS: Final = (
@@ -56,6 +124,8 @@ ROLLUP_FIELDS: Final = (
         "device-seconds",
         "available beyond what can be powered and cooled; 0 where no limit is stated",
     ),
+    Field("reserve_seconds", "device-seconds", "that pools declare they keep free"),
+    *_CONTRACTED,
     Field("active_joules", "joules", "measured at devices while active"),
     Field("held_idle_joules", "joules", "measured at devices while held idle"),
     Field("free_joules", "joules", "measured at devices while free"),
@@ -78,11 +148,14 @@ ROLLUP_FIELDS: Final = (
     Field("billed_joules", "joules", "what the energy tariff applies to, gaps filled; site only"),
     Field("estimated_billed_joules", "joules", "part of billed_joules that fills gaps; site only"),
     Field("unbilled_seconds", "seconds", "intervals whose billed energy is not known; site only"),
+    *_FLOWS,
     Field("input_tokens", "tokens", "read by engines, cached ones included"),
     Field("cached_input_tokens", "tokens", "input tokens served from a cache"),
     Field("output_tokens", "tokens", "written by engines"),
     Field("requests_succeeded", "requests", "finished by a stop or by their length"),
+    Field("requests_failed", "requests", "finished for any other reason"),
     Field("engine_installed_seconds", "device-seconds", "held by engines, by the register"),
+    Field("engine_told_seconds", "device-seconds", "of engines that told of themselves"),
     Field("engine_covered_seconds", "device-seconds", "of engines with tokens and cost known"),
     Field(
         "engine_computed_covered_seconds",
@@ -114,8 +187,23 @@ ROLLUP_FIELDS: Final = (
         "by which the rest of serving_computed_money is split",
     ),
     Field("serving_computed_tokens", "tokens", "input less cached, and output, of those engines"),
+    Field("served_drawn_joules", "joules", "of engines with tokens and energy known, and overhead"),
+    Field("served_output_tokens", "tokens", "of those engines"),
+    Field("served_covered_seconds", "device-seconds", "of those engines"),
+    *(
+        Field(f"{metric}_observed_requests", "requests", f"of which {meaning} was observed")
+        for metric, meaning in LATENCIES.items()
+    ),
 )
 ROLLUP_FIELD_NAMES: Final = tuple(field.name for field in ROLLUP_FIELDS)
+
+# In the same row, for one group and one stretch of time: no sum of them means anything.
+QUANTILE_FIELDS: Final = tuple(
+    Field(f"{metric}_{name}_seconds", "seconds", f"{ratio:.0%} of requests: {meaning} at most")
+    for metric, meaning in LATENCIES.items()
+    for name, ratio in QUANTILES.items()
+)
+QUANTILE_FIELD_NAMES: Final = tuple(field.name for field in QUANTILE_FIELDS)
 
 DETAIL_FIELDS: Final = (
     Field("energy_joules", "joules", "measured in the interval, over all states"),

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi.catalogue import Kpi
 from meterhouse_collector.kpi.numbers import not_negative
-from meterhouse_collector.kpi.parts import ratio, reasoned
+from meterhouse_collector.kpi.parts import not_above, ratio, reasoned
 from meterhouse_collector.kpi.value import Reasoned, share
 
 
@@ -30,6 +30,16 @@ def idle_capacity_ratio(
     )
     idle = parts.free_seconds + parts.held_idle_seconds
     return reasoned(idle, active_seconds + idle, "nothing is known of any available device")
+
+
+def allocation_ratio(*, allocated_seconds: float, available_seconds: float) -> Reasoned:
+    """Return allocated / available: what somebody held of what could work (Run:ai: held).
+
+    Raises ``ValueError`` for more allocated than available.
+    """
+    not_negative(allocated_seconds=allocated_seconds, available_seconds=available_seconds)
+    not_above(available_seconds, "available_seconds", allocated_seconds=allocated_seconds)
+    return reasoned(allocated_seconds, available_seconds, "no device is available")
 
 
 class IdleBounds(NamedTuple):

@@ -19,10 +19,8 @@ from meterhouse_collector.kpi import (
     renewable,
     runway,
     slo,
-    success,
     throughput,
     token_energy,
-    water,
     waterfall,
 )
 from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
@@ -41,12 +39,11 @@ from meterhouse_collector.money import (
 )
 
 KPIS: Final = (
-    *LIVE_KPIS,
+    *(row for row in LIVE_KPIS if not row.of),
     *energy.KPIS,
     *joint_pue.KPIS,
     *eu_core.KPIS,
     *renewable.KPIS,
-    *water.KPIS,
     *losses.KPIS,
     *carbon.KPIS,
     *fuels.KPIS,
@@ -72,6 +69,5 @@ KPIS: Final = (
     *reliability.KPIS,
     *latency.KPIS,
     *throughput.KPIS,
-    *success.KPIS,
     *slo.KPIS,
 )

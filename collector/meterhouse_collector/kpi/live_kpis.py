@@ -1,8 +1,12 @@
-"""The KPIs that are computed live, whose numerators and denominators are rollup fields."""
+"""The KPIs of any window, live or kept: their numerators and denominators are rollup fields.
+
+Only quantiles of latency come from buckets beside the sums. A site that lacks what a KPI ``needs``
+does not show it.
+"""
 
 from typing import Final
 
-from meterhouse_collector.kpi.catalogue import Kpi
+from meterhouse_collector.kpi.catalogue import LATENCIES, QUANTILES, Kpi
 
 LIVE_KPIS: Final = (
     Kpi(
@@ -44,5 +48,135 @@ LIVE_KPIS: Final = (
         "serving_computed_tokens",
         "1e6 * cost of what served / tokens, cached input excluded",
         "InferenceMAX formula with measured tokens and all cost, idle included",
+    ),
+    Kpi(
+        "availability",
+        "ratio",
+        "installed_seconds - unhealthy_seconds - unknown_seconds",
+        "installed_seconds - unknown_seconds",
+        "up / (up + down); unknown down for the low, up for the high",
+        "definitions of this project, contracts; glennklockwood.com, availability",
+    ),
+    Kpi(
+        "allocation_ratio",
+        "ratio",
+        "active_seconds + held_idle_seconds",
+        "active_seconds + held_idle_seconds + free_seconds",
+        "device-seconds that somebody held / device-seconds that could work",
+        "Run:ai, allocated and utilized devices",
+    ),
+    Kpi(
+        "delivered_ratio",
+        "ratio",
+        "sold_delivered_seconds",
+        "sold_contracted_seconds - sold_undetermined_seconds",
+        "delivered / contracted, whole units of contracts that sell, in device-seconds",
+        "definitions of this project, contracts",
+        needs="contract that sells capacity",
+    ),
+    Kpi(
+        "bought_delivered_ratio",
+        "ratio",
+        "bought_delivered_seconds",
+        "bought_contracted_seconds - bought_undetermined_seconds",
+        "delivered / contracted, whole units of contracts that buy, in device-seconds",
+        "definitions of this project, contracts",
+        needs="contract that buys capacity",
+        of="delivered_ratio",
+    ),
+    Kpi(
+        "success_ratio",
+        "ratio",
+        "requests_succeeded",
+        "requests_succeeded + requests_failed",
+        "requests finished by a stop or by their length / finished requests",
+        "reference 4.10",
+        needs="engine",
+    ),
+    Kpi(
+        "joules_per_output_token",
+        "joules per token",
+        "served_drawn_joules",
+        "served_output_tokens",
+        "IT energy of what served, its idle time and its share of the pool included / tokens",
+        "definition: ratio of sums",
+        needs="engine",
+    ),
+    Kpi(
+        "tokens_per_second_per_megawatt",
+        "tokens per second per megawatt",
+        "served_output_tokens",
+        "served_drawn_joules",
+        "output tokens / IT energy of what served in MJ",
+        "definition: ratio of sums",
+        needs="engine",
+    ),
+    Kpi(
+        "wue",
+        "litres per kWh",
+        "water_joint_litres",
+        "water_it_joint_joules",
+        "water taken in / IT energy in kWh, over the intervals that count for both",
+        "ISO/IEC 30134-9; EN 50600-4-9; Green Grid WP35",
+        needs="water meter",
+    ),
+    Kpi(
+        "wue_source",
+        "litres per kWh",
+        "water_source_joint_litres",
+        "water_source_it_joint_joules",
+        "(water taken in + energy bought * litres per kWh) / IT energy in kWh",
+        "Green Grid WP35",
+        needs="emission factor with litres",
+    ),
+    Kpi(
+        "cue",
+        "kg per kWh",
+        "energy_carbon_joint_kg",
+        "carbon_it_joint_joules",
+        "(energy bought * location factor + fuel burnt) / IT energy in kWh",
+        "ISO/IEC 30134-8",
+        needs="emission factor of its grid",
+    ),
+    Kpi(
+        "ref",
+        "ratio",
+        "renewable_joint_joules",
+        "sources_joint_joules",
+        "renewable energy of sources, and with retired certificates / facility energy",
+        "ISO/IEC 30134-3",
+        needs="energy source",
+    ),
+    Kpi(
+        "erf",
+        "ratio",
+        "reused_heat_joint_joules",
+        "reused_heat_facility_joint_joules",
+        "energy used again outside the boundary / facility energy",
+        "ISO/IEC 30134-6",
+        needs="heat reuse meter",
+    ),
+    Kpi(
+        "ups_efficiency",
+        "ratio",
+        "ups_out_joint_joules",
+        "ups_in_joint_joules",
+        "energy out of the UPS / energy in",
+        "definition",
+        needs="meter on each side of the UPS",
+    ),
+    *(
+        Kpi(
+            f"{metric}_{name}_seconds",
+            "seconds",
+            "rank in the summed buckets",
+            f"{metric}_observed_requests",
+            f"{ratio:.0%} of requests: {meaning} at most; buckets of all replicas summed first",
+            "Prometheus, histogram_quantile",
+            needs="engine",
+            of="latency_quantile",
+        )
+        for metric, meaning in LATENCIES.items()
+        for name, ratio in QUANTILES.items()
     ),
 )

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi.catalogue import Kpi
 from meterhouse_collector.kpi.numbers import not_negative
+from meterhouse_collector.kpi.value import Reasoned
 
 MORE_OUT: Final = "more out than in: a meter is wrong, or storage discharges"
 
@@ -48,6 +49,15 @@ def stage_loss(*, input_joules: float, output_joules: float, name: str = "stage"
     if input_joules == 0:
         return StageLoss(name, loss, None, "no energy went in")
     return StageLoss(name, loss, output_joules / input_joules, None)
+
+
+def ups_efficiency(*, input_joules: float, output_joules: float) -> Reasoned:
+    """Return output / input of a UPS over a window.
+
+    Raise ValueError for energy below zero (definition: a UPS between its input and its output).
+    """
+    found = stage_loss(input_joules=input_joules, output_joules=output_joules)
+    return Reasoned(found.efficiency_ratio, found.reason)
 
 
 def power_path_losses(*, stages: Sequence[Stage]) -> PathLoss:

@@ -5,19 +5,27 @@ from math import inf
 from typing import NamedTuple
 
 from meterhouse_collector.kpi import energy
+from meterhouse_collector.kpi.catalogue import Need
+from meterhouse_collector.kpi.needs import is_provisional, needs_met
 from meterhouse_collector.kpi.pue_label import Category, pue_label, too_short
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor, share
 from meterhouse_collector.site.index import SiteIndex
 
 
 class EnergyBasis(NamedTuple):
-    """What the energy of a site is read from; None is the category of nodes, which have none."""
+    """What the figures of a site are read from; None is the category of nodes, which have none.
+
+    ``has`` is what else the site model has that a KPI may need; its renewable energy is
+    ``provisional`` until certificates are retired.
+    """
 
     boundary_metered: bool
     it_metered: bool
     category: Category | None
     slowest_step_seconds: float
     category_changes: bool = False
+    has: frozenset[Need] = frozenset()
+    provisional: bool = False
 
 
 def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) -> EnergyBasis:
@@ -40,6 +48,8 @@ def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) ->
             default=0.0,
         ),
         category_changes=window is not None and len({tree.category for tree in trees}) > 1,
+        has=needs_met(index.model, trees),
+        provisional=is_provisional(index.model),
     )
 
 
@@ -59,7 +69,7 @@ def pue(
 ) -> KpiValue:
     """Return joint facility energy / joint IT energy, with coverage weighted by IT energy."""
     facility, equipment = sums["facility_joint_joules"], sums["it_joint_joules"]
-    coverage = _coverage(sums, window_seconds)
+    coverage = it_coverage(sums, "it_joint_joules", window_seconds)
     reason = _no_value(sums, window_seconds, basis) or below_floor(coverage, floor)
     value = None
     if reason is None:
@@ -79,11 +89,12 @@ def pue(
     )
 
 
-def _coverage(sums: Mapping[str, float], window_seconds: float) -> float:
+def it_coverage(sums: Mapping[str, float], field: str, window_seconds: float) -> float:
+    """Return the part of a window that counts, by the IT energy of a field of joint intervals."""
     rolled_up = sums["interval_seconds"]
     # Energy says nothing of intervals whose size is unknown, or that nobody rolled up: time does.
     sized = share(rolled_up - sums["pue_unexpected_seconds"], max(window_seconds, rolled_up))
-    return share(sums["it_joint_joules"], sums["it_expected_joules"]) * sized
+    return share(sums[field], sums["it_expected_joules"]) * sized
 
 
 def _no_value(sums: Mapping[str, float], window_seconds: float, basis: EnergyBasis) -> str | None:

@@ -103,22 +103,6 @@ def _part_of(word: str, part_joules: float, facility_joules: float) -> Reasoned:
 
 KPIS: Final = (
     Kpi(
-        "ref",
-        "ratio",
-        "renewable_joules",
-        "facility_joules",
-        "renewable energy, owned or with retired certificates / facility energy",
-        "ISO/IEC 30134-3",
-    ),
-    Kpi(
-        "erf",
-        "ratio",
-        "reused_joules",
-        "facility_joules",
-        "energy used again outside the boundary / facility energy",
-        "ISO/IEC 30134-6",
-    ),
-    Kpi(
         "ere",
         "ratio",
         "facility_joules - reused_joules",

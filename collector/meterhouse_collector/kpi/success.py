@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from math import fsum
 from typing import Final, NamedTuple
 
-from meterhouse_collector.kpi.catalogue import Kpi
 from meterhouse_collector.kpi.numbers import not_negative
 from meterhouse_collector.kpi.parts import ratio
 
@@ -49,15 +48,3 @@ def success_ratio(
     succeeded = fsum(each.finished_requests for each in finished if each.reason in good)
     reason = None if total > 0 else "no request finished"
     return Success(ratio(succeeded, total), succeeded, total, reason)
-
-
-KPIS: Final = (
-    Kpi(
-        "success_ratio",
-        "by name",
-        "finished_requests with stop or length",
-        "finished_requests + rejected_requests",
-        "succeeded / finished",
-        "reference 4.10",
-    ),
-)

@@ -50,27 +50,11 @@ def _over(joules: float, tokens: float) -> Reasoned:
 
 KPIS: Final = (
     Kpi(
-        "joules_per_output_token",
-        "joules per token",
-        "energy_joules",
-        "output_tokens",
-        "energy of what served / output tokens",
-        "definition: ratio of sums",
-    ),
-    Kpi(
         "joules_per_token",
         "joules per token",
         "energy_joules",
         "input_tokens + output_tokens",
         "energy of what served / tokens, cached input included",
-        "definition: ratio of sums",
-    ),
-    Kpi(
-        "tokens_per_second_per_megawatt",
-        "tokens per second per megawatt",
-        "output_tokens",
-        "energy_joules",
-        "output tokens / energy in MJ",
         "definition: ratio of sums",
     ),
 )

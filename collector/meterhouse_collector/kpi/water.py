@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from meterhouse_collector.kpi.catalogue import Kpi
 from meterhouse_collector.kpi.energy import NO_IT
 from meterhouse_collector.kpi.numbers import not_negative
 from meterhouse_collector.kpi.value import Reasoned
@@ -30,23 +29,3 @@ def wue_source(*, wue_litres_per_kwh: float, grid_litres_per_kwh: float, pue_rat
     if not pue_ratio >= 1:
         raise ValueError(f"pue_ratio is {pue_ratio}: at least 1")
     return wue_litres_per_kwh + grid_litres_per_kwh * pue_ratio
-
-
-KPIS: Final = (
-    Kpi(
-        "wue",
-        "litres per kWh",
-        "water_litres",
-        "it_joules",
-        "water taken in / IT energy in kWh",
-        "ISO/IEC 30134-9; EN 50600-4-9; Green Grid WP35",
-    ),
-    Kpi(
-        "wue_source",
-        "litres per kWh",
-        "water of the site + water of its energy, estimated",
-        "it_joules",
-        "WUE + litres per kWh of the grid * PUE",
-        "Green Grid WP35",
-    ),
-)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
+from meterhouse_collector.kpi.catalogue import QUANTILE_FIELD_NAMES, ROLLUP_FIELD_NAMES
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
 from meterhouse_collector.rows import Point
 from meterhouse_collector.site.index import GroupKey
@@ -62,8 +62,13 @@ def group_of(tags: Tags) -> GroupKey:
 
 def sums_of(point: Point) -> Sums:
     """Return the sums of a rollup's row; a field that it lacks, being older, is zero."""
-    return {name: float(point.fields.get(name, 0.0)) for name in ROLLUP_FIELD_NAMES}
+    sums = {name: float(point.fields.get(name, 0.0)) for name in ROLLUP_FIELD_NAMES}
+    # No sums, but what is priced anew and written again must still have them.
+    sums.update({n: float(v) for n in QUANTILE_FIELD_NAMES if (v := point.fields.get(n))})
+    return sums
 
 
 def _fields(sums: Mapping[str, float]) -> dict[str, float | int | str | bool]:
-    return {name: sums[name] for name in ROLLUP_FIELD_NAMES}
+    fields: dict[str, float | int | str | bool] = {n: sums[n] for n in ROLLUP_FIELD_NAMES}
+    fields.update({name: sums.get(name, 0.0) for name in QUANTILE_FIELD_NAMES})
+    return fields

@@ -5,6 +5,7 @@ from typing import Final
 
 from meterhouse_agent import wire
 from meterhouse_collector.rollup.exact import Sum
+from meterhouse_collector.rollup.promised import node_down
 from meterhouse_collector.rollup.roll_up import pick_row
 from meterhouse_collector.rollup.spans import Covered, Spread, spread, without
 from meterhouse_collector.rollup.worst import worst_method
@@ -51,7 +52,8 @@ class NodeQuarter:
     """
 
     __slots__ = (
-        "_begins", "_covered", "_cpu", "_energy", "_length", "_method", "_present", "_shares",
+        "_begins", "_covered", "_cpu", "_down", "_energy", "_length", "_method", "_present",
+        "_shares", "_unclear",
     )  # fmt: skip
 
     def __init__(self, start_seconds: int, length_seconds: int = wire.QUARTER_SECONDS) -> None:
@@ -60,6 +62,7 @@ class NodeQuarter:
         self._shares: dict[tuple[str, str, wire.Quality], _Shares] = {}
         self._energy, self._cpu = Sum(), Sum()
         self._method: wire.Method | None = None
+        self._down = self._unclear = 0
         self._present = Covered()
         self._covered = {"host": Covered(), "energy": Covered(), "cpu": Covered()}
         self._covered["devices"] = Covered()
@@ -70,6 +73,9 @@ class NodeQuarter:
         begins, length = start_seconds * 1000, row.length_milliseconds
         host = row.host_covered_milliseconds
         self._present.add(begins, length, length)
+        down, unclear = node_down(row, length)
+        self._down += int(down)
+        self._unclear += int(unclear)
         unmetered = 0
         for share in row.shares:
             key = (share.accelerator_model, share.holder, share.energy_quality)
@@ -127,6 +133,8 @@ class NodeQuarter:
             energy_method=self._method or "counter",
             cpu_energy_joules=self._cpu.value,
             spanned_milliseconds=spanned,
+            down_milliseconds=self._down,
+            unclear_milliseconds=self._unclear + max(0, self._length - self._present.milliseconds),
         )
 
     def _rows_over(self, span: wire.Span) -> Covered | None:

@@ -19,10 +19,14 @@ from meterhouse_collector.rollup.cells import (
     cells,
     weights,
 )
+from meterhouse_collector.rollup.observed import quantile_fields
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced, zero_sums
+from meterhouse_collector.rollup.promised import add_promised
 from meterhouse_collector.rollup.rates import NO_RATES, ZERO_RATES, BySeconds, Rates
 from meterhouse_collector.rollup.serving import Fields, Serving, Terms
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy, site_energy
+from meterhouse_collector.rollup.site_flows import site_flows
+from meterhouse_collector.rollup.stranded import add_stranded
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
 from meterhouse_collector.shares import METHODS
 from meterhouse_collector.site.index import GroupKey, SiteIndex
@@ -113,11 +117,18 @@ def measured(
     terms = Terms()
     add_time(terms, index, interval, energy, rates)
     add_joules(terms, index.site_group, energy)
+    for name, amount in site_flows(interval, index, energy, expected):
+        terms.add(index.site_group, name, amount)
     serving = Serving(index)
     for entry in rated_cells(interval, index, expected):
         place(terms, serving, entry, rates)
     serving.add_to(terms, interval)
-    return {group: _sums(fields) for group, fields in terms.groups.items()}
+    add_stranded(terms.groups, index, interval.start_seconds, interval.length_seconds)
+    add_promised(terms, index, interval)
+    groups = {group: _sums(fields) for group, fields in terms.groups.items()}
+    for group, buckets in serving.buckets.items():
+        groups[group].update(quantile_fields(buckets.merged()))
+    return groups
 
 
 def _sums(fields: dict[str, list[float]]) -> Sums:
@@ -210,7 +221,8 @@ def place(terms: Terms, serving: Serving, entry: RatedCell, rates: Rates) -> Non
         if not known:
             fields["unpriced_seconds"].append(installed * part)
         rate = sum(per_second) if known else None
-        serving.place(placement, cell.seconds, entry.weights, per_second=rate)
+        metered = entry.metered or not cell.unmetered
+        serving.place(placement, cell.seconds, entry.weights, per_second=rate, metered=metered)
 
 
 def _add_state(

@@ -10,6 +10,7 @@ from math import fsum
 from typing import Final
 
 from meterhouse_agent import wire
+from meterhouse_collector.rollup.observed import METRICS, Buckets
 from meterhouse_collector.rollup.site_energy import MEASURED, IntervalRows
 from meterhouse_collector.rows import Served
 from meterhouse_collector.site.index import GroupKey, Placement, SiteIndex
@@ -49,6 +50,7 @@ class _Held:
         self.accrued: Final[list[float]] = []
         self.drawn: Final[list[float]] = []
         self.priced = True
+        self.metered = True
 
 
 class _Overhead:
@@ -68,6 +70,7 @@ class Serving:
         self._index = index
         self.held: Final[dict[str, dict[GroupKey, _Held]]] = {}
         self.pools: Final[dict[str, _Overhead]] = {}
+        self.buckets: Final[defaultdict[GroupKey, Buckets]] = defaultdict(Buckets)
 
     def place(
         self,
@@ -76,10 +79,12 @@ class Serving:
         drawn: Sequence[float],
         *,
         per_second: float | None,
+        metered: bool = True,
     ) -> None:
         """Take one placed cell: an engine's, or one of the rest of its pool.
 
-        ``per_second`` is what its device-seconds cost, None where that is not known.
+        ``per_second`` is what its device-seconds cost, None where that is not known; ``metered``
+        says that ``drawn`` is all of its energy.
         """
         group, part = placement.group, placement.weight
         rate = 0.0 if per_second is None else per_second
@@ -92,6 +97,7 @@ class Serving:
             held.accrued.append(sum(seconds) * part * rate)
             held.drawn.append(sum(drawn) * part)
             held.priced = held.priced and per_second is not None
+            held.metered = held.metered and metered
             pool.held_seconds.append(sum(seconds) * part)
             return
         pool.held_seconds.append((seconds[_ACTIVE] + seconds[_HELD_IDLE]) * part)
@@ -111,16 +117,17 @@ class Serving:
         for model, served in rows.items():
             for group, part in self._targets(engine, model):
                 _add_tokens(terms.fields(group), served, part)
+                if served.latency:
+                    self.buckets[group].add(served.latency, part)
         for model in {group.served_model for group in self.held.get(engine, ())}:
             self._add_cost(terms, engine, model, rows.get(model), interval)
 
     def _targets(self, engine: str, model: str) -> list[tuple[GroupKey, float]]:
         """Split an engine's tokens over its groups by the devices it holds there."""
         held = self._held_seconds(engine, model)
-        total = fsum(held.values())
-        if total == 0:
+        if not held:
             return [(GroupKey(self._index.site, served_model=model), 1.0)]
-        return [(group, seconds / total) for group, seconds in held.items()]
+        return _by_part(held)
 
     def _add_cost(
         self, terms: Terms, engine: str, model: str, served: Served | None, interval: IntervalRows
@@ -129,14 +136,16 @@ class Serving:
         held = self._held_seconds(engine, model)
         for group, seconds in held.items():
             terms.add(group, "engine_installed_seconds", seconds)
+        told = _told(served, interval)
+        if served is None or not told:
+            return
+        self._add_energy(terms, engine, held, (told, served))
         covered = self._counted(engine, held, served, interval)
-        if served is None or not covered:
+        if not covered:
             return
         written, read = served.output_tokens or 0, served.input_tokens or 0
         self._add_money(terms, engine, held, (covered, served), self)
-        for group, part in self._targets(engine, model):
-            if group not in held:
-                continue
+        for group, part in _by_part(held):
             fields = terms.fields(group)
             fields["engine_covered_seconds"].append(held[group] * covered)
             fields["serving_output_tokens"].append(written * part)
@@ -146,6 +155,26 @@ class Serving:
                 fields["serving_computed_tokens"].append(
                     (read - served.cached_input_tokens + written) * part
                 )
+
+    def _add_energy(
+        self,
+        terms: Terms,
+        engine: str,
+        held: Mapping[GroupKey, float],
+        counted: tuple[float, Served],
+    ) -> None:
+        """Add what an engine drew for its tokens, priced or not; without its energy it leaves."""
+        told, served = counted
+        known = served.output_tokens is not None and served.input_tokens is not None
+        metered = known and all(self.held[engine][group].metered for group in held)
+        for group, part in _by_part(held):
+            fields, seconds = terms.fields(group), held[group]
+            fields["engine_told_seconds"].append(seconds * told)
+            if metered:
+                _, drawn = self._cost_of(engine, group, seconds, self)
+                fields["served_covered_seconds"].append(seconds * told)
+                fields["served_drawn_joules"].append(drawn * told)
+                fields["served_output_tokens"].append((served.output_tokens or 0) * part)
 
     def add_money_of(self, terms: Terms, part: "Serving", interval: IntervalRows) -> None:
         """Add the cost and joules of what served that cells bring which ``part`` took, too."""
@@ -177,11 +206,11 @@ class Serving:
     ) -> float:
         """Return the part of the interval of which an engine's tokens and price are known."""
         priced = all(self.held[engine][g].priced and self.pools[g.pool].priced for g in held)
-        if served is None or not priced or served.quality not in MEASURED:
+        if served is None or not priced:
             return 0.0
         if served.output_tokens is None or served.input_tokens is None:
             return 0.0
-        return served.covered_milliseconds / (interval.length_seconds * 1000)
+        return _told(served, interval)
 
     def _add_money(
         self,
@@ -196,19 +225,40 @@ class Serving:
         The tokens are those of the covered part, and so are money and joules.
         """
         covered, served = counted
-        own = source.held.get(engine, {})
         for group, seconds in held.items():
-            whole = fsum(self.pools[group.pool].held_seconds)
-            part = 0.0 if whole == 0 else seconds / whole
-            mine, rest = own.get(group, _Held()), source.pools.get(group.pool, _Overhead())
-            accrued = (fsum(mine.accrued) + fsum(rest.accrued) * part) * covered
-            drawn = (fsum(mine.drawn) + fsum(rest.drawn) * part) * covered
+            accrued, drawn = self._cost_of(engine, group, seconds, source)
             fields = terms.fields(group)
-            fields["serving_accrued_money"].append(accrued)
-            fields["serving_drawn_joules"].append(drawn)
+            fields["serving_accrued_money"].append(accrued * covered)
+            fields["serving_drawn_joules"].append(drawn * covered)
             if served.cached_input_tokens is not None:
-                fields["serving_computed_accrued_money"].append(accrued)
-                fields["serving_computed_drawn_joules"].append(drawn)
+                fields["serving_computed_accrued_money"].append(accrued * covered)
+                fields["serving_computed_drawn_joules"].append(drawn * covered)
+
+    def _cost_of(
+        self, engine: str, group: GroupKey, seconds: float, source: "Serving"
+    ) -> tuple[float, float]:
+        """Return the money by time and the joules of an engine, and of its part of the pool."""
+        whole = fsum(self.pools[group.pool].held_seconds)
+        part = 0.0 if whole == 0 else seconds / whole
+        mine = source.held.get(engine, {}).get(group, _Held())
+        rest = source.pools.get(group.pool, _Overhead())
+        return (
+            fsum(mine.accrued) + fsum(rest.accrued) * part,
+            fsum(mine.drawn) + fsum(rest.drawn) * part,
+        )
+
+
+def _told(served: Served | None, interval: IntervalRows) -> float:
+    """Return the part of the interval for which an engine told of a model."""
+    if served is None or served.quality not in MEASURED:
+        return 0.0
+    return served.covered_milliseconds / (interval.length_seconds * 1000)
+
+
+def _by_part(held: Mapping[GroupKey, float]) -> list[tuple[GroupKey, float]]:
+    """Return the part of an engine that each of its groups has."""
+    total = fsum(held.values())
+    return [(group, seconds / total) for group, seconds in held.items()]
 
 
 def _by_model(interval: IntervalRows, engine: str) -> dict[str, Served]:
@@ -224,6 +274,9 @@ def _add_tokens(fields: Fields, served: Served, part: float) -> None:
     ):
         if value is not None:
             fields[name].append(value * part)
-    for reason in SUCCEEDED:
-        if reason in served.requests:
-            fields["requests_succeeded"].append(served.requests[reason] * part)
+    for reason, count in served.requests.items():
+        good = "requests_succeeded" if reason in SUCCEEDED else "requests_failed"
+        fields[good].append(count * part)
+    for name, histogram in served.latency.items():
+        if name in METRICS:
+            fields[f"{METRICS[name]}_observed_requests"].append(sum(histogram.counts) * part)

@@ -1,16 +1,17 @@
 """The energy of a whole site in one interval: what PUE and the energy bill are made of."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import fsum
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.jointly import Branch, Side, branch, side
+from meterhouse_collector.rollup.meter_sides import MEASURED, energy_branches
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
 from meterhouse_collector.site.index import SiteIndex
-from meterhouse_collector.site.meters import Term
 
-MEASURED: Final[frozenset[wire.Quality]] = frozenset({"ok", "estimated"})
+__all__ = ["MEASURED", "Expected", "IntervalRows", "SiteEnergy", "node_energy", "site_energy"]
+
 _UNKNOWN: Final = wire.STATES.index("unknown")
 
 
@@ -31,6 +32,14 @@ class Expected(NamedTuple):
     node_watts: Mapping[str, float]
 
 
+class Branches(NamedTuple):
+    """The branches of both sides by name: of meters, or of nodes where the IT side has no meter."""
+
+    facility: tuple[tuple[str, Branch], ...]
+    it: tuple[tuple[str, Branch], ...]
+    it_metered: bool
+
+
 class SiteEnergy(NamedTuple):
     """Both sides of a site; ``billed`` is what the tariff applies to, None where not known."""
 
@@ -46,13 +55,10 @@ def site_energy(interval: IntervalRows, index: SiteIndex, expected: Expected) ->
 
     Without boundary meters the bill is that of the IT energy: too small, and labelled so.
     """
-    tree = index.metering(interval.start_seconds)
-    facility = side(_meters(tree.facility, interval, expected.meter_watts))
-    if tree.it:
-        equipment = side(_meters(tree.it, interval, expected.meter_watts))
-    else:
-        equipment = side(_nodes(interval, index, expected.node_watts))
-    billed = facility if tree.facility else equipment
+    branches = site_branches(interval, index, expected)
+    facility = side(found for _, found in branches.facility)
+    equipment = side(found for _, found in branches.it)
+    billed = facility if branches.facility else equipment
     return SiteEnergy(
         facility=facility,
         it=equipment,
@@ -62,30 +68,27 @@ def site_energy(interval: IntervalRows, index: SiteIndex, expected: Expected) ->
     )
 
 
-def _meters(
-    terms: Iterable[Term], interval: IntervalRows, watts: Mapping[str, float]
-) -> Iterator[Branch]:
-    for meter, factor in terms:
-        row = interval.meters.get(meter.name)
-        energy, covered = None, 0.0
-        if row is not None and row.energy_joules is not None and row.quality in MEASURED:
-            energy, covered = row.energy_joules, row.covered_milliseconds / row.length_milliseconds
-        found = branch(energy, covered, watts.get(meter.name), interval.length_seconds)
-        if found.expected is None and meter.peak_watts is not None:
-            peak = meter.peak_watts * interval.length_seconds
-            found = Branch(energy, peak, peak * (1.0 - covered), nameplate=True)
-        yield found._replace(factor=factor)
+def site_branches(interval: IntervalRows, index: SiteIndex, expected: Expected) -> Branches:
+    """Return what is summed for both sides of one interval, gaps and expectations with it."""
+    tree = index.metering(interval.start_seconds)
+    meters, length, watts = interval.meters, interval.length_seconds, expected.meter_watts
+    if tree.it:
+        equipment = energy_branches(tree.it, meters, length, watts)
+    else:
+        equipment = _nodes(interval, index, expected.node_watts)
+    facility = energy_branches(tree.facility, meters, length, watts)
+    return Branches(tuple(facility), tuple(equipment), it_metered=bool(tree.it))
 
 
 def _nodes(
     interval: IntervalRows, index: SiteIndex, watts: Mapping[str, float]
-) -> Iterator[Branch]:
+) -> Iterator[tuple[str, Branch]]:
     plans = index.plans(interval.start_seconds)
     for node in plans.keys() | interval.nodes.keys():
         row = interval.nodes.get(node)
         devices = len(plans[node].slots) if node in plans else 0
         energy, covered = (None, 0.0) if row is None else node_energy(row, devices)
-        yield branch(energy, covered, watts.get(node), interval.length_seconds)
+        yield node, branch(energy, covered, watts.get(node), interval.length_seconds)
 
 
 def node_energy(row: NodeRow, devices: int) -> tuple[float | None, float]:

@@ -42,6 +42,7 @@ class MeterTree:
         self.it: Final = self._cut(
             lambda meter: meter.category is not None, lambda meter: meter.role == "cooling"
         )
+        self._roles: Final[dict[MeterRole, tuple[Term, ...]]] = {}
 
     @property
     def category(self) -> int | None:
@@ -55,7 +56,11 @@ class MeterTree:
 
     def role(self, role: MeterRole) -> tuple[Term, ...]:
         """Return the meters of a role that are behind no other of it."""
-        return self._cut(lambda meter: meter.role == role, lambda _: False)
+        found = self._roles.get(role)
+        if found is None:
+            found = self._cut(lambda meter: meter.role == role, lambda _: False)
+            self._roles[role] = found
+        return found
 
     def _cut(
         self, counts: Callable[[Meter], bool], foreign: Callable[[Meter], bool]

@@ -9,7 +9,7 @@ import msgspec
 
 from meterhouse_collector import __version__
 from meterhouse_collector.intake import Agent
-from meterhouse_collector.kpi.compute import Window, kpis
+from meterhouse_collector.kpi.compute import Window, kpis, lacks
 from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.live import Live, Snapshot
 from meterhouse_collector.rollup.pricing import Sums
@@ -90,7 +90,7 @@ class Answers:
             interval_seconds=live.pace.length_seconds,
             grace_seconds=live.pace.grace_seconds,
             window=None if snapshot is None else Span(snapshot.start_seconds, snapshot.end_seconds),
-            kpis=_kpis(snapshot),
+            kpis=_kpis(snapshot, window),
             states=None if sums is None else states_of(sums),
             installed=None if sums is None else sums["installed_seconds"],
             power=Power(reason=NOTHING_YET) if sums is None else power_of(sums),
@@ -103,10 +103,12 @@ class Answers:
         )
 
 
-def _kpis(snapshot: Snapshot | None) -> dict[str, Kpi]:
+def _kpis(snapshot: Snapshot | None, window: Window) -> dict[str, Kpi]:
     if snapshot is None:
         return {
-            kpi.name: Kpi(unit=kpi.unit, label=kpi.name, reason=NOTHING_YET) for kpi in LIVE_KPIS
+            kpi.name: Kpi(unit=kpi.unit, label=kpi.name, reason=NOTHING_YET)
+            for kpi in LIVE_KPIS
+            if lacks(kpi.name, window) is None
         }
     return {name: kpi_of(value) for name, value in snapshot.kpis.items()}
 

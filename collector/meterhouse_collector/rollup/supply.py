@@ -1,0 +1,96 @@
+"""Where the energy of a site came from in one interval, by kind of source. Pure.
+
+What a source's meters count is its own; the grid gave the rest. So the kinds add up to the facility
+energy: grid + PPA + on site + fuel + purchased cooling + storage - export.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from math import fsum
+from typing import Final, Literal, NamedTuple
+
+from meterhouse_collector.rollup.meter_sides import energy_side
+from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy
+from meterhouse_collector.site.carbon import EnergySource
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.meters import MeterTree, Term
+
+Kind = Literal["grid", "ppa", "on_site", "fuel", "purchased_cooling", "storage", "export"]
+# Energy that somebody else made: scope 2 (GHG Protocol). What is made on site is scope 1.
+BOUGHT: Final[tuple[Kind, ...]] = ("grid", "ppa", "purchased_cooling")
+_BY_ROLE: Final[Mapping[str, Kind]] = {
+    "generator": "fuel",
+    "storage": "storage",
+    "purchased_cooling": "purchased_cooling",
+}
+
+
+class Supplied(NamedTuple):
+    """The energy of one source, or of what no source names; an export counts what left."""
+
+    kind: Kind
+    source: EnergySource | None
+    joules: float
+
+
+def supplied(
+    interval: IntervalRows, index: SiteIndex, energy: SiteEnergy, expected: Expected
+) -> tuple[Supplied, ...] | None:
+    """Return the energy of every source, None where too much of any is missing for PUE, too."""
+    if not energy.facility.joint or energy.facility.filled is None:
+        return None
+    tree = index.metering(interval.start_seconds)
+    sources = index.dated.energy_source.at(interval.start_seconds).values()
+    found: list[Supplied] = []
+    for kind, source, terms in (*_of_sources(sources, tree), *_of_nobody(sources, tree)):
+        side = energy_side(terms, interval.meters, interval.length_seconds, expected.meter_watts)
+        if not side.joint or side.filled is None:
+            return None
+        found.append(Supplied(kind, source, side.filled))
+    signs = (-each.joules if each.kind == "export" else each.joules for each in found)
+    rest = fsum((energy.facility.filled, *(-joules for joules in signs)))
+    grids = [source for source in sources if source.kind == "grid"]
+    # Of several grids the one without meters has the rest.
+    unmetered = [source for source in grids if not source.meters]
+    found.append(Supplied("grid", next(iter((*unmetered, *grids)), None), rest))
+    return tuple(found)
+
+
+def joules_of(supplies: Iterable[Supplied], kind: Kind) -> float:
+    """Return the energy of one kind of source."""
+    return fsum(each.joules for each in supplies if each.kind == kind)
+
+
+def renewable_joules(supplies: Iterable[Supplied]) -> float:
+    """Return the sum of each source's energy * its renewable part; what left counts for nobody."""
+    return fsum(
+        max(0.0, each.joules) * each.source.renewable_ratio
+        for each in supplies
+        if each.source is not None and each.kind != "export"
+    )
+
+
+def _of_sources(
+    sources: Iterable[EnergySource], tree: MeterTree
+) -> Iterator[tuple[Kind, EnergySource | None, list[Term]]]:
+    """Yield what sources have meters in force for."""
+    factors = {term.meter.name: abs(term.factor) for term in tree.facility}
+    for source in sources:
+        meters = [tree.meters[name] for name in source.meters if name in tree.meters]
+        if meters:
+            terms = [Term(m, factors.get(m.name, m.part * (m.factor or 1.0))) for m in meters]
+            yield source.kind, source, terms
+
+
+def _of_nobody(
+    sources: Iterable[EnergySource], tree: MeterTree
+) -> Iterator[tuple[Kind, EnergySource | None, list[Term]]]:
+    """Yield meters of the boundary that no source names, by their role; the grid has the rest."""
+    named = {name for source in sources for name in source.meters}
+    for term in tree.facility:
+        role = term.meter.role
+        if term.meter.name in named:
+            continue
+        if role in _BY_ROLE:
+            yield _BY_ROLE[role], None, [term]
+        elif role == "boundary" and term.meter.sign == -1 and term.meter.parent is None:
+            yield "export", None, [Term(term.meter, abs(term.factor))]
