@@ -61,6 +61,15 @@ class _Overhead:
         self.accrued: Final[list[float]] = []
         self.drawn: Final[list[float]] = []
         self.priced = True
+        self._totals: tuple[int, tuple[float, float, float]] = (0, (0.0, 0.0, 0.0))
+
+    def totals(self) -> tuple[float, float, float]:
+        """Return the sums of held seconds, accrued money and drawn joules."""
+        terms = len(self.held_seconds) + len(self.accrued)
+        if self._totals[0] != terms:
+            sums = fsum(self.held_seconds), fsum(self.accrued), fsum(self.drawn)
+            self._totals = terms, sums
+        return self._totals[1]
 
 
 class Serving:
@@ -238,14 +247,13 @@ class Serving:
         self, engine: str, group: GroupKey, seconds: float, source: "Serving"
     ) -> tuple[float, float]:
         """Return the money by time and the joules of an engine, and of its part of the pool."""
-        whole = fsum(self.pools[group.pool].held_seconds)
+        whole, _, _ = self.pools[group.pool].totals()
         part = 0.0 if whole == 0 else seconds / whole
-        mine = source.held.get(engine, {}).get(group, _Held())
-        rest = source.pools.get(group.pool, _Overhead())
-        return (
-            fsum(mine.accrued) + fsum(rest.accrued) * part,
-            fsum(mine.drawn) + fsum(rest.drawn) * part,
-        )
+        mine, rest = source.held.get(engine, {}).get(group), source.pools.get(group.pool)
+        _, accrued, drawn = (0.0, 0.0, 0.0) if rest is None else rest.totals()
+        if mine is None:
+            return accrued * part, drawn * part
+        return fsum(mine.accrued) + accrued * part, fsum(mine.drawn) + drawn * part
 
 
 def _told(served: Served | None, interval: IntervalRows) -> float:
