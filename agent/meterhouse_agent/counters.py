@@ -40,9 +40,6 @@ def judge(before: Counter, after: Counter, elapsed_seconds: float | None) -> Jud
     ``elapsed_seconds`` of ``None`` means that the time between them is not known (the clock was
     stepped): then no bound applies.
     """
-    if after.ticks < 0:
-        # No register counts below zero: it was read wrongly, and says nothing.
-        return Judgement(Verdict.JITTER, None)
     bound = _bound_ticks(after, elapsed_seconds)
     grown = after.ticks - before.ticks
     if before.epoch and after.epoch and before.epoch != after.epoch:
@@ -67,6 +64,9 @@ def _bound_ticks(after: Counter, elapsed_seconds: float | None) -> float | None:
 
 
 def _since_zero(after: Counter, bound: float | None) -> Judgement:
+    if after.ticks < 0:
+        # No register counts below zero: it was read wrongly, and says nothing.
+        return Judgement(Verdict.JITTER, None)
     if bound is not None and after.ticks > bound:
         return Judgement(Verdict.SWAP, None)
     return Judgement(Verdict.RESTART, after.ticks)
