@@ -111,7 +111,12 @@ class Ledger:
     async def read_quarter(self, start: int) -> QuarterRows:
         """Read the quarter rows of all things."""
         found = QuarterRows({}, {}, {})
-        for kind, into in zip(_ROWS, found, strict=True):
+        by_kind: dict[wire.ThingKind, dict[str, Any]] = {
+            "node": found.nodes,
+            "meter": found.meters,
+            "engine": found.engines,
+        }
+        for kind, into in by_kind.items():
             rows = await self._store.packed(
                 "quarter", kind, start_seconds=start, end_seconds=start + 1
             )

@@ -100,6 +100,8 @@ class _Cost(NamedTuple):
 def prices_of(model: SiteModel) -> Prices:
     """Return the prices of a site with one kind of hardware and one tariff."""
     (hardware,), (tariff,) = model.hardware, model.tariff
+    if tariff.per_kwh is None:
+        raise AssertionError("BUG: the demo's tariff has one price")
     spent = hardware.price_per_device - hardware.salvage_per_device
     return Prices(
         device_second=float(spent) / hardware.life,
