@@ -37,8 +37,8 @@ kind = "spare"
 [[hardware]]
 accelerator_model = "H100"
 vendor = "nvidia"
-price_per_device = 35000
-life = "1825d"
+price_per_device = 350000
+life = "18250d"
 [[asset]]
 node = "n1"
 pool = "chat"
@@ -144,21 +144,23 @@ def kept(
         rows += kept_points(start, sums)
         rows.append(record_point(index.site, record_of(start, sums[index.site_group], 0, revision)))
         for name, row in made.meters.items():
-            rows.append(_packed("meter", name, start, pack(row)))
-            rows.append(_register(name, start, register))
+            rows.append(_packed(index.site, "meter", name, start, pack(row)))
+            rows.append(_register(index.site, name, start, register))
             register += drawn
-            rows.append(_register(name, start + QUARTER, register))
-        rows += [_packed("node", name, start, pack(row)) for name, row in made.nodes.items()]
+            rows.append(_register(index.site, name, start + QUARTER, register))
+        rows += [
+            _packed(index.site, "node", name, start, pack(row)) for name, row in made.nodes.items()
+        ]
     return rows
 
 
-def _packed(measurement: str, thing: str, start: int, row: str) -> PackedRow:
-    return PackedRow("quarter", measurement, "site", thing, "steward", start, row)
+def _packed(where: str, measurement: str, thing: str, start: int, row: str) -> PackedRow:
+    return PackedRow("quarter", measurement, where, thing, "steward", start, row)
 
 
-def _register(meter: str, at: int, joules: float) -> PackedRow:
+def _register(where: str, meter: str, at: int, joules: float) -> PackedRow:
     reading = wire.Register(at_milliseconds=at * 1000, register_joules=joules, epoch=0)
-    return _packed("register", meter, at, pack(reading))
+    return _packed(where, "register", meter, at, pack(reading))
 
 
 async def fill(
