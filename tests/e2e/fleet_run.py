@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from meterhouse_agent.simulation.fleet import METERS, FleetSpec, node_names
 from meterhouse_agent.simulation.reckoning import FleetModel
-from tests.e2e.configs import fleet_site, simulated
+from tests.e2e.configs import Table, fleet_site, simulated
 from tests.e2e.equality import Comparison, lifetimes, rollup_faults
 from tests.e2e.ledger import Key, Ledger
 from tests.e2e.pipeline import Pipeline
@@ -25,7 +25,10 @@ class Gap(NamedTuple):
 
 
 class FleetRun(Pipeline):
-    """A pipeline whose agents play a fleet; ``agents`` are nodes by the process that plays them."""
+    """A pipeline whose agents play a fleet.
+
+    ``played`` are nodes by the process that plays them, ``keys`` what its config has besides.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class FleetRun(Pipeline):
         interval: int,
         spool: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
+        keys: Mapping[str, Table] | None = None,
     ) -> None:
         super().__init__(folder, site=fleet_site(fleet), interval=interval)
         self.fleet = fleet
@@ -45,13 +49,13 @@ class FleetRun(Pipeline):
         self.begun = int(time.time()) - 10
         self.first_reported: dict[str, int] = {}
         for name, nodes in played.items():
-            self.add_agent(
-                name,
-                environment=environment,
-                play=list(nodes),
-                source=[simulated(fleet)],
-                spool=table,
-            )
+            config: dict[str, object] = {
+                "play": list(nodes),
+                "source": [simulated(fleet)],
+                "spool": table,
+            }
+            config |= {} if keys is None else keys.get(name, {})
+            self.add_agent(name, environment=environment, **config)
 
     @property
     def nodes(self) -> list[str]:

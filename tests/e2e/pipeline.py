@@ -136,7 +136,13 @@ class Pipeline:
             finally:
                 await store.close()
 
-        return asyncio.run(read())
+        ledger = asyncio.run(read())
+        assert ledger.twice == [], "rows are there twice"
+        return ledger
+
+    def spool_path(self, node: str) -> Path:
+        """Return where the spool of a node lies."""
+        return self.spool_folder / f"{node}.spool"
 
     def spooled(self, node: str) -> list[int]:
         """Return the starts of the reports that wait in a node's spool."""
@@ -149,7 +155,7 @@ class Pipeline:
         return max((int(value) for (value,) in self._ask_spool(node, query)), default=0)
 
     def _ask_spool(self, node: str, query: str) -> list[tuple[Any, ...]]:
-        path = self.spool_folder / f"{node}.spool"
+        path = self.spool_path(node)
         if not path.exists():
             return []
         with closing(sqlite3.connect(path, timeout=30)) as database:

@@ -1,7 +1,6 @@
 """Real agent and collector processes, with their logs kept."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -103,16 +102,6 @@ class Program:
             yield
         finally:
             os.kill(self.pid, signal.SIGCONT)
-
-    @contextmanager
-    def files_limited(self, size: int) -> Iterator[None]:
-        """Let the program write no file beyond a size inside the block."""
-        usual = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, usual[1]))
-        try:
-            yield
-        finally:
-            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, usual)
 
     def text(self) -> str:
         """Return all that the program logged."""

@@ -1,27 +1,20 @@
 """A node whose spool is full, whose disk is full, or whose clock is stepped."""
 
-import os
-import shutil
-import subprocess
 import time
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
-
-import pytest
 
 from meterhouse_agent.simulation.fleet import METERS
 from meterhouse_agent.simulation.reckoning import FleetModel
 from meterhouse_agent.wire import Span
 from tests.e2e.equality import Comparison, lifetimes
 from tests.e2e.fleet_run import FleetRun, Record, all_in_one, small_fleet
-from tests.e2e.programs import Program, wait_for_text
+from tests.e2e.node_faults import Disk, FakeClock
+from tests.e2e.programs import wait_for_text
 
 SPOOL_BYTES: Final = 64 * 1024
-DISK: Final = "8m"
-FILE_BYTES: Final = 16 * 1024
 DROPPED: Final = "meterhouse_agent_dropped_total"
 STEP_SECONDS: Final = 120
 STAY_SECONDS: Final = 6
@@ -57,48 +50,18 @@ def test_a_full_spool_drops_its_oldest_reports_and_counts_them(
         run.assert_logs_are_clean()
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a disk of a few megabytes where that is allowed; else it is but a folder."""
-    folder.mkdir()
-    if os.geteuid() != 0:
-        yield folder
-        return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-@contextmanager
-def no_space(disk: Path, agent: Program) -> Iterator[None]:
-    """Leave no byte free inside the block; on a folder, let no file of the agent grow."""
-    if not disk.is_mount():
-        with agent.files_limited(FILE_BYTES):
-            yield
-        return
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    assert shutil.disk_usage(disk).free == 0
-    yield
-    filler.unlink()
-
-
 def test_a_full_disk_costs_nothing_while_the_agent_lives(
     tmp_path: Path, record_property: Record
 ) -> None:
     fleet = small_fleet(nodes=2)
-    with small_disk(tmp_path / "disk") as disk:
-        spool = {"directory": disk / "spool"}
+    with Disk(tmp_path / "disk") as disk:
+        spool = {"directory": disk.folder / "spool"}
         with FleetRun(tmp_path, fleet, all_in_one(fleet), interval=1, spool=spool) as run:
             agent = run.agents["all"]
             run.start_all()
             run.wait_for_reports()
             run.sleep(2)
-            with no_space(disk, agent):
+            with disk.no_space(agent):
                 for node in run.nodes:
                     wait_for_text(agent, f"{node}.spool")
                 full = int(time.time())
@@ -113,32 +76,6 @@ def test_a_full_disk_costs_nothing_while_the_agent_lives(
             assert agent.text().count("the spool is written again") == len(run.nodes)
             assert agent.metric(DROPPED) == 0
             run.assert_logs_are_clean()
-
-
-class FakeClock:
-    """The wall clock of one process, which libfaketime lets a test step."""
-
-    def __init__(self, file: Path) -> None:
-        libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-        if not libraries:
-            pytest.fail("libfaketime is missing: run make tools", pytrace=False)
-        self._library = libraries[0]
-        self._file = file
-
-    def environment(self) -> Mapping[str, str]:
-        """Return the variables that put a process on this clock."""
-        return {
-            "LD_PRELOAD": str(self._library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def step_to(self, offset_seconds: int) -> None:
-        """Set the clock to the true time and so much more."""
-        draft = self._file.with_suffix(".draft")
-        draft.write_text(f"{offset_seconds:+d}")
-        draft.rename(self._file)
 
 
 def step_to_and_fro(run: FleetRun, clock: FakeClock) -> None:
