@@ -14,7 +14,7 @@ import uvloop
 from meterhouse_collector import __version__, config, formula
 from meterhouse_collector.app import Collector
 from meterhouse_collector.check import check
-from meterhouse_collector.commands import close, enroll, reconcile, statement
+from meterhouse_collector.commands import close, enroll, explain, kpis, reconcile, rerate, statement
 from meterhouse_collector.commands.books import UsageError
 from meterhouse_collector.demo.command import add_arguments as add_demo_arguments
 from meterhouse_collector.settings import Secret
@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     samples.set_defaults(do=_sample)
     formula.add_parser(commands, [common])
     enroll.add_parser(commands, [common])
-    for command in (statement, close, reconcile):
+    explain.add_parser(commands, [common])
+    for command in (kpis, statement, rerate, close, reconcile):
         command.add_parser(commands, [common, with_config])
     shown = commands.add_parser("demo", help="run a simulated site in one command")
     add_demo_arguments(shown)

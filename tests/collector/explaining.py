@@ -7,7 +7,7 @@ from meterhouse_agent import wire
 from meterhouse_collector.explain.evidence import Evidence
 from meterhouse_collector.explain.money import accrued
 from meterhouse_collector.explain.request import period
-from meterhouse_collector.rollup.contributions import Thing
+from meterhouse_collector.rollup.flow_branches import Thing
 from meterhouse_collector.rollup.roll_up import roll_up
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.rows import (
@@ -109,6 +109,24 @@ role = "it"
 category = 2
 parent = "utility"
 """
+IT_JOULES = {"pdu-a": 2.1e6, "crac": -2e5, "pdu-b": 1.3e6}
+FLOWS = """
+[[meter]]
+name = "city"
+role = "water"
+[[meter]]
+name = "well"
+role = "water"
+[[meter]]
+name = "heat"
+role = "heat_reuse"
+[[meter]]
+name = "ups-in"
+role = "ups_in"
+[[meter]]
+name = "ups-out"
+role = "ups_out"
+"""
 
 
 def share(
@@ -171,6 +189,18 @@ def engines() -> Mapping[str, EngineRow]:
 
 def rows(gap: int = 0) -> IntervalRows:
     return IntervalRows(START, LENGTH, nodes(), meters(gap), engines())
+
+
+def with_flows(interval: IntervalRows) -> IntervalRows:
+    """Return the same with meters of water, heat and a UPS."""
+    more = {
+        "city": MeterRow(WHOLE, WHOLE, volume_litres=30.0),
+        "well": MeterRow(WHOLE, WHOLE - 5_000, volume_litres=17.9),
+        "heat": MeterRow(WHOLE, WHOLE, 4e5),
+        "ups-in": MeterRow(WHOLE, WHOLE, 3.5e6),
+        "ups-out": MeterRow(WHOLE, WHOLE, 3.3e6),
+    }
+    return interval._replace(meters={**interval.meters, **more})
 
 
 EXPECTED = Expected({"pdu-a": 2400.0}, {"n3": 900.0})

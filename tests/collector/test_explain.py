@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse_collector.explain.decode import readable
@@ -32,7 +32,9 @@ from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.site.index import SiteIndex
 from tests.collector.explaining import (
     EXPECTED,
+    FLOWS,
     IT,
+    IT_JOULES,
     LENGTH,
     START,
     engines,
@@ -41,6 +43,7 @@ from tests.collector.explaining import (
     meters,
     nodes,
     rows,
+    with_flows,
 )
 
 HERE = Path(__file__).parent
@@ -77,6 +80,7 @@ def close(one: float, other: float) -> bool:
     return isclose(one, other, rel_tol=1e-12, abs_tol=1e-12)
 
 
+@settings(deadline=None, max_examples=50)
 @given(fleets, expectations, sites, st.sampled_from([None, 1.25]))
 def test_parts_of_things_add_up_to_every_field(
     interval: IntervalRows, expected: Expected, known: SiteIndex, energy: float | None
@@ -94,6 +98,7 @@ def test_parts_of_things_add_up_to_every_field(
         assert close(fsum(served), whole), name
 
 
+@settings(deadline=None, max_examples=50)
 @given(fleets, expectations, sites, st.sampled_from([{}, {"pool": "chat"}, {"tenant": "acme"}]))
 def test_lines_add_up_to_both_sides_of_every_kpi(
     interval: IntervalRows, expected: Expected, known: SiteIndex, wanted: dict[str, str]
@@ -132,6 +137,23 @@ def test_what_is_measured_stands_under_the_thing_that_was_measured(name: str) ->
 def line(found: Explanation, kind: str, thing: str) -> Line:
     [only] = [line for line in found.things if (line.kind, line.thing) == (kind, thing)]
     return only
+
+
+def test_water_heat_and_losses_stand_under_their_meters() -> None:
+    known = index(IT, FLOWS)
+    read = evidence(known, with_flows(rows()))
+    brought = {
+        "wue": ({"city": 30.0, "well": 18.0}, IT_JOULES),
+        "erf": ({"heat": 4e5}, {"utility": 4.4e6, "campus": 3e5, "export": -1e5}),
+        "ups_efficiency": ({"ups-out": 3.3e6}, {"ups-in": 3.5e6}),
+    }
+    for name, (over, under) in brought.items():
+        found = explained(name, read, known, {})
+        assert found.value is not None, (name, found.reason)
+        numerators = {one.thing: one.numerator for one in found.things if one.numerator}
+        assert numerators == pytest.approx(over, rel=1e-12)
+        denominators = {one.thing: one.denominator for one in found.things if one.denominator}
+        assert denominators == pytest.approx(under, rel=1e-12)
 
 
 def test_a_gap_says_what_filled_it() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meterhouse_collector.explain.model import Entry, Period
-from meterhouse_collector.rollup.contributions import Thing
+from meterhouse_collector.rollup.flow_branches import Thing
 from meterhouse_collector.rollup.pricing import Dues, Sums
 from meterhouse_collector.rollup.rates import Rates
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows

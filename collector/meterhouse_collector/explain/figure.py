@@ -1,6 +1,7 @@
 """A figure from what was read: computed again, beside what is stored, split over things. Pure."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import isclose
 from typing import Final
 
@@ -10,7 +11,7 @@ from meterhouse_collector.explain.model import Explanation, FieldSum, Money, Sid
 from meterhouse_collector.explain.request import ROWS, ExplainError, NoRowsError, matches
 from meterhouse_collector.explain.sides import Recorded, number, parse
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELDS
-from meterhouse_collector.kpi.compute import Window, kpi
+from meterhouse_collector.kpi.compute import Window, kpi, lacks
 from meterhouse_collector.kpi.jointly import MISSING_SHARE_MAX
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.kpi.token_cost import TOKENS_PER_UNIT
@@ -113,7 +114,13 @@ def _value(
     basis = energy_basis(index, (start, start + length))
     window = Window(seconds=float(length), basis=basis, currency=index.model.currency)
     recorded = Recorded(sums)
-    return kpi(name, recorded, window=window), tuple(recorded.names)
+    value = kpi(name, recorded, window=window)
+    if lacks(name, window) is not None:
+        # Without a basis it is not divided, but what is there still adds up.
+        row = ROWS[name]
+        over, under = (parse(side).value(recorded) for side in (row.numerator, row.denominator))
+        value = replace(value, numerator=over, denominator=under)
+    return value, tuple(recorded.names)
 
 
 def _scale(unit: str) -> float:

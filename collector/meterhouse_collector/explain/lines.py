@@ -11,7 +11,8 @@ from meterhouse_collector.explain.request import matches
 from meterhouse_collector.explain.sides import Expression, number
 from meterhouse_collector.kpi.jointly import Branch
 from meterhouse_collector.kpi.value import share
-from meterhouse_collector.rollup.contributions import Contributions, Parts, Thing
+from meterhouse_collector.rollup.contributions import Contributions, Parts
+from meterhouse_collector.rollup.flow_branches import Thing
 from meterhouse_collector.rollup.site_energy import node_energy
 from meterhouse_collector.rollup.worst import worst_method, worst_quality
 from meterhouse_collector.rows import EngineRow, NodeRow
@@ -73,11 +74,10 @@ def lines(parts: Parts, asked: Asked, evidence: Evidence, found: Contributions) 
 def silent(evidence: Evidence, index: SiteIndex) -> tuple[str, ...]:
     """Return what was expected in a window and has no row: meters, nodes, engines."""
     start, rows = evidence.rows.start_seconds, evidence.rows
-    tree = index.metering(start)
     plans = index.plans(start)
     holdings = [holding for plan in plans.values() for holding in plan.holdings.values()]
     expected: dict[str, tuple[set[str], Mapping[str, object]]] = {
-        "meter": ({term.meter.name for term in (*tree.facility, *tree.it)}, rows.meters),
+        "meter": (set(index.metering(start).meters), rows.meters),
         "node": (set(plans), rows.nodes),
         "engine": ({p.engine for h in holdings for p in h.placements if p.engine}, rows.engines),
     }

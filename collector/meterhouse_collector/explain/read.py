@@ -13,8 +13,8 @@ from meterhouse_collector.explain.request import NoRowsError
 from meterhouse_collector.explain.stored import stored_dues, stored_groups, why_it_may_differ
 from meterhouse_collector.marks import Mark, read_marks
 from meterhouse_collector.quarter_rows import Ledger, QuarterRows
-from meterhouse_collector.rollup.contributions import Thing
 from meterhouse_collector.rollup.expected import latest_known, power_of
+from meterhouse_collector.rollup.flow_branches import Thing
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rollup.roll_up import pick_row
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows

@@ -37,7 +37,7 @@ def check_name(name: str) -> None:
     """Raise ``ExplainError`` with the closest names where no KPI has this one."""
     if name in ROWS:
         return
-    close = get_close_matches(name, ROWS, n=3, cutoff=0.3)
+    close = get_close_matches(name, ROWS, n=3, cutoff=0.4)
     meant = f"did you mean {' or '.join(close)}?" if close else "--list shows them"
     raise ExplainError(f"no KPI that can be explained has the name {name}: {meant}")
 

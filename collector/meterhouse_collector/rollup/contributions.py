@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.jointly import Branch, Side
+from meterhouse_collector.rollup.flow_branches import Thing, flow_branches
 from meterhouse_collector.rollup.pricing import (
     Dues,
     Sums,
@@ -36,13 +37,6 @@ from meterhouse_collector.site.index import GroupKey, SiteIndex
 # A few roundings of sums of floats; a part that was left out is more.
 _SAME_RATIO: Final = 1e-13
 _NOTHING: Final = Side(None, None, 0.0, billable=False, joint=False)
-
-
-class Thing(NamedTuple):
-    """What brings something to a figure; ``site`` is what belongs to no single thing."""
-
-    kind: Literal["node", "meter", "engine", "site"]
-    name: str
 
 
 Parts = Mapping[Thing, Mapping[GroupKey, Sums]]
@@ -80,7 +74,13 @@ def contributions(
     parts, nodes = _parts(interval, index, expected, rates)
     for thing, part in _energy_parts(energy, branches):
         add_joules(parts.setdefault(thing, Terms()), index.site_group, part)
-    things, whole = _sums(parts), measured(interval, index, energy, expected, rates)
+    whole = measured(interval, index, energy, expected, rates)
+    for field, found in flow_branches(interval, index, expected, branches).items():
+        if whole[index.site_group].get(field):
+            for thing, one in found:
+                amount = one.factor * ((one.measured or 0.0) + (one.gap or 0.0))
+                parts.setdefault(thing, Terms()).add(index.site_group, field, amount)
+    things = _sums(parts)
     things[Thing("site", index.site)] = _rest(whole, things)
     known = live_dues(interval, index, energy, rates) if dues is None else dues
     used = drawn_joules(whole.values())

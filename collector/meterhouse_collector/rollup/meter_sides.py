@@ -40,12 +40,17 @@ def energy_side(
 
 
 def volume_side(terms: Iterable[Term], rows: Mapping[str, MeterRow], length_seconds: int) -> Side:
-    """Sum meters of litres; a gap has the mean of the rest, and a silent meter says nothing."""
-    found = ((t.factor, _read(rows.get(t.meter.name), "volume_litres")) for t in terms)
-    return side(
-        branch(litres, covered, None, length_seconds)._replace(factor=factor)
-        for factor, (litres, covered) in found
-    )
+    """Sum meters of litres."""
+    return side(found for _, found in volume_branches(terms, rows, length_seconds))
+
+
+def volume_branches(
+    terms: Iterable[Term], rows: Mapping[str, MeterRow], length_seconds: int
+) -> Iterator[tuple[str, Branch]]:
+    """Yield each meter of litres; a gap has the mean of the rest, a silent meter says nothing."""
+    for meter, factor in terms:
+        litres, covered = _read(rows.get(meter.name), "volume_litres")
+        yield meter.name, branch(litres, covered, None, length_seconds)._replace(factor=factor)
 
 
 def _read(
