@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import fsum
 from typing import Final, Literal, NamedTuple
 
+from meterhouse_collector.kpi.jointly import MISSING_SHARE_MAX
 from meterhouse_collector.rollup.meter_sides import energy_side
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy
 from meterhouse_collector.site.carbon import EnergySource
@@ -35,15 +36,16 @@ class Supplied(NamedTuple):
 def supplied(
     interval: IntervalRows, index: SiteIndex, energy: SiteEnergy, expected: Expected
 ) -> tuple[Supplied, ...] | None:
-    """Return the energy of every source, None where too much of any is missing for PUE, too."""
+    """Return the energy of every source, None where more than 1 % of the whole is missing."""
     if not energy.facility.joint or energy.facility.filled is None:
         return None
+    missing_max = MISSING_SHARE_MAX * abs(energy.facility.filled)
     tree = index.metering(interval.start_seconds)
     sources = index.dated.energy_source.at(interval.start_seconds).values()
     found: list[Supplied] = []
     for kind, source, terms in (*_of_sources(sources, tree), *_of_nobody(sources, tree)):
         side = energy_side(terms, interval.meters, interval.length_seconds, expected.meter_watts)
-        if not side.joint or side.filled is None:
+        if side.filled is None or abs(side.gap) > missing_max:
             return None
         found.append(Supplied(kind, source, side.filled))
     signs = (-each.joules if each.kind == "export" else each.joules for each in found)

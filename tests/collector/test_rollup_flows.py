@@ -1,0 +1,188 @@
+"""Water, heat, sources and carbon in the rollup: each with what it is divided by, or not at all."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from meterhouse_collector.kpi.compute import Window, kpi
+from meterhouse_collector.kpi.pue import energy_basis
+from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.roll_up import NOTHING_EXPECTED, add_sums, roll_up
+from meterhouse_collector.rollup.site_energy import Expected
+from meterhouse_collector.rows import MeterRow
+from meterhouse_collector.site.index import GroupKey, SiteIndex
+from tests.collector.rollups import (
+    BY_HAND,
+    ENERGY_METERS,
+    EXPORT,
+    FACTORS,
+    FLOWS,
+    KWH,
+    LENGTH,
+    PDU,
+    UTILITY,
+    index,
+    interval,
+    meter,
+    water,
+)
+
+WATER = '[[meter]]\nname = "water"\nrole = "water"\n'
+GRID = '[[energy_source]]\nname = "grid"\nkind = "grid"\n'
+FACTOR = FACTORS.partition("[[emission_factor]]")[2].partition("[[emission_factor]]")[0]
+LOCATION = "[[emission_factor]]" + FACTOR
+SITE = GroupKey("site")
+
+
+def site(
+    known: SiteIndex,
+    rows: Mapping[str, MeterRow] | None = None,
+    expected: Expected = NOTHING_EXPECTED,
+    **meters: MeterRow,
+) -> Sums:
+    named = {**(rows or {}), **{name.replace("_", "-"): row for name, row in meters.items()}}
+    return roll_up(interval({}, named), known, expected)[SITE]
+
+
+def value(name: str, sums: Sums, known: SiteIndex) -> KpiValue:
+    return kpi(name, sums, window=Window(LENGTH, energy_basis(known), "EUR"))
+
+
+def test_water_counts_with_the_it_energy_of_the_same_intervals() -> None:
+    known = index(UTILITY, PDU, WATER)
+    whole = site(known, utility=meter(2 * KWH), pdu=meter(KWH), water=water(1.8))
+    assert (whole["water_litres"], whole["water_joint_litres"]) == (1.8, 1.8)
+    assert value("wue", whole, known).value == pytest.approx(1.8)
+    blind = site(known, utility=meter(2 * KWH), water=water(5.0))
+    dry = site(known, utility=meter(2 * KWH), pdu=meter(KWH))
+    both = add_sums([whole, blind, dry])
+    assert both["water_litres"] == 6.8
+    assert both["water_joint_litres"] / both["water_it_joint_joules"] == 1.8 / KWH
+    found = value("wue", both, known)
+    assert found.value is None
+    assert found.reason is not None
+    assert found.reason.startswith("coverage")
+
+
+def test_part_of_a_percent_of_a_water_meter_is_filled_and_more_does_not_count() -> None:
+    known = index(PDU, WATER)
+    nearly = site(known, pdu=meter(KWH), water=water(1.0, covered=4975))
+    assert nearly["water_joint_litres"] == pytest.approx(1 / 0.995)
+    half = site(known, pdu=meter(KWH), water=water(1.0, covered=2500))
+    assert (half["water_litres"], half["water_joint_litres"]) == (1.0, 0.0)
+
+
+def test_site_without_such_meters_has_no_such_figure() -> None:
+    known = index(UTILITY, PDU)
+    sums = site(known, utility=meter(2 * KWH), pdu=meter(KWH))
+    for name, lacking in (("wue", "water meter"), ("erf", "heat reuse meter"), ("ref", "source")):
+        found = value(name, sums, known)
+        assert found.value is None
+        assert lacking in (found.reason or "")
+    # What nobody names came from the grid.
+    assert sums["grid_joint_joules"] == sums["sources_joint_joules"] == 2 * KWH
+
+
+def test_sources_add_up_to_the_facility_energy() -> None:
+    known = index(UTILITY, EXPORT, PDU, FLOWS)
+    joules = {name: (number + 2) * KWH for number, name in enumerate(reversed(ENERGY_METERS))}
+    sums = site(known, {name: meter(amount) for name, amount in joules.items()})
+    assert sums["on_site_joint_joules"] == joules["solar"]
+    assert sums["fuel_joint_joules"] == joules["gas"]
+    assert sums["storage_joint_joules"] == joules["battery"]
+    assert sums["ppa_joint_joules"] == joules["feed"]
+    assert sums["export_joint_joules"] == joules["export"]
+    assert sums["purchased_cooling_joint_joules"] == joules["chilled"] / 4
+    # Neither source names the utility's meter, so the grid has all of it.
+    assert sums["grid_joint_joules"] == pytest.approx(joules["utility"])
+    parts = ("grid", "ppa", "on_site", "fuel", "purchased_cooling", "storage")
+    given = sum(sums[f"{part}_joint_joules"] for part in parts) - sums["export_joint_joules"]
+    assert given == pytest.approx(sums["facility_joules"])
+    renewable = joules["utility"] / 2 + joules["feed"] + joules["solar"]
+    assert sums["renewable_joint_joules"] == pytest.approx(renewable)
+
+
+def test_source_without_its_meter_leaves_no_source_known() -> None:
+    known = index(UTILITY, FLOWS)
+    rows = {name: meter(KWH) for name in ENERGY_METERS if name not in ("export", "pdu", "solar")}
+    silent = site(known, rows)
+    assert silent["sources_joint_seconds"] == silent["grid_joint_joules"] == 0
+    filled = site(known, rows, Expected({"solar": 1.0}, {}))
+    assert filled["sources_joint_seconds"] == LENGTH
+    assert filled["on_site_joint_joules"] == LENGTH
+
+
+def test_renewable_factor_is_provisional_until_certificates_are_retired() -> None:
+    source = GRID + "renewable_ratio = 0.5\n"
+    proof = (
+        '[[certificate]]\nname = "go"\nenergy_source = "grid"\nkind = "ppa"\nmwh = 9.0\n'
+        "begins = 2026-01-01\nends = 2027-01-01\n"
+    )
+    for parts, reason in (
+        ((source,), "provisional: certificates are not retired yet"),
+        ((source, proof + "retired = 2027-02-01\n"), None),
+    ):
+        known = index(UTILITY, *parts)
+        found = value("ref", site(known, utility=meter(KWH)), known)
+        assert (found.value, found.reason) == (0.5, reason)
+
+
+def test_retired_guarantees_of_origin_count_evenly_over_their_days() -> None:
+    proof = (
+        '[[certificate]]\nname = "go"\nenergy_source = "grid"\nmwh = 8.64\n'
+        "begins = 2026-05-28\nends = 2026-05-29\n"
+    )
+    retired = index(UTILITY, GRID, proof + "retired = 2027-02-01\n")
+    sums = site(retired, utility=meter(KWH))
+    assert sums["renewable_joint_joules"] == pytest.approx(8640 * KWH / 86_400 * LENGTH)
+    promised = site(index(UTILITY, GRID, proof), utility=meter(KWH))
+    assert promised["renewable_joint_joules"] == 0
+
+
+def test_heat_and_ups_count_where_both_sides_are_known() -> None:
+    known = index(UTILITY, FLOWS)
+    joules = {**dict.fromkeys(ENERGY_METERS, KWH), "heat": KWH / 2, "ups-out": 0.95 * KWH}
+    sums = site(known, {name: meter(amount) for name, amount in joules.items()})
+    assert sums["reused_heat_joules"] == sums["reused_heat_joint_joules"] == KWH / 2
+    facility = sums["facility_joules"]
+    assert value("erf", sums, known).value == pytest.approx(KWH / 2 / facility)
+    assert value("ups_efficiency", sums, known).value == pytest.approx(0.95)
+    half = site(known, ups_in=meter(KWH))
+    assert half["ups_in_joint_joules"] == half["ups_joint_seconds"] == 0
+    assert value("ups_efficiency", half, known).value is None
+
+
+def test_carbon_is_bought_energy_times_its_dated_factor() -> None:
+    known = index(UTILITY, PDU, GRID, LOCATION)
+    sums = site(known, utility=meter(2 * KWH), pdu=meter(KWH))
+    assert sums["location_carbon_kg"] == pytest.approx(0.8)
+    assert value("cue", sums, known).value == pytest.approx(0.8)
+    assert (sums["market_carbon_kg"], sums["market_unfactored_seconds"]) == (0.0, LENGTH)
+
+
+def test_missing_factor_is_no_carbon_of_zero() -> None:
+    late = index(UTILITY, PDU, GRID, LOCATION.replace("2026-01-01", "2027-01-01"))
+    sums = site(late, utility=meter(2 * KWH), pdu=meter(KWH))
+    assert sums["location_unfactored_seconds"] == LENGTH
+    found = value("cue", sums, late)
+    assert (found.value, found.reason) == (None, "5 seconds have no emission factor")
+
+
+def test_scope_1_comes_by_hand_over_its_days_and_fuel_counts_for_cue() -> None:
+    known = index(UTILITY, PDU, GRID, LOCATION, BY_HAND)
+    sums = site(known, utility=meter(2 * KWH), pdu=meter(KWH))
+    fuel = 6000 * 2.5 / (60 * 86_400) * LENGTH
+    assert sums["fuel_carbon_kg"] == pytest.approx(fuel)
+    assert sums["refrigerant_carbon_kg"] == pytest.approx(8640 / 86_400 * LENGTH)
+    assert sums["energy_carbon_joint_kg"] == pytest.approx(0.8 + fuel)
+    silent = site(known)
+    assert silent["fuel_carbon_kg"] == pytest.approx(fuel)
+    assert silent["energy_carbon_joint_kg"] == 0
+
+
+def test_water_of_the_source_adds_that_of_making_the_energy() -> None:
+    known = index(UTILITY, PDU, GRID, LOCATION, WATER)
+    sums = site(known, utility=meter(1.5 * KWH), pdu=meter(KWH), water=water(1.8))
+    # WUE + litres per kWh * PUE.
+    assert value("wue_source", sums, known).value == pytest.approx(1.8 + 2.0 * 1.5)
