@@ -13,7 +13,7 @@ from meterhouse_collector.rollup.points import group_of, sums_of
 from meterhouse_collector.rollup.pricing import zero_sums
 from meterhouse_collector.rows import Point
 from meterhouse_collector.settlement.accrual import accruals
-from meterhouse_collector.settlement.allocation import Rows, Settled, settled
+from meterhouse_collector.settlement.allocation import Rows, Settled, joined, settled
 from meterhouse_collector.settlement.dues import Due
 from meterhouse_collector.site.index import GroupKey
 from tests.collector.bills import instant
@@ -108,7 +108,6 @@ def test_quarters_without_a_rollup_are_the_sites_and_unknown() -> None:
     device = Decimal(35000) / 1825 / 24
     assert abs(found.money[site_group, "capital", "unknown"] - 3 * device * 3 / 4) < CLOSE
     assert found.missing_quarters == 3
-    assert found.notes == ("3 quarter hours have no rollup: what they cost is under unknown",)
 
 
 def test_what_has_no_price_has_a_reason_and_no_zero() -> None:
@@ -129,3 +128,12 @@ def test_rollups_of_another_price_are_named() -> None:
     span = (BEGINS, BEGINS + 900)
     found = settled(dearer, span, rollups(range(*span, 900)), [Due(BEGINS, Decimal(1))])
     assert found.notes == ("rollups were priced by another site model than today's: run rerate",)
+
+
+@given(st.lists(money, min_size=1, max_size=5))
+def test_days_are_joined_without_a_loss(amounts: list[Decimal]) -> None:
+    key = GROUPS[1], "energy", "active"
+    parts = [Settled({key: amount}, ("x",), ("y",), 2) for amount in amounts]
+    whole = joined(parts)
+    assert whole.money.get(key, Decimal(0)) == add(amounts)
+    assert whole[1:] == (("x",), ("y",), 2 * len(amounts))

@@ -178,10 +178,12 @@ money = st.decimals(-100, 1000, places=9)
 keys = st.tuples(st.sampled_from(GROUPS), st.sampled_from(KINDS), st.sampled_from(wire.STATES))
 
 
-def made(found: dict[tuple[GroupKey, str, str], Decimal], bill: Bill | None = None) -> Account:
+def made(
+    found: dict[tuple[GroupKey, str, str], Decimal], bill: Bill | None = None, missing: int = 0
+) -> Account:
     sources = Sources(
-        rows={},
-        money=Settled(found, (), (), 0),
+        sums={},
+        money=Settled(found, (), (), missing),
         bill=bill or Bill((), ()),
         registers=(),
         revision=0,
@@ -400,3 +402,9 @@ def test_a_window_is_of_whole_quarter_hours(window: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="full quarter hours"):
         whole_quarters(*window)
     assert whole_quarters(0, 900) == (0, 900)
+
+
+def test_quarters_without_a_rollup_are_noted() -> None:
+    note = "3 quarter hours have no rollup: what they cost is under unknown"
+    assert made({}, missing=3).notes == (note,)
+    assert made({}).notes == ()

@@ -52,15 +52,26 @@ def settled(index: SiteIndex, window: tuple[int, int], rows: Rows, dues: Sequenc
         for kind, key, amount in _joules(index, due, rows.get(due.start_seconds, {}), reasons):
             money[key[0], kind, key[1]].append(amount)
     missing = sum(start not in rows for start in range(*window, QUARTER_SECONDS))
-    if missing:
-        notes[f"{missing} quarter hours have no rollup: what they cost is under unknown"] = None
-    sums = {key: add(amounts) for key, amounts in money.items()}
+    return Settled(_known(money), tuple(reasons), tuple(notes), missing)
+
+
+def joined(parts: Sequence[Settled]) -> Settled:
+    """Return what windows that follow each other cost together."""
+    money: dict[Key, list[Decimal]] = defaultdict(list)
+    for part in parts:
+        for key, amount in part.money.items():
+            money[key].append(amount)
     return Settled(
-        {key: amount for key, amount in sums.items() if amount != 0},
-        tuple(reasons),
-        tuple(notes),
-        missing,
+        _known(money),
+        tuple(dict.fromkeys(reason for part in parts for reason in part.reasons)),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        sum(part.missing_quarters for part in parts),
     )
+
+
+def _known(money: Mapping[Key, Sequence[Decimal]]) -> dict[Key, Decimal]:
+    sums = {key: add(amounts) for key, amounts in money.items()}
+    return {key: amount for key, amount in sums.items() if amount != 0}
 
 
 def days(index: SiteIndex, begins: int, ends: int) -> Iterator[tuple[int, int]]:

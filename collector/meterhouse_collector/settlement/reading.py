@@ -10,8 +10,10 @@ import msgspec
 from meterhouse_agent import wire
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.rollup.points import group_of, sums_of
-from meterhouse_collector.rows import MeterRow, PackedRow, Point
-from meterhouse_collector.settlement.allocation import days, settled
+from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.roll_up import add_sums
+from meterhouse_collector.rows import MeterRow, PackedRow
+from meterhouse_collector.settlement.allocation import Settled, days, joined, settled
 from meterhouse_collector.settlement.dues import Bill, Due
 from meterhouse_collector.settlement.months import bill_of, billed_stretch, read_meters
 from meterhouse_collector.settlement.records import read_records
@@ -28,7 +30,7 @@ _HASHED: Final = ("node", "meter", "engine", "register")
 _HOUR_SECONDS: Final = 3600
 
 
-Kept = dict[int, dict[GroupKey, dict[str, float]]]
+Kept = dict[int, dict[GroupKey, Sums]]
 
 
 def silent(_: float, __: str) -> None:
@@ -42,14 +44,24 @@ async def read_sources(
 
     Raise ``StoreUnavailableError`` where the store cannot be read.
     """
-    kept = await read_kept(store, index, window, progress)
     bill = await read_bill(store, index, window)
+    dues = {due.start_seconds: due for due in bill.dues}
+    parts: list[Settled] = []
+    sums: dict[GroupKey, list[Sums]] = {}
+    # A day at a time: the rollups of a year would not fit into memory.
+    for day in days(index, *window):
+        progress((day[0] - window[0]) / (window[1] - window[0]), "reading rollups")
+        rows = await read_kept(store, index, day)
+        quarters = range(*day, QUARTER_SECONDS)
+        parts.append(settled(index, day, rows, [dues[start] for start in quarters]))
+        for group, found in group_sums(rows).items():
+            sums.setdefault(group, []).append(found)
     records = await read_records(store, index.site, *window)
     registers = [entry async for entry in _registers(store, index, window)]
     progress(1.0, "summing")
     return Sources(
-        rows=kept,
-        money=settled(index, window, kept, bill.dues),
+        sums={group: add_sums(days_sums) for group, days_sums in sums.items()},
+        money=joined(parts),
         bill=bill,
         registers=registers,
         revision=max((record.revision for record in records.values()), default=0),
@@ -57,17 +69,23 @@ async def read_sources(
     )
 
 
-async def read_kept(
-    store: Store, index: SiteIndex, window: tuple[int, int], progress: Progress = silent
-) -> Kept:
-    """Read the rollups of a window by quarter hour and group, a day at a time."""
+async def read_kept(store: Store, index: SiteIndex, window: tuple[int, int]) -> Kept:
+    """Read the rollups of a window by quarter hour and group, all of them at once."""
     rows: Kept = {}
-    for begins, ends in days(index, *window):
-        progress((begins - window[0]) / (window[1] - window[0]), "reading rollups")
-        points = await store.points("kept", "rollup", start_seconds=begins, end_seconds=ends)
-        for point in _mine(points, index):
+    points = await store.points("kept", "rollup", start_seconds=window[0], end_seconds=window[1])
+    for point in points:
+        if ("site", index.site) in point.tags:
             rows.setdefault(point.start_seconds, {})[group_of(point.tags)] = sums_of(point)
     return rows
+
+
+def group_sums(rows: Kept) -> dict[GroupKey, Sums]:
+    """Return the sums of each group over quarter hours."""
+    parts: dict[GroupKey, list[Sums]] = {}
+    for groups in rows.values():
+        for group, sums in groups.items():
+            parts.setdefault(group, []).append(sums)
+    return {group: add_sums(found) for group, found in parts.items()}
 
 
 async def read_bill(store: Store, index: SiteIndex, window: tuple[int, int]) -> Bill:
@@ -138,10 +156,6 @@ async def _registers(
             fsum(joules or litres) if joules or litres else None,
             unit="litres" if litres else "joules",
         )
-
-
-def _mine(points: Iterable[Point], index: SiteIndex) -> Iterable[Point]:
-    return (point for point in points if ("site", index.site) in point.tags)
 
 
 async def read_ledger_hash(

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, get_args
 from msgspec import Struct
 
 from meterhouse_agent import wire
-from meterhouse_collector.kpi.compute import Window, kpis
+from meterhouse_collector.kpi.compute import Window
 from meterhouse_collector.kpi.pue import EnergyBasis, energy_basis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
@@ -21,8 +21,9 @@ from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.money.rounding import largest_remainder, round_total
 from meterhouse_collector.rollup.pricing import zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums
-from meterhouse_collector.settlement.allocation import Key, Rows, Settled
+from meterhouse_collector.settlement.allocation import Key, Settled
 from meterhouse_collector.settlement.dues import Bill, DueLine
+from meterhouse_collector.settlement.figures import figures_of
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 
@@ -44,21 +45,6 @@ QUANTITIES: Final = (
     "cached_input_tokens",
     "output_tokens",
     "requests_succeeded",
-)
-
-
-# Of meters, certificates and contracts of the whole site: no group has any.
-SITE_FIGURES: Final = frozenset(
-    (
-        "pue",
-        "wue",
-        "wue_source",
-        "cue",
-        "ref",
-        "erf",
-        "ups_efficiency",
-        "bought_delivered_ratio",
-    )
 )
 
 
@@ -180,9 +166,9 @@ class Statement(Struct, frozen=True, kw_only=True):
 
 
 class Sources(NamedTuple):
-    """What an account is made of: rollups, money, the bill, and the registers of meters."""
+    """What an account is made of: sums by group, money, the bill, and the registers of meters."""
 
-    rows: Rows
+    sums: Mapping[GroupKey, Mapping[str, float]]
     money: Settled
     bill: Bill
     registers: Sequence[MeterRegister]
@@ -202,7 +188,7 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         currency=model.currency,
         basis=energy_basis(index, window),
         lines=_lines(money.money, totals, model.currency),
-        sums=_sums(sources.rows),
+        sums=_sums(sources.sums),
         bill=_bill(sources.bill, totals, model.currency),
         registers=tuple(sources.registers),
         missing_quarters=money.missing_quarters,
@@ -210,7 +196,7 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         model_revision=sources.model_revision,
         provisional=any(line.provisional for line in sources.bill.lines),
         reasons=money.reasons,
-        notes=money.notes,
+        notes=(*money.notes, *_missing(money.missing_quarters)),
     )
 
 
@@ -227,7 +213,15 @@ def statement(of: Account, by: By) -> Statement:
         adjusted=adjusted,
         total=None if of.reasons else add((known, adjusted)),
         quantities={g: {name: s[name] for name in QUANTITIES} for g, s in sums.items()},
-        figures=_figures(of, by, sums),
+        figures=figures_of(
+            {} if by == "site" else sums,
+            add_sums(sums.values()) if sums else None,
+            Window(
+                seconds=float(of.ends_seconds - of.begins_seconds),
+                basis=of.basis,
+                currency=of.currency,
+            ),
+        ),
     )
 
 
@@ -250,15 +244,16 @@ def _lines(
     return tuple(line for line in lines if line.money != 0)
 
 
-def _sums(rows: Rows) -> tuple[GroupSums, ...]:
-    parts: dict[GroupKey, list[Mapping[str, float]]] = defaultdict(list)
-    for groups in rows.values():
-        for group, sums in groups.items():
-            parts[group].append(sums)
+def _sums(sums: Mapping[GroupKey, Mapping[str, float]]) -> tuple[GroupSums, ...]:
     return tuple(
-        GroupSums(group, {name: s for name, s in add_sums(parts[group]).items() if s != 0})
-        for group in sorted(parts)
+        GroupSums(group, {name: value for name, value in sums[group].items() if value != 0})
+        for group in sorted(sums)
     )
+
+
+def _missing(quarters: int) -> Iterable[str]:
+    if quarters:
+        yield f"{quarters} quarter hours have no rollup: what they cost is under unknown"
 
 
 def _bill(bill: Bill, totals: Mapping[str, Decimal], currency: str) -> tuple[BillTotal, ...]:
@@ -304,22 +299,6 @@ def _grouped(groups: Iterable[GroupSums], by: By) -> dict[str, dict[str, float]]
     for group, sums in groups:
         parts[PART[by](group)].append({**zero_sums(), **sums})
     return {name: add_sums(parts[name]) for name in sorted(parts)}
-
-
-def _figures(
-    of: Account, by: By, sums: Mapping[str, Mapping[str, float]]
-) -> dict[str, tuple[KpiValue, ...]]:
-    """Return the KPIs of each group, and those of all."""
-    seconds = float(of.ends_seconds - of.begins_seconds)
-    known = Window(seconds=seconds, basis=of.basis, currency=of.currency)
-    figures = {
-        name: tuple(v for kpi, v in kpis(parts, window=known).items() if kpi not in SITE_FIGURES)
-        for name, parts in sums.items()
-        if by != "site"
-    }
-    if sums:
-        figures["total"] = tuple(kpis(add_sums(sums.values()), window=known).values())
-    return figures
 
 
 def whole_quarters(begins: int, ends: int) -> tuple[int, int]:
