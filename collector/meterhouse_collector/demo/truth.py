@@ -20,6 +20,23 @@ from meterhouse_collector.site.model import SiteModel
 STATES: Final = ("active", "held_idle", "free", "unhealthy", "unknown")
 _OVERHEAD: Final = ("free", "unhealthy", "unknown")
 _NOT_IN_THE_DEMO: Final = ("rent", "demand", "operations", "water", "carbon")
+# It has no certificate, contract or limit, no UPS, no other source, and no meter of heat.
+_ZERO: Final = (
+    *("renewable_joint_joules", "reserve_seconds", "requests_failed", "ups_joint_seconds"),
+    *(f"{kind}_joint_joules" for kind in ("ppa", "on_site", "fuel", "purchased_cooling")),
+    *(f"{kind}_joint_joules" for kind in ("storage", "export", "ups_in", "ups_out")),
+    *(f"reused_heat_{rest}" for rest in ("joules", "joint_joules", "facility_joint_joules")),
+    *("reused_heat_joint_seconds", "water_source_joint_litres", "water_source_it_joint_joules"),
+    *("location_carbon_kg", "market_carbon_kg"),
+    *("location_unfactored_seconds", "market_unfactored_seconds", "energy_carbon_joint_kg"),
+    *("carbon_it_joint_joules", "fuel_carbon_kg", "refrigerant_carbon_kg"),
+    *(
+        f"{side}_{rest}_seconds"
+        for side in ("sold", "bought")
+        for rest in ("contracted", "delivered", "undetermined")
+    ),
+    *("time_per_output_token_observed_requests", "latency_observed_requests"),
+)
 _LINE_BYTES: Final = 64 * 1024 * 1024
 _DEADLINE_SECONDS: Final = 120.0
 
@@ -54,11 +71,13 @@ class _Engine(Struct, frozen=True):
     input_tokens: int
     cached_input_tokens: int
     requests: dict[str, int]
+    ttft_counts: tuple[int, ...]
 
 
 class _Totals(Struct, frozen=True):
     facility_joules: int
     it_joules: int
+    water_millilitres: int
 
 
 class _Interval(Struct, frozen=True):
@@ -148,11 +167,15 @@ async def _intervals(config: Path, start: int, end: int) -> AsyncIterator[_Inter
 def _terms(interval: _Interval, prices: Prices) -> Iterator[tuple[str, float]]:
     seconds = float(interval.end_seconds - interval.start_seconds)
     facility, equipment = interval.totals.facility_joules, interval.totals.it_joules
+    litres = interval.totals.water_millilitres / 1000
     for name, value in (
         *(("interval_seconds", seconds), ("pue_joint_seconds", seconds)),
         *(("facility_joules", facility), ("facility_joint_joules", facility)),
         *(("it_joules", equipment), ("it_joint_joules", equipment)),
-        ("it_expected_joules", equipment),
+        *(("it_expected_joules", equipment), ("water_it_joint_joules", equipment)),
+        *(("water_litres", litres), ("water_joint_litres", litres)),
+        *(("grid_joint_joules", facility), ("sources_joint_joules", facility)),
+        *(("sources_joint_seconds", seconds), *((name, 0) for name in _ZERO)),
         # Nothing is missing, stranded or without a price where all is known.
         *(("stranded_seconds", 0), ("unmetered_seconds", 0), ("unpriced_seconds", 0)),
         *(("pue_unexpected_seconds", 0), ("estimated_energy_money", 0)),
@@ -229,6 +252,9 @@ def _served(engine: _Engine, seconds: float, cost: _Cost) -> Iterator[tuple[str,
         *(("output_tokens", engine.output_tokens), ("input_tokens", engine.input_tokens)),
         ("cached_input_tokens", engine.cached_input_tokens),
         ("requests_succeeded", sum(engine.requests.values())),
+        ("time_to_first_token_observed_requests", sum(engine.ttft_counts)),
+        *(("engine_told_seconds", seconds), ("served_covered_seconds", seconds)),
+        *(("served_output_tokens", engine.output_tokens), ("served_drawn_joules", cost.joules)),
         *((f"serving_{which}money", cost.accrued + cost.energy) for which in ("", "computed_")),
         *((f"serving_{which}accrued_money", cost.accrued) for which in ("", "computed_")),
         *((f"serving_{which}drawn_joules", cost.joules) for which in ("", "computed_")),
@@ -244,7 +270,20 @@ def _kpis(sums: dict[str, float], currency: str) -> dict[str, dict[str, Any]]:
     money, read = sums["serving_money"], sums["serving_input_tokens"]
     written, computed = sums["serving_output_tokens"], sums["serving_computed_tokens"]
     tokens = f"{currency} per million tokens"
+    up = sums["installed_seconds"] - sums["unhealthy_seconds"]
+    held, ended = sums["active_seconds"] + sums["held_idle_seconds"], sums["requests_succeeded"]
+    joules = sums["served_drawn_joules"]
     return {
+        "availability": _kpi(up, sums["installed_seconds"], "ratio"),
+        "allocation_ratio": _kpi(held, held + sums["free_seconds"], "ratio"),
+        "success_ratio": _kpi(ended, ended + sums["requests_failed"], "ratio"),
+        "joules_per_output_token": _kpi(joules, written, "joules per token"),
+        "tokens_per_second_per_megawatt": _kpi(
+            written, joules, "tokens per second per megawatt", 1e6
+        ),
+        "wue": _kpi(
+            sums["water_joint_litres"], sums["water_it_joint_joules"], "litres per kWh", 3.6e6
+        ),
         "pue": _kpi(sums["facility_joules"], sums["it_joules"], "ratio"),
         "idle_capacity_ratio": _kpi(idle, idle + sums["active_seconds"], "ratio"),
         "cost_per_million_output_tokens": _kpi(money, written, tokens, 1e6),
