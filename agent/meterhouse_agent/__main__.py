@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import __version__
 from meterhouse_agent.check import check
-from meterhouse_agent.config import AgentConfig, ConfigError, MetricsConfig, load_config
+from meterhouse_agent.config import AgentConfig, ConfigError, load_config
 from meterhouse_agent.loop import NodeAgent
+from meterhouse_agent.metrics_server import metrics_served
 from meterhouse_agent.spool import Spool, SpoolError, spool_path
 from meterhouse_agent.telemetry import Metrics, Telemetry
 
@@ -83,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(config: AgentConfig, options: argparse.Namespace) -> int:
     del options
+    for secret in config.secrets().values():
+        secret.hold()
     with _only_one(config):
         asyncio.run(_serve(config))
     return 0
@@ -107,13 +110,13 @@ def _only_one(config: AgentConfig) -> Iterator[None]:
 
 async def _serve(config: AgentConfig) -> None:
     metrics = Metrics(CollectorRegistry())
-    if config.metrics is not None:
-        _serve_metrics(config.metrics, metrics.registry)
     agents = {node: NodeAgent(config, node, Telemetry(metrics, node)) for node in config.nodes}
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with contextlib.suppress(_Stopped):
+    with contextlib.ExitStack() as served, contextlib.suppress(_Stopped):
+        if config.metrics is not None:
+            served.enter_context(metrics_served(config.metrics, metrics.registry))
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_raise_when(stop), name="stop")
@@ -121,14 +124,6 @@ async def _serve(config: AgentConfig) -> None:
                     tasks.create_task(agent.run(), name=f"agent[{node}]")
         except* _Stopped:
             raise _Stopped from None
-
-
-def _serve_metrics(config: MetricsConfig, registry: CollectorRegistry) -> None:
-    try:
-        start_http_server(config.port, config.host, registry)
-    except OSError as error:
-        where = f"{config.host}:{config.port}"
-        raise OSError(f"metrics cannot be served on {where}: {error.strerror}") from None
 
 
 class _Stopped(Exception):  # noqa: N818 - no error

@@ -14,7 +14,13 @@ from pydantic import (
 )
 
 from meterhouse_agent import sources
-from meterhouse_agent.settings import DurationSeconds, Secret, Section, SourceConfig
+from meterhouse_agent.settings import (
+    DurationSeconds,
+    Secret,
+    Section,
+    SourceConfig,
+    is_loopback,
+)
 from meterhouse_agent.wire import INTERVAL_LENGTHS_SECONDS, MAX_DEVICES, is_name
 
 
@@ -63,6 +69,12 @@ class MqttConfig(Section):
     tls: TlsConfig | None = None
     keepalive: DurationSeconds = Field("30s", validate_default=True)
 
+    @model_validator(mode="after")
+    def _not_overheard(self) -> "MqttConfig":
+        if self.password is not None and self.tls is None and not is_loopback(self.host):
+            raise ValueError("give [mqtt.tls]: without it the password can be overheard")
+        return self
+
     @property
     def keepalive_seconds(self) -> int:
         """The MQTT keepalive."""
@@ -83,10 +95,48 @@ class SpoolConfig(Section):
 
 
 class MetricsConfig(Section):
-    """The agent's own /metrics."""
+    """The agent's own /metrics; beyond the loopback with a login and TLS, unless ``open``."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
+    token: Secret | None = None
+    username: str | None = None
+    password: Secret | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    open: bool = False
+
+    @model_validator(mode="after")
+    def _closed(self) -> "MetricsConfig":
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        if self.username is not None and ":" in self.username:
+            raise ValueError("username: a colon would end it")
+        if self.open or is_loopback(self.host):
+            return self
+        if self.token is None and self.password is None:
+            raise ValueError(
+                f"{self.host} is not the loopback: give token, or username and password; "
+                "or say open = true, where everybody there may read it"
+            )
+        if self.certificate_file is None:
+            raise ValueError(
+                f"{self.host} is not the loopback: give certificate_file and key_file, or the "
+                "login can be overheard; or say open = true, where nobody there can listen"
+            )
+        return self
+
+    def read_token(self) -> str | None:
+        """Return the token; raise ``ValueError`` if it is not there."""
+        return None if self.token is None else self.token.read().get_secret_value()
+
+    def read_login(self) -> tuple[str, str] | None:
+        """Return user and password; raise ``ValueError`` if that is not there."""
+        if self.username is None or self.password is None:
+            return None
+        return self.username, self.password.read().get_secret_value()
 
 
 class AgentConfig(Section):
@@ -130,6 +180,17 @@ class AgentConfig(Section):
         return self.play or (self.node,)
 
 
+    def secrets(self) -> dict[str, Secret]:
+        """Return the secrets that it names, by key."""
+        mqtt, metrics = self.mqtt, self.metrics
+        found = {
+            "mqtt.password": None if mqtt is None else mqtt.password,
+            "metrics.token": None if metrics is None else metrics.token,
+            "metrics.password": None if metrics is None else metrics.password,
+        }
+        return {key: secret for key, secret in found.items() if secret is not None}
+
+
 _KINDLY: Final = {
     "extra_forbidden": "no such key",
     "missing": "is missing",
@@ -154,17 +215,24 @@ def validate(table: dict[str, Any], origin: str) -> AgentConfig:
     try:
         sections = [section for section in built if section is not None]
         config = AgentConfig.model_validate({**table, "source": sections})
-        if config.mqtt is not None and config.mqtt.password is not None:
-            config.mqtt.password.read()
+        faults += _secret_faults(config, origin)
     except ValidationError as error:
         faults += [_fault(origin, "", details) for details in error.errors()]
-    except ValueError as error:
-        faults.append(f"{origin}: mqtt.password: {error}")
     if not built:
         faults.append(f"{origin}: source: give at least one [[source]]")
     if faults:
         raise ConfigError(faults)
     return config
+
+
+def _secret_faults(config: AgentConfig, origin: str) -> list[str]:
+    faults = []
+    for key, secret in config.secrets().items():
+        try:
+            secret.read()
+        except ValueError as error:
+            faults.append(f"{origin}: {key}: {error}")
+    return faults
 
 
 def _numbered(table: dict[str, Any]) -> list[tuple[int, object]]:
@@ -191,5 +259,7 @@ def _fault(origin: str, prefix: str, details: Any) -> str:  # noqa: ANN401 - pyd
     if kind in _KINDLY:
         return f"{origin}: {key}: {_KINDLY[kind]}"
     message = details["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(details["input"], dict | list) else f"found {details['input']!r}: "
+    secret = {"url", "token", "password"} & {str(part) for part in details["loc"]}
+    plain = not secret and not isinstance(details["input"], dict | list)
+    found = f"found {details['input']!r}: " if plain else ""
     return f"{origin}: {key}: {found}{message}"

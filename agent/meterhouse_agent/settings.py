@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 _DURATION: Final = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_LOOPBACK: Final = re.compile(r"127(\.\d+){3}|::1|localhost")
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -27,6 +28,11 @@ DurationSeconds = Annotated[float, BeforeValidator(parse_duration)]
 TickSeconds = Annotated[DurationSeconds, Field(ge=0.1, le=3600)]
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    return _LOOPBACK.fullmatch(host) is not None
+
+
 class Section(BaseModel):
     """A table of a config file: frozen, and an unknown key is an error."""
 
@@ -38,6 +44,7 @@ class Secret(Section):
 
     file: Path | None = None
     env: str | None = None
+    _held: SecretStr | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _one_of(self) -> "Secret":
@@ -47,15 +54,30 @@ class Secret(Section):
 
     def read(self) -> SecretStr:
         """Return the secret without surrounding space; raise ``ValueError`` if it is not there."""
+        if self._held is not None:
+            return self._held
         if self.env is not None:
-            value = os.environ.get(self.env)
+            value = os.environ.get(self.env, "").strip()
             if not value:
                 raise ValueError(f"environment variable {self.env} is not set")
-            return SecretStr(value.strip())
+            return SecretStr(value)
         try:
-            return SecretStr(Path(str(self.file)).read_text(encoding="utf-8").strip())
+            value = Path(str(self.file)).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ValueError(f"secret file {self.file}: {error.strerror}") from None
+        if not value:
+            raise ValueError(f"secret file {self.file} is empty")
+        return SecretStr(value)
+
+
+    def hold(self) -> None:
+        """Take a variable out of the environment, so that no child process gets it.
+
+        Raises ``ValueError`` if it is not there.
+        """
+        if self.env is not None:
+            self._held = self.read()
+            os.environ.pop(self.env, None)
 
 
 class SourceConfig(Section):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from meterhouse_agent.wire import INTERVAL_LENGTHS_SECONDS
-from meterhouse_collector.settings import DurationSeconds, Secret, Section
+from meterhouse_collector.settings import DurationSeconds, Secret, Section, is_loopback
 from meterhouse_collector.store.config import InfluxConfig, SqliteConfig
 
 
@@ -46,6 +46,12 @@ class MqttConfig(Section):
     qos: Annotated[int, Field(ge=0, le=1)] = 0
     keepalive: DurationSeconds = Field("30s", validate_default=True)
 
+    @model_validator(mode="after")
+    def _not_overheard(self) -> "MqttConfig":
+        if self.password is not None and self.tls is None and not is_loopback(self.host):
+            raise ValueError("give [mqtt.tls]: without it the password can be overheard")
+        return self
+
     @property
     def keepalive_seconds(self) -> int:
         """The MQTT keepalive."""
@@ -59,10 +65,51 @@ class SocketConfig(Section):
 
 
 class PageConfig(Section):
-    """Where the live page and /metrics are served."""
+    """Where the live page and /metrics are served, and to whom.
+
+    Beyond the loopback with a login and TLS, unless ``open``.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8424
+    token: Secret | None = None
+    username: str | None = None
+    password: Secret | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    open: bool = False
+
+    @model_validator(mode="after")
+    def _closed(self) -> "PageConfig":
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        if self.username is not None and ":" in self.username:
+            raise ValueError("username: a colon would end it")
+        if self.open or is_loopback(self.host):
+            return self
+        if self.token is None and self.password is None:
+            raise ValueError(
+                f"{self.host} is not the loopback: give token, or username and password; "
+                "or say open = true, where everybody there may read it"
+            )
+        if self.certificate_file is None:
+            raise ValueError(
+                f"{self.host} is not the loopback: give certificate_file and key_file, or the "
+                "login can be overheard; or say open = true, where nobody there can listen"
+            )
+        return self
+
+    def read_token(self) -> str | None:
+        """Return the token; raise ``ValueError`` if it is not there."""
+        return None if self.token is None else self.token.read().get_secret_value()
+
+    def read_login(self) -> tuple[str, str] | None:
+        """Return user and password; raise ``ValueError`` if that is not there."""
+        if self.username is None or self.password is None:
+            return None
+        return self.username, self.password.read().get_secret_value()
 
 
 class CollectorConfig(Section):
@@ -140,6 +187,8 @@ def _secret_faults(config: CollectorConfig, origin: str) -> list[str]:
     for key, secret in (
         ("mqtt.password", None if config.mqtt is None else config.mqtt.password),
         ("influx.token", None if config.influx is None else config.influx.token),
+        ("page.token", None if config.page is None else config.page.token),
+        ("page.password", None if config.page is None else config.page.password),
     ):
         try:
             if secret is not None:

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, model_validator
 
 _DURATION: Final = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_LOOPBACK: Final = re.compile(r"127(\.\d+){3}|::1|localhost")
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -22,6 +23,11 @@ def parse_duration(text: object) -> object:
 
 
 DurationSeconds = Annotated[float, BeforeValidator(parse_duration)]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    return _LOOPBACK.fullmatch(host) is not None
 
 
 class Section(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from meterhouse_agent.__main__ import main, sample_config
-from meterhouse_agent.config import ConfigError, load_config, validate
+from meterhouse_agent.config import ConfigError, MetricsConfig, load_config, validate
 from meterhouse_agent.sources import SOURCES, load
 
 MINIMAL: dict[str, Any] = {
@@ -52,8 +52,11 @@ def test_the_sample_shows_every_kind_of_source_and_every_key(
     secret = tmp_path / "password"
     secret.write_text("x")
     table["mqtt"]["password"] = {"file": str(secret)}
+    table["metrics"] |= {key: {"file": str(secret)} for key in ("token", "password")}
 
     config = validate(table, "sample")
+
+    assert set(table["metrics"]) == set(MetricsConfig.model_fields)
 
     assert {entry["kind"] for entry in table["source"]} == set(SOURCES)
     for entry, source in zip(table["source"], config.source, strict=True):
@@ -67,6 +70,8 @@ def test_the_sample_shows_every_kind_of_source_and_every_key(
 def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
     bare = validate(tomllib.loads(sample_config()), "sample")
     table = _uncommented(sample_config())
+    for key in ("token", "username", "password", "certificate_file", "key_file"):
+        del table["metrics"][key]
 
     full = validate(
         {**table, "mqtt": {"host": "broker.example", "tls": {}}, "play": [], "node": bare.node},
@@ -100,9 +105,32 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
         ({"source": ["host"]}, "agent.toml: source.1.kind: found 'host': allowed are host"),
         ({"source": [{"kind": "nvml", "x": 1}]}, "agent.toml: source.1.x: no such key"),
         (
-            {"mqtt": {"host": "b", "password": {"env": "METERHOUSE_NO_SUCH"}}},
+            {"mqtt": {"host": "localhost", "password": {"env": "METERHOUSE_NO_SUCH"}}},
             "agent.toml: mqtt.password: environment variable METERHOUSE_NO_SUCH is not set",
         ),
+        (
+            {"mqtt": {"host": "b", "password": {"env": "PATH"}}},
+            "agent.toml: mqtt: give [mqtt.tls]: without it the password can be overheard",
+        ),
+        ({"mqtt": {"host": "b", "password": "hunter2"}}, "agent.toml: mqtt.password: Input "),
+        ({"metrics": {"token": "hunter2"}}, "agent.toml: metrics.token: Input should be a "),
+        (
+            {"metrics": {"token": {"env": "METERHOUSE_NO_SUCH"}}},
+            "agent.toml: metrics.token: environment variable METERHOUSE_NO_SUCH is not set",
+        ),
+        (
+            {"metrics": {"host": "0.0.0.0"}},
+            "agent.toml: metrics: 0.0.0.0 is not the loopback: give token, or username and ",
+        ),
+        (
+            {"metrics": {"host": "::", "token": {"env": "PATH"}}},
+            "agent.toml: metrics: :: is not the loopback: give certificate_file and key_file",
+        ),
+        (
+            {"metrics": {"username": "viewer"}},
+            "agent.toml: metrics: username and password go together",
+        ),
+        ({"metrics": {"key_file": "k"}}, "agent.toml: metrics: certificate_file and key_file go "),
     ],
 )
 def test_each_fault_is_one_line(change: dict[str, Any], fault: str) -> None:
@@ -112,6 +140,7 @@ def test_each_fault_is_one_line(change: dict[str, Any], fault: str) -> None:
 
     assert found.startswith(fault)
     assert "\n" not in found
+    assert "hunter2" not in found
 
 
 def test_all_faults_are_said_at_once() -> None:
@@ -124,7 +153,7 @@ def test_a_secret_is_never_shown(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("hunter2\n")
     config = validate(
-        {**MINIMAL, "mqtt": {"host": "b", "password": {"file": str(secret)}}}, "agent.toml"
+        {**MINIMAL, "mqtt": {"host": "localhost", "password": {"file": str(secret)}}}, "agent.toml"
     )
 
     assert config.mqtt is not None

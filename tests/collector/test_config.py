@@ -50,6 +50,8 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
     del table["socket"], table["sqlite"], table["mqtt"]["password"], table["influx"]["ca_file"]
     table["mqtt"]["tls"] = {}
     del table["influx"]["compress"]
+    for key in ("token", "username", "password", "certificate_file", "key_file"):
+        del table["page"][key]
 
     assert validate(table, "sample", secrets=False) == bare
 
@@ -63,6 +65,27 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
         ({"detail_every": "7s"}, "collector.toml: (whole file): detail_every must be a multiple"),
         ({"mqtt": None}, "collector.toml: (whole file): give either [mqtt] or [socket]"),
         ({"page": {"port": 70000}}, "collector.toml: page.port: found 70000: "),
+        ({"page": {"token": "hunter2"}}, "collector.toml: page.token: Input should be a valid "),
+        (
+            {"page": {"token": {"env": "NO_SUCH_TOKEN"}}},
+            "collector.toml: page.token: environment variable NO_SUCH_TOKEN is not set",
+        ),
+        (
+            {"page": {"host": "0.0.0.0"}},
+            "collector.toml: page: 0.0.0.0 is not the loopback: give token, or username and pass",
+        ),
+        (
+            {"page": {"host": "10.0.0.1", "token": {"env": "PATH"}}},
+            "collector.toml: page: 10.0.0.1 is not the loopback: give certificate_file and key_fi",
+        ),
+        (
+            {"page": {"username": "a:b", "password": {"env": "PATH"}}},
+            "collector.toml: page: username: a colon would end it",
+        ),
+        (
+            {"mqtt": {"host": "b", "password": {"env": "PATH"}}},
+            "collector.toml: mqtt: give [mqtt.tls]: without it the password can be overheard",
+        ),
         (
             {"influx": {"url": "http://u:hunter2@h:1", "org": "o", "token": {"env": "PATH"}}},
             "collector.toml: influx.url: must hold no user, password",

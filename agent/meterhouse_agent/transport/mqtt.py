@@ -123,7 +123,8 @@ def _tls_context(config: MqttConfig) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=tls.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if tls.certificate_file is not None:
-            context.load_cert_chain(tls.certificate_file, tls.key_file)
+            # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+            context.load_cert_chain(tls.certificate_file, tls.key_file, password="")
     except OSError as error:
         # OpenSSL does not say which file it could not read.
         files = [tls.ca_file, tls.certificate_file, tls.key_file]

@@ -191,10 +191,18 @@ async def probe(config: MqttConfig) -> str | None:
 
 
 def _tls_context(config: MqttConfig) -> ssl.SSLContext | None:
-    if config.tls is None:
+    tls = config.tls
+    if tls is None:
         return None
-    context = ssl.create_default_context(cafile=config.tls.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if config.tls.certificate_file is not None:
-        context.load_cert_chain(config.tls.certificate_file, config.tls.key_file)
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if tls.certificate_file is not None:
+            # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+            context.load_cert_chain(tls.certificate_file, tls.key_file, password="")
+    except OSError as error:
+        # OpenSSL does not say which file it could not read.
+        files = [tls.ca_file, tls.certificate_file, tls.key_file]
+        names = ", ".join(str(file) for file in files if file is not None)
+        raise ValueError(f"TLS files {names}: {error}") from None
     return context

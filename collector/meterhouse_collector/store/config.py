@@ -1,16 +1,14 @@
 """The sections of the collector's config file that say where its rows are kept."""
 
-import re
 import ssl
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from meterhouse_collector.settings import DurationSeconds, Secret, Section
+from meterhouse_collector.settings import DurationSeconds, Secret, Section, is_loopback
 
-_LOOPBACK: Final = re.compile(r"127(\.\d+){3}|::1|localhost")
 Seconds = Annotated[DurationSeconds, Field(gt=0, le=600)]
 
 
@@ -44,11 +42,13 @@ class InfluxConfig(Section):
         """Tell whether what is sent is compressed."""
         if self.compress is not None:
             return self.compress
-        return _LOOPBACK.fullmatch(urlsplit(self.url).hostname or "") is None
+        return not is_loopback(urlsplit(self.url).hostname or "")
 
     def ssl_context(self) -> ssl.SSLContext:
         """Return what certificates are trusted; reads files, so not on the event loop."""
-        return ssl.create_default_context(cafile=self.ca_file)
+        context = ssl.create_default_context(cafile=self.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
 
 
 class SqliteConfig(Section):

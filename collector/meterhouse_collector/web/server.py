@@ -4,7 +4,9 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from importlib import resources
 from typing import Final
 
@@ -13,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from meterhouse_collector.config import PageConfig
+from meterhouse_collector.web.access import Guard, server_tls
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.metrics import exposition
 
@@ -42,8 +45,12 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
+    # What tenants do and cost stays on no disk.
+    "Cache-Control": "no-store",
+    # Not which versions serve it.
+    "Server": "meterhouse",
 }
+_HEALTH: Final = "/healthz"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -63,6 +70,7 @@ class PageServer:
         self._answers = answers
         self._registry = registry
         self._send_seconds = send_seconds
+        self._guard = Guard(token=None, login=None)
         self._runner: web.AppRunner | None = None
         self._news = asyncio.Event()
         self._closing = False
@@ -74,6 +82,11 @@ class PageServer:
         if self._runner is not None:
             return
         host, port = self._config.host, self._config.port
+        context = _tls(self._config)
+        try:
+            self._guard = Guard(token=self._config.read_token(), login=self._config.read_login())
+        except ValueError as error:
+            raise OSError(f"page: {error}") from None
         runner = web.AppRunner(
             self._application(),
             handle_signals=False,
@@ -84,7 +97,7 @@ class PageServer:
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, host, port, ssl_context=context).start()
         except OSError as error:
             await runner.cleanup()
             taken = error.errno == errno.EADDRINUSE
@@ -96,7 +109,7 @@ class PageServer:
         self._runner = runner
         bound = runner.addresses[0][1]
         shown = f"[{host}]" if ":" in host else host
-        self.address = f"http://{shown}:{bound}/"
+        self.address = f"{'http' if context is None else 'https'}://{shown}:{bound}/"
 
     async def run(self) -> None:
         """Tell the clients of each new interval until cancelled."""
@@ -126,14 +139,23 @@ class PageServer:
         news.set()
 
     def _application(self) -> web.Application:
-        application = web.Application()
+        application = web.Application(middlewares=[self._admit])
         for path, (name, kind) in _FILES.items():
             application.router.add_get(path, _file(name, kind))
         application.router.add_get("/api/live", self._live)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/events", self._events)
+        application.router.add_get(_HEALTH, _healthy)
         application.on_response_prepare.append(_secure)
         return application
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path == _HEALTH or self._guard.lets_in(request.headers.get("Authorization")):
+            return await handler(request)
+        challenges = [("WWW-Authenticate", each) for each in self._guard.challenges]
+        text = "give the token, or user and password\n"
+        return web.Response(status=HTTPStatus.UNAUTHORIZED, text=text, headers=challenges)
 
     async def _live(self, _: web.Request) -> web.Response:
         return web.Response(body=self._answers.encoded(), content_type="application/json")
@@ -186,6 +208,19 @@ def _file(name: str, kind: str) -> Handler:
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     return serve
+
+
+async def _healthy(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+def _tls(config: PageConfig) -> ssl.SSLContext | None:
+    if config.certificate_file is None or config.key_file is None:
+        return None
+    try:
+        return server_tls(config.certificate_file, config.key_file)
+    except OSError as error:
+        raise OSError(f"page: {error}") from None
 
 
 async def _secure(_: web.Request, response: web.StreamResponse) -> None:
