@@ -6,6 +6,7 @@ from dataclasses import replace
 from meterhouse_agent import wire
 from meterhouse_collector.explain.evidence import Evidence
 from meterhouse_collector.explain.money import accrued
+from meterhouse_collector.explain.read import price_of
 from meterhouse_collector.explain.request import period
 from meterhouse_collector.rollup.flow_branches import Thing
 from meterhouse_collector.rollup.roll_up import roll_up
@@ -222,7 +223,7 @@ def evidence(known: SiteIndex, interval: IntervalRows, **changed: object) -> Evi
         expected=EXPECTED,
         rates=rates,
         dues=None,
-        dues_from="the price of its own hour",
+        dues_from=price_of(known, START),
         stored=roll_up(interval, known, EXPECTED, rates),
         stored_at="kept.rollup, revision 0",
         accruals=accrued(known, period("quarter", START, LENGTH, known.model.time_zone)),

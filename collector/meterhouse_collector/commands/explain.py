@@ -132,6 +132,9 @@ async def _read(
         if evidence is None:
             fallen = _gone(window, now)
             window = period("quarter", window.start_seconds, QUARTER, index.model.time_zone)
+            if window.end_seconds > now:
+                raise NoRowsError(f"{fallen}, and its quarter has not ended yet")
+            fallen += ": the quarter is explained instead"
     if evidence is None:
         evidence = await read_quarter(store, index, window, now, money=money)
     found = explained(options.kpi, evidence, index, wanted)
@@ -159,10 +162,8 @@ def _window(
 
 def _gone(window: Period, now: float) -> str:
     if is_kept("ledger", window, now):
-        why = f"the ledger has no rows from {window.local}"
-    else:
-        why = f"the ledger keeps {POLICY_DAYS['ledger']} days"
-    return f"{why}: the quarter is explained instead"
+        return f"the ledger has no rows from {window.local}"
+    return f"the ledger keeps {POLICY_DAYS['ledger']} days"
 
 
 def _check_file(config: CollectorConfig) -> None:

@@ -204,6 +204,7 @@ def _money(
         currency=index.model.currency,
         due_money={kind: money for kind, money in due.items() if money is not None},
         due_from=evidence.dues_from,
+        billed_joules=found.groups[index.site_group]["billed_joules"],
         drawn_joules=drawn_joules(found.groups.values()),
         accruals=evidence.accruals,
         bill=evidence.bill,

@@ -50,11 +50,15 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class Money(Struct, frozen=True, kw_only=True):
-    """Where money comes from: what is due for joules, what accrues by time, and the bill."""
+    """Where money comes from: what is due for joules, what accrues by time, and the bill.
+
+    ``billed_joules`` is of the whole site, ``drawn_joules`` of all devices with their nodes.
+    """
 
     currency: str
     due_money: dict[str, float]
     due_from: str
+    billed_joules: float
     drawn_joules: float
     accruals: tuple[Entry, ...]
     bill: tuple[Entry, ...]

@@ -10,6 +10,7 @@ from meterhouse_collector.explain.evidence import Evidence
 from meterhouse_collector.explain.model import Period
 from meterhouse_collector.explain.money import accrued, billed
 from meterhouse_collector.explain.request import NoRowsError
+from meterhouse_collector.explain.sides import number
 from meterhouse_collector.explain.stored import stored_dues, stored_groups, why_it_may_differ
 from meterhouse_collector.marks import Mark, read_marks
 from meterhouse_collector.quarter_rows import Ledger, QuarterRows
@@ -29,6 +30,12 @@ KINDS: Final[tuple[wire.ThingKind, ...]] = ("node", "meter", "engine")
 _DAY_SECONDS: Final = 86_400
 # What fills a live gap is looked for so far back.
 _BEFORE_SECONDS: Final = 3600
+
+
+def price_of(index: SiteIndex, start_seconds: float) -> str:
+    """Say what a joule costs at an instant."""
+    price = index.price_per_joule(start_seconds)
+    return "no price is known" if price is None else f"{number(price)} for each joule billed"
 
 
 def is_kept(policy: Policy, period: Period, now_seconds: float) -> bool:
@@ -69,7 +76,7 @@ async def read_quarter(
         expected=latest_known(power_of(rows.meters, rows.nodes) for rows in earlier),
         rates=RateBook(index).at(start),
         dues=stored_dues(stored, index),
-        dues_from="the bill of its month so far" if stored else "the price of its own hour",
+        dues_from="the bill of its month so far" if stored else price_of(index, start),
         stored=stored,
         stored_at="kept.rollup" if record is None else f"kept.rollup, revision {record.revision}",
         stored_notes=tuple(why_it_may_differ(record, waiting, index)),
@@ -104,7 +111,7 @@ async def read_interval(
         expected=await _expected(store, index, rows),
         rates=RateBook(index).at(start),
         dues=stored_dues(stored, index),
-        dues_from="the price of its own hour",
+        dues_from=price_of(index, start),
         stored=stored,
         stored_at="live.rollup",
         notes=(f"{unread} rows cannot be read, and are left out",) if unread else (),

@@ -142,7 +142,8 @@ def _money(found: Explanation, money: Money, top: int) -> Iterator[str]:
         f"= {written} * {number(due)} = {number(found.numerator.value)}", deeper=True
     )
     kinds = ", ".join(f"{kind} {number(amount)}" for kind, amount in money.due_money.items())
-    yield from _wrapped(f"due for joules: {kinds or 'not known'} ({money.due_from})")
+    billed = f"{number(money.billed_joules)} J billed, {money.due_from}"
+    yield from _wrapped(f"due for joules: {kinds or 'not known'} ({billed})")
     for title, entries in (
         ("accrues in this window", money.accruals),
         ("lines of the month's bill in this quarter", money.bill),
