@@ -35,6 +35,7 @@ def _catalogue() -> Iterator[str]:
                 ("numerator", f"`{kpi.numerator}`"),
                 ("denominator", f"`{kpi.denominator}`"),
                 ("after", kpi.source),
+                *((("needs", f"a {kpi.needs} in the site model"),) if kpi.needs else ()),
             ),
         )
     yield "## Rollup fields\n"
@@ -44,6 +45,11 @@ def _catalogue() -> Iterator[str]:
         "Device-seconds add up over devices, seconds do not.\n"
     )
     yield _fields(catalogue.ROLLUP_FIELDS)
+    yield (
+        "In the same row of groups with a served model, and 0 where nothing was observed; they are "
+        "never added up, so a longer window takes its own from buckets:\n"
+    )
+    yield _fields(catalogue.QUANTILE_FIELDS)
     yield "## Detail fields\n"
     yield "Measurement `accelerator`, tagged site, node, device, vendor, accelerator_model:\n"
     yield _fields(catalogue.DETAIL_FIELDS)
