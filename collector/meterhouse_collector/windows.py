@@ -24,6 +24,7 @@ from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import Point
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
+from meterhouse_collector.window_latency import window_observed
 
 _HOUR_SECONDS: Final = 3600
 _DAY_SECONDS: Final = 86_400
@@ -92,7 +93,10 @@ async def window_kpis(store: Store, index: SiteIndex, window: Stretch) -> dict[s
     total.add((index.site_group, sums) for sums in groups.values())
     seconds = float(window.end_seconds - window.start_seconds)
     known = Window(
-        seconds=seconds, basis=energy_basis(index, window), currency=index.model.currency
+        seconds=seconds,
+        basis=energy_basis(index, window),
+        currency=index.model.currency,
+        observed=await window_observed(store, index.site, *window),
     )
     return kpis(total.values()[index.site_group], window=known)
 
