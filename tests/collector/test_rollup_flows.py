@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from meterhouse_collector.kpi.catalogue import FLOW_FIELDS
 from meterhouse_collector.kpi.compute import Window, kpi
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.quarter_meter import MeterQuarter
 from meterhouse_collector.rollup.roll_up import NOTHING_EXPECTED, add_sums, roll_up
 from meterhouse_collector.rollup.site_energy import Expected
 from meterhouse_collector.rows import MeterRow
@@ -21,6 +25,7 @@ from tests.collector.rollups import (
     KWH,
     LENGTH,
     PDU,
+    START,
     UTILITY,
     index,
     interval,
@@ -186,3 +191,35 @@ def test_water_of_the_source_adds_that_of_making_the_energy() -> None:
     sums = site(known, utility=meter(1.5 * KWH), pdu=meter(KWH), water=water(1.8))
     # WUE + litres per kWh * PUE.
     assert value("wue_source", sums, known).value == pytest.approx(1.8 + 2.0 * 1.5)
+
+
+AMOUNT = st.floats(1.0, 1e7)
+
+
+@st.composite
+def covered_intervals(draw: st.DrawFn) -> list[dict[str, MeterRow]]:
+    """Draw the rows of all meters for some intervals, wholly covered."""
+    count = draw(st.integers(1, 5))
+    return [
+        {**{name: meter(draw(AMOUNT)) for name in ENERGY_METERS}, "water": water(draw(AMOUNT))}
+        for _ in range(count)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(covered_intervals())
+def test_quarter_has_the_flows_of_its_intervals(intervals: list[dict[str, MeterRow]]) -> None:
+    known = index(UTILITY, EXPORT, PDU, FLOWS, FACTORS, BY_HAND)
+    live = add_sums([site(known, rows) for rows in intervals])
+    length = LENGTH * len(intervals)
+    summed = {}
+    for name in (*ENERGY_METERS, "water"):
+        quarter = MeterQuarter(START, length)
+        for number, rows in enumerate(intervals):
+            quarter.add(START + number * LENGTH, {"reader": rows[name]})
+        row = quarter.row([])
+        assert row is not None
+        summed[name] = row
+    kept = roll_up(interval({}, summed)._replace(length_seconds=length), known)[SITE]
+    for field in FLOW_FIELDS:
+        assert kept[field.name] == pytest.approx(live[field.name], rel=1e-9, abs=1e-3), field.name

@@ -78,7 +78,7 @@ _CONTRACTED: Final = tuple(
 )
 
 # All of the site group only; "joint" is of the intervals in which both sides of a ratio are known.
-_FLOWS: Final = (
+FLOW_FIELDS: Final = (
     Field("water_litres", "litres", "taken in, as measured"),
     Field("water_joint_litres", "litres", "taken in, of intervals that count for WUE"),
     Field("water_it_joint_joules", "joules", "IT energy of the same intervals"),
@@ -148,7 +148,7 @@ ROLLUP_FIELDS: Final = (
     Field("billed_joules", "joules", "what the energy tariff applies to, gaps filled; site only"),
     Field("estimated_billed_joules", "joules", "part of billed_joules that fills gaps; site only"),
     Field("unbilled_seconds", "seconds", "intervals whose billed energy is not known; site only"),
-    *_FLOWS,
+    *FLOW_FIELDS,
     Field("input_tokens", "tokens", "read by engines, cached ones included"),
     Field("cached_input_tokens", "tokens", "input tokens served from a cache"),
     Field("output_tokens", "tokens", "written by engines"),
