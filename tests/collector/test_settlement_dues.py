@@ -8,9 +8,10 @@ import pytest
 
 from meterhouse_collector.money.decimals import add
 from meterhouse_collector.rows import MeterRow
-from meterhouse_collector.settlement.dues import Bill, SiteQuarter, site_bill
+from meterhouse_collector.settlement.dues import Bill, site_bill
 from meterhouse_collector.settlement.inputs import billed_meters, site_quarters
 from meterhouse_collector.settlement.records import Record
+from meterhouse_collector.settlement.supplies import SiteQuarter
 from tests.collector.bills import starts
 from tests.collector.settled import site
 
@@ -23,7 +24,7 @@ METERS = "".join(
         ("utility", "boundary"),
         ("roof", "generator"),
         ("ppa", "other"),
-        ("out", "other"),
+        ("out", "boundary"),
         ("city", "water"),
     )
 ).replace('role = "other"', 'role = "ups_in"')
@@ -87,8 +88,8 @@ def test_import_is_billed_by_the_tariff() -> None:
 
 def test_each_source_is_billed_at_its_price_and_the_grid_for_the_rest() -> None:
     joules = {"roof": 2 * KWH, "wind": 3 * KWH, "feed": KWH}
-    found = bill(TARIFF + SOURCES, source_joules=joules)
-    # 10 kWh are used: 2 come from the roof and 3 from the wind, and 1 of all that came left again.
+    found = bill(TARIFF + SOURCES, billed=8 * KWH, source_joules=joules)
+    # 10 kWh are used, 2 of them from the roof, so 8 net came in: 3 by wind, and 1 left again.
     assert totals(found) == {
         "usage": 96 * 6 * Decimal("0.20"),
         "feed-in": -96 * 1 * Decimal("0.05"),
@@ -106,7 +107,7 @@ def test_a_source_that_is_not_measured_leaves_no_total() -> None:
 
 
 def test_what_is_made_beyond_the_use_is_exported() -> None:
-    found = bill(TARIFF + SOURCES, billed=KWH, source_joules={"roof": 3 * KWH})
+    found = bill(TARIFF + SOURCES, billed=-2 * KWH, source_joules={"roof": 3 * KWH})
     assert totals(found)["usage"] == 0
     assert totals(found)["feed-in"] == -96 * 2 * Decimal("0.05")
 
@@ -195,3 +196,66 @@ def test_quarters_read_their_meters_and_what_is_not_there_is_not_known() -> None
     assert first.source_joules == {"roof": 5.0, "wind": None, "feed": None}
     assert first.water_litres == {"city": 7.0}
     assert (second.billed_joules, second.water_litres) == (None, {"city": None})
+
+
+def test_each_connection_is_billed_by_its_own_tariff_for_its_own_import() -> None:
+    two = """
+[[energy_source]]
+name = "north"
+kind = "grid"
+meters = ["utility"]
+tariffs = ["north"]
+[[energy_source]]
+name = "south"
+kind = "grid"
+meters = ["out"]
+tariffs = ["south"]
+[[tariff]]
+name = "north"
+per_kwh = 0.10
+valid_from = 2026-01-01
+[[tariff]]
+name = "south"
+per_kwh = 0.30
+valid_from = 2026-01-01
+[[tariff]]
+name = "network"
+valid_from = 2026-01-01
+[[tariff.component]]
+kind = "energy"
+name = "fee"
+per_kwh = 0.01
+"""
+    found = bill(two, source_joules={"north": 4 * KWH, "south": 6 * KWH})
+    amounts = [add(a for a in line.amounts if a is not None) / 96 for line in found.lines]
+    assert amounts == [Decimal("0.4"), Decimal("1.8"), Decimal("0.1")]
+
+
+CARBON = """
+[[carbon_price]]
+kind = "invoiced"
+scope = 1
+per_tonne = 50
+valid_from = 2026-01-01
+[[carbon_price]]
+kind = "invoiced"
+scope = 2
+per_tonne = 20
+valid_from = 2026-01-01
+[[carbon_price]]
+kind = "shadow"
+scope = 2
+per_tonne = 1000
+valid_from = 2020-01-01
+"""
+
+
+def test_emissions_cost_what_is_invoiced_and_never_a_shadow_price() -> None:
+    found = bill(TARIFF + CARBON, carbon_kg={1: 10.0, 2: 100.0})
+    assert [due.carbon for due in found.dues] == [Decimal("0.5") + 2] * 96
+
+
+def test_emissions_that_are_not_known_are_missing_and_energy_is_not() -> None:
+    found = bill(TARIFF + CARBON, carbon_kg={1: 10.0, 2: None})
+    assert {due.energy for due in found.dues} == {Decimal(2)}
+    assert {due.missing for due in found.dues} == {("scope 2 emissions: not known",)}

@@ -53,12 +53,19 @@ class SiteEnergy(NamedTuple):
 def site_energy(interval: IntervalRows, index: SiteIndex, expected: Expected) -> SiteEnergy:
     """Sum both sides of one interval, which counts jointly as ``definitions.md`` says.
 
-    Without boundary meters the bill is that of the IT energy: too small, and labelled so.
+    The grid bills what its meters of the boundary count, and neither what the site generates nor
+    what it stores. Without them the bill is that of the IT energy: too small, and labelled so.
     """
     branches = site_branches(interval, index, expected)
     facility = side(found for _, found in branches.facility)
     equipment = side(found for _, found in branches.it)
-    billed = facility if branches.facility else equipment
+    boundary = {
+        term.meter.name
+        for term in index.metering(interval.start_seconds).facility
+        if term.meter.role == "boundary"
+    }
+    imported = side(found for name, found in branches.facility if name in boundary)
+    billed = imported if boundary else equipment
     return SiteEnergy(
         facility=facility,
         it=equipment,

@@ -5,38 +5,24 @@ of a quarter hour is then split over devices by the joules they drew.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from meterhouse_collector.money.bill_lines import BillLine, QuarterEnergy
+from meterhouse_collector.money.bill_lines import BillLine
 from meterhouse_collector.money.colocation import HousedEnergy, colocation_lines
 from meterhouse_collector.money.currency import convert_currency
 from meterhouse_collector.money.decimals import CONTEXT, ZERO, exact, kwh_from_joules, multiply
 from meterhouse_collector.money.energy_bill import supply_lines, tariff_lines
 from meterhouse_collector.money.kinds import JOULES_KINDS
 from meterhouse_collector.money.monthly_charges import NOTHING_MORE, Known
+from meterhouse_collector.money.validity import in_force
+from meterhouse_collector.settlement.supplies import SiteQuarter, connected, quarter_energy
 from meterhouse_collector.site.model import SiteModel
 
 DEMAND_KINDS: Final = ("demand", "contracted", "coincident_peak", "committed")
 _LITRES_PER_CUBIC_METRE: Final = Decimal(1000)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteQuarter:
-    """What crossed a site's boundary in a quarter hour; None is not known.
-
-    ``billed_joules`` is the net of the boundary meters with gaps filled, by which a site without
-    ``[[energy_source]]`` tables is billed. The mappings are by source and by water supply.
-    """
-
-    start_seconds: int
-    billed_joules: float | None
-    it_joules: float | None = None
-    source_joules: Mapping[str, float | None] = field(default_factory=dict)
-    fuel_litres: Mapping[str, Decimal | None] = field(default_factory=dict)
-    water_litres: Mapping[str, float | None] = field(default_factory=dict)
+_KG_PER_TONNE: Final = Decimal(1000)
 
 
 class Due(NamedTuple):
@@ -91,50 +77,24 @@ def site_bill(
     Raise ``ValueError`` where the quarter hours do not follow each other.
     """
     zone = ZoneInfo(model.time_zone)
-    energies = [_energy(model, quarter) for quarter in quarters]
+    energies = [quarter_energy(model, quarter) for quarter in quarters]
     lines: list[BillLine] = []
     passed = {contract.tariff for contract in model.colocation}
     for name in dict.fromkeys(tariff.name for tariff in model.tariff):
         if name not in passed:
             versions = [tariff for tariff in model.tariff if tariff.name == name]
             more = (known or {}).get(name, NOTHING_MORE)
-            lines += tariff_lines(energies, versions, zone, currency=model.currency, known=more)
+            mine = connected(model, name, quarters, energies)
+            lines += tariff_lines(mine, versions, zone, currency=model.currency, known=more)
     lines += supply_lines(energies, model.supply, zone, currency=model.currency)
     housed = [_housed(quarter) for quarter in quarters]
     for contract in model.colocation:
         lines += colocation_lines(housed, contract, model.tariff, zone, currency=model.currency)
     found = [_reported(model, line, quarters) for line in lines]
     found += _water(model, quarters)
+    found += _carbon(model, quarters)
     dues = tuple(_due(quarter, position, found) for position, quarter in enumerate(quarters))
     return Bill(dues, tuple(found))
-
-
-def _energy(model: SiteModel, quarter: SiteQuarter) -> QuarterEnergy:
-    billed = None if quarter.billed_joules is None else kwh_from_joules(quarter.billed_joules)
-    supplied: dict[str, Decimal | None] = dict(quarter.fuel_litres)
-    exported: Decimal | None = ZERO
-    grid: Decimal | None = billed
-    for source in model.energy_source:
-        if source.name not in quarter.source_joules:
-            continue
-        joules = quarter.source_joules[source.name]
-        kwh = None if joules is None else kwh_from_joules(joules)
-        if source.kind in ("ppa", "on_site"):
-            supplied[source.name] = kwh
-            grid = None if grid is None or kwh is None else CONTEXT.subtract(grid, kwh)
-        elif source.kind == "export":
-            exported = None if exported is None or kwh is None else CONTEXT.add(exported, kwh)
-            grid = None if grid is None or kwh is None else CONTEXT.add(grid, kwh)
-    if grid is not None and grid < 0:
-        # More left than came: without a meter of the export, the net is what is known of it.
-        exported = None if exported is None else CONTEXT.subtract(exported, grid)
-        grid = ZERO
-    return QuarterEnergy(
-        start_seconds=quarter.start_seconds,
-        import_kwh=grid,
-        export_kwh=exported,
-        supplied=supplied,
-    )
 
 
 def _housed(quarter: SiteQuarter) -> HousedEnergy:
@@ -182,9 +142,8 @@ def _water(model: SiteModel, quarters: Sequence[SiteQuarter]) -> list[DueLine]:
         amounts: list[Decimal | None] = []
         for quarter in quarters:
             day = model.day(quarter.start_seconds)
-            begun = supply.valid_from <= day
             litres = quarter.water_litres.get(supply.name)
-            if not begun or (supply.valid_to is not None and day >= supply.valid_to):
+            if in_force([supply], day) is None:
                 amounts.append(ZERO)
             elif litres is None:
                 amounts.append(None)
@@ -199,6 +158,34 @@ def _water(model: SiteModel, quarters: Sequence[SiteQuarter]) -> list[DueLine]:
             reasons={i: "not measured" for i, amount in enumerate(amounts) if amount is None},
         )
         lines.append(_reported(model, line, quarters)._replace(kind="water"))
+    return lines
+
+
+def _carbon(model: SiteModel, quarters: Sequence[SiteQuarter]) -> list[DueLine]:
+    """Return what is invoiced for emissions; a shadow price enters no bill."""
+    lines = []
+    for price in model.carbon_price:
+        if price.kind != "invoiced":
+            continue
+        amounts: list[Decimal | None] = []
+        for quarter in quarters:
+            day = model.day(quarter.start_seconds)
+            emitted = quarter.carbon_kg.get(price.scope)
+            if in_force([price], day) is None:
+                amounts.append(ZERO)
+            elif emitted is None:
+                amounts.append(None)
+            else:
+                tonnes = CONTEXT.divide(exact(emitted), _KG_PER_TONNE)
+                amounts.append(multiply(tonnes, price.per_tonne))
+        line = BillLine(
+            name=f"scope {price.scope} emissions",
+            kind="carbon",
+            currency=price.currency or model.currency,
+            amounts=tuple(amounts),
+            reasons={i: "not known" for i, amount in enumerate(amounts) if amount is None},
+        )
+        lines.append(_reported(model, line, quarters)._replace(kind="carbon"))
     return lines
 
 

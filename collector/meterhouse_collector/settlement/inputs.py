@@ -7,8 +7,8 @@ from math import fsum
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.money.decimals import CONTEXT, ZERO, multiply
 from meterhouse_collector.rows import MeterRow
-from meterhouse_collector.settlement.dues import SiteQuarter
 from meterhouse_collector.settlement.records import Record
+from meterhouse_collector.settlement.supplies import SiteQuarter
 from meterhouse_collector.site.index import SiteIndex
 
 Meters = Mapping[int, Mapping[str, MeterRow]]
@@ -47,6 +47,7 @@ def _quarter(
             for water in model.water
             if water.meters
         },
+        carbon_kg={} if record is None else {1: record.scope_1_kg, 2: record.scope_2_kg},
     )
 
 

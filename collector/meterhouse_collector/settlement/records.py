@@ -30,6 +30,8 @@ class Record(NamedTuple):
     carbon_money: float
     revision: int
     model_revision: str
+    scope_1_kg: float = 0.0
+    scope_2_kg: float | None = None
 
 
 def record_of(start: int, site: Mapping[str, float], revision: int, model_revision: str) -> Record:
@@ -48,17 +50,19 @@ def record_of(start: int, site: Mapping[str, float], revision: int, model_revisi
         dues["carbon"],
         revision,
         model_revision,
+        scope_1_kg=site["fuel_carbon_kg"] + site["refrigerant_carbon_kg"],
+        scope_2_kg=site["market_carbon_kg"] if site["market_unfactored_seconds"] == 0 else None,
     )
 
 
 def record_point(site: str, record: Record) -> Point:
     """Return the row of a record; a field always has one type, so what is None has a flag."""
     fields: dict[str, float | int | str | bool] = {"done": True}
-    for name in ("billed_joules", "it_joules", "energy_money"):
+    for name in ("billed_joules", "it_joules", "energy_money", "scope_2_kg"):
         value = getattr(record, name)
         fields[name] = 0.0 if value is None else value
         fields[f"{name}_known"] = value is not None
-    for name in ("demand_money", "water_money", "carbon_money"):
+    for name in ("demand_money", "water_money", "carbon_money", "scope_1_kg"):
         fields[name] = getattr(record, name)
     fields["revision"] = record.revision
     fields["model_revision"] = record.model_revision
@@ -91,4 +95,6 @@ def _record(point: Point) -> Record:
         float(fields.get("carbon_money", 0.0)),
         int(fields.get("revision", 0)),
         str(fields.get("model_revision", "")),
+        scope_1_kg=float(fields.get("scope_1_kg", 0.0)),
+        scope_2_kg=known("scope_2_kg"),
     )

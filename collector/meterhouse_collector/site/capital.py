@@ -26,11 +26,14 @@ class Capital:
         return self._dated.hardware.get(asset.accelerator_model, bought)
 
     def ends(self, asset: Asset) -> float | None:
-        """Return the instant at which an asset's life ends, None where no life is known."""
+        """Return the instant at which an asset's life ends, None where no life is known.
+
+        It begins with the delivery, as hardware ages from there.
+        """
         hardware = self.hardware(asset)
         if hardware is None or asset.contract is not None:
             return None
-        return self._model.instant(asset.in_service) + hardware.life
+        return self._model.instant(asset.delivered or asset.in_service) + hardware.life
 
     def per_second(self, asset: Asset, at_seconds: float) -> float | None:
         """Return what a device costs per second in the reporting currency; None has no price.
