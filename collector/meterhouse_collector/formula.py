@@ -4,9 +4,7 @@ import argparse
 import inspect
 import json
 import math
-import re
 import sys
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -15,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from meterhouse_collector.kpi.catalogue import Kpi
 from meterhouse_collector.kpi.formulas import FORMULAS
+from meterhouse_collector.kpi.input_words import entry_of, hints_of, words_of
 from meterhouse_collector.kpi.kpis import KPIS
 from meterhouse_collector.kpi.units import factor, unit_of
 from meterhouse_collector.kpi.value import Reasoned
@@ -24,7 +23,6 @@ ROWS: Final[dict[str, Kpi]] = {row.name: row for row in KPIS}
 _STRICT: Final = ConfigDict(
     extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
 )
-_MODULES: Final = re.compile(r"\b(?:\w+\.)+(?=\w)")
 # What is longer moves the rest of its own line only.
 _COLUMN_MAX: Final = 60
 _FAULTS: Final = {"missing": "is missing", "extra_forbidden": "is no input of this formula"}
@@ -67,7 +65,7 @@ def answer(name: str, text: str) -> dict[str, object]:
     """Compute a formula from a JSON object of its inputs; raise FormulaError for what is wrong."""
     function = _known(name)
     inputs = _object(text)
-    hints = _hints(function)
+    hints = hints_of(function)
     converted = _converted(inputs, hints, "")
     try:
         model = _model(function, hints).model_validate_json(json.dumps(converted, default=float))
@@ -113,31 +111,25 @@ def full(name: str) -> Iterator[str]:
 def inputs_of(function: Callable[..., object]) -> Iterator[str]:
     """Return each input of a formula with its unit, and the inputs inside its lists."""
     parameters = inspect.signature(function).parameters
-    for name, hint in _hints(function).items():
+    for name, hint in hints_of(function).items():
         default = parameters[name].default
-        text = f"{name}: {_kind(hint)}"
-        yield text if default is inspect.Parameter.empty else f"{text}, {default} unless given"
+        text = f"{name}: {words_of(name, hint)}"
+        if default is not inspect.Parameter.empty:
+            text += f", {json.dumps(default, default=str)} unless given"
+        yield text
 
 
 def _inputs(function: Callable[..., object]) -> Iterator[str]:
     """Return the names of the inputs, with what their lists hold; optional ones in brackets."""
     parameters = inspect.signature(function).parameters
-    for name, hint in _hints(function).items():
-        entry = _entry(hint)
-        text = name if entry is None else f"{name}({', '.join(_hints(entry))})"
+    for name, hint in hints_of(function).items():
+        entry = entry_of(hint)
+        text = name if entry is None else f"{name}({', '.join(hints_of(entry))})"
         yield text if parameters[name].default is inspect.Parameter.empty else f"[{text}]"
 
 
 def _meaning(function: Callable[..., object]) -> str:
     return (inspect.getdoc(function) or "").partition("\n")[0]
-
-
-def _kind(hint: object) -> str:
-    if (entry := _entry(hint)) is not None:
-        return "list of " + ", ".join(_hints(entry))
-    if isinstance(hint, type) and not typing.get_args(hint):
-        return hint.__name__
-    return _MODULES.sub("", str(hint))
 
 
 def _known(name: str) -> Callable[..., object]:
@@ -164,12 +156,6 @@ def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-def _hints(function: Callable[..., object]) -> dict[str, object]:
-    hints = typing.get_type_hints(function)
-    hints.pop("return", None)
-    return hints
-
-
 def _model(function: Callable[..., object], hints: Mapping[str, object]) -> type[BaseModel]:
     parameters = inspect.signature(function).parameters
     fields: dict[str, Any] = {
@@ -182,14 +168,6 @@ def _model(function: Callable[..., object], hints: Mapping[str, object]) -> type
     return create_model("Inputs", __config__=_STRICT, **fields)
 
 
-def _entry(hint: object) -> Any:  # noqa: ANN401 - a NamedTuple class has no type of its own
-    """Return the NamedTuple that a list has for its entries, or None."""
-    for inner in typing.get_args(hint):
-        if isinstance(inner, type) and issubclass(inner, tuple) and hasattr(inner, "_fields"):
-            return inner
-    return None
-
-
 def _converted(
     inputs: Mapping[str, object], hints: Mapping[str, object], place: str
 ) -> dict[str, object]:
@@ -199,9 +177,9 @@ def _converted(
         name, scale = _target(given, hints)
         if name in found:
             raise FormulaError([f"{place}{name}: given twice, also as {given}"])
-        entry = _entry(hints.get(name))
+        entry = entry_of(hints.get(name))
         if entry is not None and isinstance(value, list):
-            hints_inside = _hints(entry)
+            hints_inside = hints_of(entry)
             found[name] = [
                 _converted(each, hints_inside, f"{place}{name}.{at}.")
                 if isinstance(each, dict)

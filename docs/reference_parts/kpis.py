@@ -35,7 +35,7 @@ def _catalogue() -> Iterator[str]:
                 ("numerator", f"`{kpi.numerator}`"),
                 ("denominator", f"`{kpi.denominator}`"),
                 ("after", kpi.source),
-                *((("needs", f"a {kpi.needs} in the site model"),) if kpi.needs else ()),
+                *((("needs", f"in the site model: {kpi.needs}"),) if kpi.needs else ()),
             ),
         )
     yield "## Rollup fields\n"

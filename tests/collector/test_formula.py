@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterhouse_collector.formula import FormulaError, answer, full, listing
+from meterhouse_collector.formula import FormulaError, answer, full, inputs_of, listing
 from meterhouse_collector.kpi.formulas import FORMULAS
 from meterhouse_collector.kpi.units import QUANTITIES, factor, unit_of
 from tests.collector.vectors import vectors
@@ -139,6 +140,24 @@ def test_each_formula_is_shown_in_full(name: str) -> None:
     text = "\n".join(full(name))
     assert "formula: " in text
     assert "source: " in text
+    inputs = text.partition("inputs:")[2].partition("formula: ")[0]
+    assert not re.search(r"float|Decimal|Sequence|Mapping|Literal|None|\bint\b", inputs)
+
+
+def test_inputs_are_told_in_words_with_their_units() -> None:
+    assert list(inputs_of(FORMULAS["take_or_pay"])) == [
+        "delivered_hours: list of (number in hours)",
+        "committed_hours: list of (number in hours)",
+        "floor_ratio: number as a ratio",
+        "price_money_per_hours: number in currency per hours",
+        "model: continuous or discontinuous",
+    ]
+    pue = list(inputs_of(FORMULAS["pue"]))
+    assert pue[-1] == "battery_unmetered: true or false, false unless given"
+    (actual, *_) = inputs_of(FORMULAS["payback_seconds"])
+    assert (
+        actual == "flows: list of {at_seconds: number in seconds, flow_money: number in currency}"
+    )
 
 
 @pytest.mark.parametrize(
