@@ -29,8 +29,8 @@ build() {
 }
 
 once influxd
-go_at_least 23 || die "missing: Go 1.23 or newer, to build influxd $version"
-{ have cargo && have rustc; } || die "missing: stable Rust (cargo, rustc), to build influxd $version"
+go_at_least 23 || die "missing: Go 1.23 or newer, to build influxd $version; install Go, or put an influxd 2.7 on PATH"
+{ have cargo && have rustc; } || die "missing: stable Rust (cargo, rustc), to build influxd $version; install Rust, or put an influxd 2.7 on PATH"
 lacking=
 have clang || lacking="$lacking clang"
 have gcc || lacking="$lacking gcc libc6-dev"
