@@ -35,7 +35,8 @@ def words_of(name: str, hint: object) -> str:
         return text if len(known) == len(arguments) else f"{text} or null"
     if origin in _MANY:
         return _MANY[origin].format(words_of(name, arguments[-1]))
-    word = str(_PLAIN.get(hint) or getattr(hint, "__name__", hint))
+    own = hint.__name__ if isinstance(hint, type) else str(hint)
+    word = _PLAIN.get(hint, own)
     return _number(name, word) if hint in (*_NUMBERS, int) else word
 
 
