@@ -167,7 +167,9 @@ class Pipeline:
                     return []
                 raise
 
-    def wait_reported(self, nodes: Iterable[str], until_seconds: int) -> None:
+    def wait_reported(
+        self, nodes: Iterable[str], until_seconds: int, seconds: float = PATIENCE_SECONDS
+    ) -> None:
         """Return when every node has reported up to a time, and has receipts for all of it."""
         names = list(nodes)
 
@@ -178,7 +180,7 @@ class Pipeline:
                 for node in names
             )
 
-        self.wait_until(settled, f"{names} have receipts up to {until_seconds}")
+        self.wait_until(settled, f"{names} have receipts up to {until_seconds}", seconds)
 
     def logs(self) -> str:
         """Return what every program logged, its end only."""
