@@ -44,3 +44,12 @@ def pytest_runtest_makereport(
         servers = [value for value in item.funcargs.values() if isinstance(value, Server)]
         report.sections += [(f"{server.program} printed", server.log_tail()) for server in servers]
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that the long tests recorded."""
+    if terminalreporter.config.option.markexpr != "verify":
+        return
+    for report in terminalreporter.getreports("passed"):
+        for name, figure in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid}: {name}: {figure}")
