@@ -306,3 +306,16 @@ def test_the_register_counts_devices_by_pool_and_model() -> None:
     index = site(HEAD + HARDWARE + ASSET + "retired = 2026-05-01\n")
     assert registered(index, instant("2026-04-30")) == {("chat", "M"): 2}
     assert registered(index, instant("2026-05-01")) == {}
+
+
+def test_what_another_of_its_name_follows_ends_there() -> None:
+    """Both together would cost three times as much as the first."""
+    first = operations("month", 1000)
+    text = first + first.replace("1000", "2000").replace("2026-01-01", "2026-06-01")
+    for month, money in (("2026-05", 1000), ("2026-07", 2000)):
+        begins, ends = f"{month}-01", f"2026-{int(month[-2:]) + 1:02}-01"
+        assert amount(text, begins, ends, "operations") == pytest.approx(Decimal(money), abs=CLOSE)
+    rented = contract("unit_hour", 2).replace("valid_to = 2026-12-01\n", "")
+    text = rented + rented.replace("rate = 2", "rate = 5").replace("2026-01-01", "2026-06-01")
+    found_money = amount(text, "2026-05-31", "2026-06-02", "rent")
+    assert found_money == pytest.approx(Decimal(24 * 4 * (2 + 5)), abs=CLOSE)

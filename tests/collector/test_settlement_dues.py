@@ -259,3 +259,31 @@ def test_emissions_that_are_not_known_are_missing_and_energy_is_not() -> None:
     found = bill(TARIFF + CARBON, carbon_kg={1: 10.0, 2: None})
     assert {due.energy for due in found.dues} == {Decimal(2)}
     assert {due.missing for due in found.dues} == {("scope 2 emissions: not known",)}
+
+
+def test_what_another_of_its_name_follows_is_billed_no_more() -> None:
+    """A price that rose is not billed beside the one it follows."""
+    water = WATER.replace("valid_to = 2026-10-06\n", "")
+    dearer = water.replace("2.10", "4.20").replace("2026-10-05", "2026-10-06")
+    emissions = CARBON.partition('[[carbon_price]]\nkind = "invoiced"\nscope = 2')[0]
+    later = emissions.replace("50", "80").replace("2026-01-01", "2026-10-06")
+    model = site(HEAD + METERS + TARIFF + water + dearer + emissions + later).model
+    days = [
+        quarter(start, water_litres={"city": 500.0}, carbon_kg={1: 10.0, 2: 0.0})
+        for start in starts("2026-10-05", "2026-10-07")
+    ]
+    dues = site_bill(model, days).dues
+    assert {(due.water, due.carbon) for due in dues[:96]} == {(Decimal("1.05"), Decimal("0.5"))}
+    assert {(due.water, due.carbon) for due in dues[96:]} == {(Decimal("2.1"), Decimal("0.8"))}
+
+
+def test_colocation_that_another_follows_ends_there() -> None:
+    housed = (
+        '[[colocation]]\nname = "hall"\ncommitted_kw = 100\nper_kw = 31\nper_kwh = 0\n'
+        "valid_from = 2026-01-01\n"
+    )
+    dearer = housed.replace("31", "62").replace("2026-01-01", "2026-10-16")
+    model = site(HEAD + METERS + housed + dearer).model
+    month = [quarter(start) for start in starts("2026-10-01", "2026-11-01")]
+    demand = [due.demand for due in site_bill(model, month).dues]
+    assert demand[-1] == pytest.approx(2 * demand[0])

@@ -4,16 +4,17 @@ Register and contract decide, never telemetry (``definitions.md``, Asset registe
 functions give the rates of a live interval and the totals of a statement.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from meterhouse_collector.money.capital import annuity_year_money, straight_line_money
 from meterhouse_collector.money.currency import convert_currency
 from meterhouse_collector.money.decimals import CONTEXT, ZERO, multiply
 from meterhouse_collector.money.exact import QUANTUM, precise
+from meterhouse_collector.site.base import until_next
 from meterhouse_collector.site.contracts import CapacityContract
 from meterhouse_collector.site.hardware import Hardware, Operations, SharedEquipment
 from meterhouse_collector.site.index import SiteIndex
@@ -22,6 +23,7 @@ from meterhouse_collector.site.places import Asset
 
 YEAR_SECONDS: Final = 365 * 86400
 _HOUR_SECONDS: Final = Decimal(3600)
+NamedT = TypeVar("NamedT", CapacityContract, Operations)
 
 
 class Accrual(NamedTuple):
@@ -51,8 +53,8 @@ def accruals(index: SiteIndex, begins: int, ends: int) -> list[Accrual]:
             for shared in model.shared_equipment
             for entry in _shared(model, shared, begins, ends)
         ),
-        *(_contract(model, c, begins, ends) for c in model.contract if c.side == "bought"),
-        *(_operations(model, entry, begins, ends) for entry in model.operations),
+        *(_contract(model, c, begins, ends) for c in _named(model.contract) if c.side == "bought"),
+        *(_operations(model, entry, begins, ends) for entry in _named(model.operations)),
     ]
     return [entry for entry in found if entry.amount is None or entry.amount != 0]
 
@@ -146,6 +148,10 @@ def _asset(index: SiteIndex, asset: Asset, begins: int, ends: int) -> Iterator[A
             yield _accrued(
                 model, ("operations", f"{name} support"), support, hardware.currency, since
             )._replace(pools=pools, accelerator_model=asset.accelerator_model)
+
+
+def _named(entries: Sequence[NamedT]) -> list[NamedT]:
+    return until_next(entries, lambda entry: entry.name)
 
 
 def _gone(model: SiteModel, asset: Asset, at_seconds: int) -> bool:

@@ -18,6 +18,7 @@ from meterhouse_collector.money.kinds import JOULES_KINDS
 from meterhouse_collector.money.monthly_charges import NOTHING_MORE, Known
 from meterhouse_collector.money.validity import in_force
 from meterhouse_collector.settlement.supplies import SiteQuarter, connected, quarter_energy
+from meterhouse_collector.site.base import until_next
 from meterhouse_collector.site.model import SiteModel
 
 DEMAND_KINDS: Final = ("demand", "contracted", "coincident_peak", "committed")
@@ -88,7 +89,7 @@ def site_bill(
             lines += tariff_lines(mine, versions, zone, currency=model.currency, known=more)
     lines += supply_lines(energies, model.supply, zone, currency=model.currency)
     housed = [_housed(quarter) for quarter in quarters]
-    for contract in model.colocation:
+    for contract in until_next(model.colocation, lambda entry: entry.name):
         lines += colocation_lines(housed, contract, model.tariff, zone, currency=model.currency)
     found = [_reported(model, line, quarters) for line in lines]
     found += _water(model, quarters)
@@ -136,7 +137,7 @@ def _reported(model: SiteModel, line: BillLine, quarters: Sequence[SiteQuarter])
 
 def _water(model: SiteModel, quarters: Sequence[SiteQuarter]) -> list[DueLine]:
     lines = []
-    for supply in model.water:
+    for supply in until_next(model.water, lambda entry: entry.name):
         if supply.per_cubic_metre is None:
             continue
         amounts: list[Decimal | None] = []
@@ -164,7 +165,7 @@ def _water(model: SiteModel, quarters: Sequence[SiteQuarter]) -> list[DueLine]:
 def _carbon(model: SiteModel, quarters: Sequence[SiteQuarter]) -> list[DueLine]:
     """Return what is invoiced for emissions; a shadow price enters no bill."""
     lines = []
-    for price in model.carbon_price:
+    for price in until_next(model.carbon_price, lambda entry: (entry.kind, entry.scope)):
         if price.kind != "invoiced":
             continue
         amounts: list[Decimal | None] = []

@@ -1,8 +1,10 @@
 """What every table of a site file is made of: names, amounts, and the days it holds."""
 
+from collections.abc import Callable, Hashable, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -42,6 +44,25 @@ class Dated(Lasting):
     """An entry that holds from a day on; money and promises never hold from ever."""
 
     valid_from: date
+
+
+DatedT = TypeVar("DatedT", bound=Dated)
+
+
+def until_next(entries: Sequence[DatedT], key: Callable[[DatedT], Hashable]) -> list[DatedT]:
+    """Return entries that each end where the next of their key begins, if they do not before."""
+    versions: dict[Hashable, list[DatedT]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.valid_from):
+        versions.setdefault(key(entry), []).append(entry)
+    ends = {
+        id(one): min(other.valid_from, one.valid_to or other.valid_from)
+        for same in versions.values()
+        for one, other in pairwise(same)
+    }
+    return [
+        entry.model_copy(update={"valid_to": ends[id(entry)]}) if id(entry) in ends else entry
+        for entry in entries
+    ]
 
 
 class Promise(Section):

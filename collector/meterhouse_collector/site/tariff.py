@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from meterhouse_collector.settings import Section
+from meterhouse_collector.site.base import Dated
 from meterhouse_collector.site.components import Component, Energy, Levy, Money, Name
 
 Text = Annotated[str, Field(min_length=1, max_length=128)]
@@ -72,7 +73,7 @@ class Supply(Section):
         return self
 
 
-class Colocation(Section):
+class Colocation(Dated):
     """A contract for space with power: committed kW, and energy passed through.
 
     Energy passes through at ``per_kwh``, or else at the tariff named ``tariff``. With ``pue_cap``
@@ -85,8 +86,6 @@ class Colocation(Section):
     per_kwh: Money | None = None
     tariff: Name | None = None
     pue_cap: Annotated[Decimal, Field(ge=1)] | None = None
-    valid_from: date
-    valid_to: date | None = None
     currency: Currency | None = None
 
     @model_validator(mode="after")
