@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -186,24 +188,33 @@ class NodeAgent:
             end = start + self._length
             while not await self._clock.nap_until(end + phase):
                 self._note_step()
-            await self._wait_for_readings(end)
+            await self._wait_while(partial(SourceRunner.owes, end_milliseconds=end))
             self._close(start // 1000)
-            start = self._next(end)
+            start = await self._next(end)
 
-    def _next(self, start_milliseconds: int) -> int:
+    async def _next(self, start_milliseconds: int) -> int:
         """Return the interval to close next: long past ones are passed over if they are empty."""
-        behind = self._clock.now_milliseconds() - _BEHIND * self._length
-        behind -= behind % self._length
-        touched = self._sums.timeline.first_touched_milliseconds
-        return max(start_milliseconds, behind if touched is None else min(behind, touched))
+        if self._long_past() <= start_milliseconds:
+            return start_milliseconds
+        # A process that was held up has readings to come, of what seems empty now.
+        await self._wait_while(lambda runner: runner.lags(self._clock.now_milliseconds()))
+        timeline, behind = self._sums.timeline, self._long_past()
+        touched = timeline.first_touched_milliseconds
+        start = max(start_milliseconds, behind if touched is None else min(behind, touched))
+        timeline.pass_over(start)
+        return start
 
-    async def _wait_for_readings(self, end_milliseconds: int) -> None:
+    def _long_past(self) -> int:
+        behind = self._clock.now_milliseconds() - _BEHIND * self._length
+        return behind - behind % self._length
+
+    async def _wait_while(self, awaited: Callable[[SourceRunner], bool]) -> None:
         # Counted from now and not from the end: a process that was held up itself must not take
         # its sources for late.
         patience = min(_PATIENCE_MILLISECONDS, self._length * 3 // 5) / 1000
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while any(runner.owes(end_milliseconds) for runner in self._runners):
+                while any(map(awaited, self._runners)):
                     self._fed.clear()
                     await self._fed.wait()
 

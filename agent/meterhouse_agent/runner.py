@@ -71,6 +71,10 @@ class SourceRunner:
             and self._tick < end_milliseconds
         )
 
+    def lags(self, now_milliseconds: int) -> bool:
+        """Tell whether a reading that is due by now is still to come."""
+        return self._state == "ok" and self._tick + self._period <= now_milliseconds
+
     async def run(self) -> None:
         """Open and read until cancelled; a failed opening is tried again, ever more slowly."""
         wait, longest = _RETRY_SECONDS

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -168,6 +169,24 @@ async def test_a_restart_goes_on_with_a_span_and_repeats_no_interval(folder: Pat
     assert len(devices) == 8
     assert all(span.from_milliseconds == (first[-1] + 1) * 1000 for span in spans)
     assert all(span.to_milliseconds > span.from_milliseconds for span in spans)
+
+
+async def test_a_process_that_is_held_up_right_after_a_reading_leaves_nothing_out(
+    folder: Path,
+) -> None:
+    each_second = config(folder, source=[{"kind": "simulated", "sample_every": "1s"}])
+    async with listening(folder) as listener, agent(each_second) as made:
+        await until(lambda: len(listener.reports) >= 2)
+        runner = made.node._runners[0]
+        before = runner._tick
+        # The reading that ends an interval is there, and the interval is not closed yet.
+        await until(lambda: runner._tick > before)
+        time.sleep(7)  # noqa: ASYNC251 - the whole process is held up, as by SIGSTOP
+        held_until = before // 1000 + 8
+        await until(lambda: listener.starts[-1] >= held_until)
+        starts = sorted(listener.starts)
+        assert starts == [*range(starts[0], starts[-1] + 1)]
+        assert all(report.spans == [] for report in listener.reports)
 
 
 async def test_without_receipts_all_waits_and_is_sent_when_they_come(folder: Path) -> None:

@@ -45,6 +45,10 @@ class Timeline:
         self._touched = {start for start in self._touched if start > interval_milliseconds}
         self.closed_until_milliseconds = interval_milliseconds + self.length_milliseconds
 
+    def pass_over(self, until_milliseconds: int) -> None:
+        """Leave out intervals that are empty: what is read of them later becomes a span."""
+        self.closed_until_milliseconds = max(self.closed_until_milliseconds, until_milliseconds)
+
     @property
     def first_touched_milliseconds(self) -> int | None:
         """The first open interval into which something was laid, ``None`` where there is none."""
