@@ -111,6 +111,19 @@ def test_a_reading_that_comes_after_its_interval_was_closed_becomes_a_span() -> 
     assert _joules(second_report) == 600.0
 
 
+def test_a_reading_that_comes_after_its_interval_was_passed_over_becomes_a_span() -> None:
+    sums = _sums([_gpu(0, 0), _gpu(1, 100_000)])
+    first = _close(sums, 0)
+    sums.timeline.pass_over(20_000)
+    for second in (2, 3, 20, 21, 22, 23, 24, 25):
+        sums.feed(_gpu(second, second * 100_000), GAP)
+
+    second_report = _close(sums, 20)
+
+    assert _joules(first) + _joules(second_report) == 2500.0
+    assert {span.reason for span in second_report.spans} == {"late_reading", "gap"}
+
+
 def test_a_restart_goes_on_where_the_last_report_ended() -> None:
     sums = _sums(_gpu(second + 0.1, 100_000 * second) for second in range(8))
     first = _close(sums, 0)

@@ -155,3 +155,21 @@ async def test_what_keeps_it_from_the_broker_is_said_in_one_line(
         async with mqtt(mosquitto.port, **config).connect():
             pass
     assert "\n" not in str(caught.value)
+
+
+async def test_a_socket_lost_before_it_is_watched_shows_no_traceback(
+    mosquitto: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    left, right = os.pipe()
+    async with mqtt(mosquitto.port).connect():
+        os.close(left)
+        os.close(right)
+        loop.call_soon(loop.add_writer, right, print)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert caplog.records == []
+        loop.call_soon(os.close, right)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(caplog.records) == 1

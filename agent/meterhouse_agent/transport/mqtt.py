@@ -1,12 +1,14 @@
 """MQTT 3.1.1 through aiomqtt; the only file of the agent that touches the library."""
 
+import asyncio
 import contextlib
+import errno
 import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import aiomqtt
 
@@ -65,6 +67,7 @@ class MqttTransport:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Link]:
         """Connect and subscribe; raise ``TransportError``."""
+        asyncio.get_running_loop().set_exception_handler(_hear)
         try:
             client = self._client()
             await client.__aenter__()
@@ -105,6 +108,19 @@ class MqttTransport:
             _LOG.warning(
                 "broker %s refuses %s to this user: check its ACL", self.peer, self._receipts
             )
+
+
+def _hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Take an error of a callback; one of them says only what the connection says itself.
+
+    The library has a socket watched one step after it asks for that; lost meanwhile, it is closed.
+    """
+    error, handle = context.get("exception"), repr(context.get("handle"))
+    closed = isinstance(error, OSError) and error.errno == errno.EBADF
+    if closed and ("add_writer" in handle or "add_reader" in handle):
+        _LOG.debug("a socket was lost before it was watched: %s", error)
+    else:
+        loop.default_exception_handler(context)
 
 
 def _code(granted: object) -> int:
