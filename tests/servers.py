@@ -256,9 +256,12 @@ class InfluxDB(Server):
         secrets = {"password": "password-of-the-tests", "token": self.token}
         self.request("POST", "/api/v2/setup", json.dumps(names | secrets))
 
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
     def request(self, method: str, path: str, body: str | None = None) -> Any:  # noqa: ANN401 - JSON
         """Return what the HTTP interface answered, decoded; None for nothing."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = self._connection()
         try:
             headers = {"Authorization": f"Token {self.token}"}
             data = None if body is None else body.encode()

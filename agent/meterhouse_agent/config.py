@@ -179,7 +179,6 @@ class AgentConfig(Section):
         """The nodes this process speaks for: its own, or those it plays in a test or demo."""
         return self.play or (self.node,)
 
-
     def secrets(self) -> dict[str, Secret]:
         """Return the secrets that it names, by key."""
         mqtt, metrics = self.mqtt, self.metrics

@@ -5,7 +5,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
 
 _DURATION: Final = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 _LOOPBACK: Final = re.compile(r"127(\.\d+){3}|::1|localhost")
@@ -68,7 +76,6 @@ class Secret(Section):
         if not value:
             raise ValueError(f"secret file {self.file} is empty")
         return SecretStr(value)
-
 
     def hold(self) -> None:
         """Take a variable out of the environment, so that no child process gets it.

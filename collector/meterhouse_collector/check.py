@@ -29,6 +29,8 @@ async def check(config: CollectorConfig) -> tuple[list[str], bool]:
         rows.append(("site", "missing", "a meter of the boundary: PUE will have no value"))
     if not model.tariff:
         rows.append(("site", "missing", "a tariff: energy will have no cost"))
+    if config.influx is not None and config.influx.is_overheard():
+        rows.append(("store", "missing", "https: whoever listens on the way can take the token"))
     rows.append(await _store(config))
     if config.mqtt is not None:
         rows.append(await _broker(config.mqtt))

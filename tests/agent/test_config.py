@@ -119,8 +119,8 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
             "agent.toml: metrics.token: environment variable METERHOUSE_NO_SUCH is not set",
         ),
         (
-            {"metrics": {"host": "0.0.0.0"}},
-            "agent.toml: metrics: 0.0.0.0 is not the loopback: give token, or username and ",
+            {"metrics": {"host": "192.0.2.1"}},
+            "agent.toml: metrics: 192.0.2.1 is not the loopback: give token, or username and ",
         ),
         (
             {"metrics": {"host": "::", "token": {"env": "PATH"}}},

@@ -82,3 +82,22 @@ async def test_a_refused_login_fails_and_names_no_secret(tmp_path: Path) -> None
         (tmp_path / "password").write_text("right")
         lines, good = await check(config(tmp_path, mqtt=broker))
         assert good
+
+
+async def test_a_token_that_can_be_overheard_is_told_of(tmp_path: Path) -> None:
+    port = Port()
+    try:
+        for scheme, host, told in (
+            ("http", "0.0.0.0", True),  # noqa: S104 - to connect to, and no loopback by name
+            ("https", "0.0.0.0", False),  # noqa: S104 - the same
+            ("http", "127.0.0.1", False),
+        ):
+            url = f"{scheme}://{host}:{port.number}"
+            influx = {"url": url, "org": "o", "token": {"env": "PATH"}}
+            socket = {"path": str(tmp_path / "c.sock")}
+            table = {"site": str(tmp_path / "site.toml"), "influx": influx, "socket": socket}
+            (tmp_path / "site.toml").write_text(SITE)
+            lines, _ = await check(validate(table, "collector.toml"))
+            assert ("store   missing   https: " in "\n".join(lines)) == told
+    finally:
+        port.release()

@@ -71,8 +71,8 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
             "collector.toml: page.token: environment variable NO_SUCH_TOKEN is not set",
         ),
         (
-            {"page": {"host": "0.0.0.0"}},
-            "collector.toml: page: 0.0.0.0 is not the loopback: give token, or username and pass",
+            {"page": {"host": "192.0.2.1"}},
+            "collector.toml: page: 192.0.2.1 is not the loopback: give token, or username and",
         ),
         (
             {"page": {"host": "10.0.0.1", "token": {"env": "PATH"}}},

@@ -1,44 +1,26 @@
-"""Mosquitto with the very files of ``deploy/mosquitto``, and certificates that live for a test."""
+"""Mosquitto with the very files of ``deploy/mosquitto``, and an authority that lives for a test."""
 
+import os
+import shutil
+import signal
 import ssl
 import subprocess
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tests.servers import Mosquitto, Port, binary
+from meterhouse_collector.enroll.authority import Role
+from meterhouse_collector.enroll.folder import Folder, Paths
+from tests.servers import Mosquitto, Port, ServerError, binary
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 NODES: Final = ("node-a", "node-b")
-USERS: Final = ("collector", *NODES)
 COLLECTOR: Final = "collector"
-
-
-def openssl(folder: Path, *arguments: str) -> None:
-    """Run openssl in a folder; fail with what it printed."""
-    command = [binary("openssl"), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def make_authority(folder: Path, name: str) -> None:
-    """Make an authority: ``NAME.pem`` and ``NAME.key``."""
-    extensions = ("-addext", "keyUsage=critical,keyCertSign")
-    self_signed = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
-    files = ("-noenc", "-days", "2", "-keyout", f"{name}.key", "-out", f"{name}.pem")
-    openssl(folder, *self_signed, *files, "-subj", f"/CN={name}", *extensions)
-
-
-def make_certificate(folder: Path, authority: str, name: str, file: str = "") -> None:
-    """Make a certificate for a name, and for the loopback: ``FILE.pem`` and ``FILE.key``."""
-    file = file or name
-    openssl(
-        folder,
-        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"),
-        *("-CA", f"{authority}.pem", "-CAkey", f"{authority}.key", "-days", "2"),
-        *("-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"),
-        *("-addext", "basicConstraints=critical,CA:FALSE"),
-        *("-keyout", f"{file}.key", "-out", f"{file}.pem"),
-    )
+USERS: Final = (COLLECTOR, *NODES)
+ADDRESS: Final = "127.0.0.1"
+DAYS: Final = 2
+PATIENCE_SECONDS: Final = 30.0
 
 
 def password_of(user: str) -> str:
@@ -46,26 +28,66 @@ def password_of(user: str) -> str:
     return f"password-of-{user}"
 
 
+def made_authority(path: Path) -> Folder:
+    """Make an authority."""
+    folder = Folder(path)
+    folder.make(now=datetime.now(UTC), days=DAYS + 1)
+    return folder
+
+
+def enrolled(folder: Folder, user: str, *, renew: bool = False) -> Paths:
+    """Enroll a node, or the collector; return its files."""
+    role: Role = "collector" if user == COLLECTOR else "node"
+    folder.enroll(role, user, renew=renew, now=datetime.now(UTC), days=DAYS)
+    return folder.paths(role, user)
+
+
 class Broker(Mosquitto):
     """The broker as deployed: only paths and ports are other ones."""
 
     def __init__(self, folder: Path) -> None:
-        certificates = folder / "certs"
-        certificates.mkdir(parents=True)
+        self._certificates = folder / "certs"
+        self._certificates.mkdir(parents=True)
         self._second = Port()
         self.certificate_port = self._second.number
         super().__init__(folder, self._configuration(folder))
-        for authority in ("nodes-ca", "broker-ca", "other-ca"):
-            make_authority(certificates, authority)
-        make_certificate(certificates, "broker-ca", "broker")
-        make_certificate(certificates, "other-ca", "node-a", "foreign")
-        for user in USERS:
-            make_certificate(certificates, "nodes-ca", user)
+        self.authority = made_authority(folder / "ca")
+        self.other_authority = made_authority(folder / "other-ca")
+        now = datetime.now(UTC)
+        self.authority.enroll("broker", ADDRESS, renew=False, now=now, days=DAYS)
+        self.identities = {user: enrolled(self.authority, user) for user in USERS}
+        self.identities["foreign"] = enrolled(self.other_authority, "node-a")
+        self.install(self.authority)
         passwords = folder / "meterhouse.passwords"
         passwords.touch(mode=0o600)
         for user in USERS:
             command = [binary("mosquitto_passwd"), "-b", str(passwords), user, password_of(user)]
             subprocess.run(command, check=True, capture_output=True)
+
+    def install(self, *authorities: Folder) -> None:
+        """Put into place what the command ``enroll`` says to copy to the broker.
+
+        More than one authority is what a broker has while one follows another.
+        """
+        put = self._certificates
+        shutil.copy(self.authority.paths("broker", ADDRESS).key, put / "broker.key")
+        shutil.copy(self.authority.paths("broker", ADDRESS).certificate, put / "broker.pem")
+        (put / "nodes-ca.pem").write_bytes(
+            b"".join(each.certificate.read_bytes() for each in authorities)
+        )
+        (put / "nodes-crl.pem").write_bytes(
+            b"".join(each.revocations.read_bytes() for each in authorities)
+        )
+
+    def reload(self) -> None:
+        """Have the broker read its files again, and wait until it has."""
+        said = self.log_tail().count("Reloading config")
+        os.kill(self.pid, signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.log_tail().count("Reloading config") == said:
+            if time.monotonic() > deadline:
+                raise ServerError(f"the broker did not reload:\n{self.log_tail()}")
+            time.sleep(0.02)
 
     def _configuration(self, folder: Path) -> str:
         text = (DEPLOY / "mosquitto/mosquitto.conf").read_text(encoding="utf-8")
@@ -80,12 +102,12 @@ class Broker(Mosquitto):
             text = text.replace(found, put)
         return text
 
-    def tls(self, certificate: str | None = None) -> ssl.SSLContext:
+    def tls(self, user: str | None = None) -> ssl.SSLContext:
         """Return what a client trusts, and shows where it has a certificate."""
-        folder = self.folder / "certs"
-        context = ssl.create_default_context(cafile=folder / "broker-ca.pem")
-        if certificate is not None:
-            context.load_cert_chain(folder / f"{certificate}.pem", folder / f"{certificate}.key")
+        context = ssl.create_default_context(cafile=self.authority.certificate)
+        if user is not None:
+            paths = self.identities[user]
+            context.load_cert_chain(paths.certificate, paths.key)
         return context
 
     def close(self) -> None:

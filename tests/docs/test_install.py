@@ -90,9 +90,13 @@ def broker_of(machine: Machine) -> Mosquitto:
     acl.write_bytes((deployed / "acl").read_bytes())
     acl.chmod(0o600)
     machine.put("meterhouse.passwords", "/etc/mosquitto/meterhouse.passwords")
-    machine.put("ca.pem", "/etc/mosquitto/certs/nodes-ca.pem")
-    for name in ("broker.pem", "broker.key"):
-        machine.put(name, f"/etc/mosquitto/certs/{name}")
+    for name, placed in (
+        ("ca.pem", "nodes-ca.pem"),
+        ("crl.pem", "nodes-crl.pem"),
+        ("broker/localhost.pem", "broker.pem"),
+        ("broker/localhost.key", "broker.key"),
+    ):
+        machine.put(f"ca/{name}", f"/etc/mosquitto/certs/{placed}")
     conf = machine.placed((deployed / "mosquitto.conf").read_text(encoding="utf-8"))
     conf = conf.replace("listener 8883", "listener {port} 127.0.0.1")
     conf = conf.replace("listener 8884", f"listener {machine.ports['8884'].number} 127.0.0.1")
@@ -123,7 +127,7 @@ def test_the_page_leads_to_rows_in_the_database(machine: Machine, influxdb: Infl
         machine.places["https://influx.example:8086"] = influxdb.url
         machine.places['org = "example"'] = f'org = "{influxdb.org}"'
         machine.write_files()
-        machine.put("ca.pem", "/etc/meterhouse/ca.pem")
+        machine.put("ca/ca.pem", "/etc/meterhouse/ca.pem")
         operator = Path(machine.placed("/etc/meterhouse/influx.operator"))
         operator.write_text(influxdb.token, encoding="utf-8")
         machine.put("collector.password", "/etc/meterhouse/mqtt.password")

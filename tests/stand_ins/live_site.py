@@ -101,19 +101,23 @@ class LiveSite:
         self.answers = Answers(self.live, self.agents, self.index, clock=lambda: self.now)
         self.telemetry = Telemetry(CollectorRegistry())
 
-    def page(self, port: int = 0, *, send_seconds: float = 10.0) -> PageServer:
-        """Return a page on a free port, not yet started."""
+    def page(
+        self, port: int = 0, *, send_seconds: float = 10.0, config: PageConfig | None = None
+    ) -> PageServer:
+        """Return a page on a free port, or as a config says, not yet started."""
         return PageServer(
-            PageConfig(port=port),
+            config or PageConfig(port=port),
             self.answers,
             self.telemetry.registry,
             send_seconds=send_seconds,
         )
 
     @asynccontextmanager
-    async def served(self, port: int = 0) -> AsyncIterator[PageServer]:
+    async def served(
+        self, port: int = 0, config: PageConfig | None = None
+    ) -> AsyncIterator[PageServer]:
         """Serve the page, without telling clients of what is new."""
-        page = self.page(port)
+        page = self.page(port, config=config)
         await page.start()
         try:
             yield page

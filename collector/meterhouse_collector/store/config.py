@@ -44,6 +44,11 @@ class InfluxConfig(Section):
             return self.compress
         return not is_loopback(urlsplit(self.url).hostname or "")
 
+    def is_overheard(self) -> bool:
+        """Tell whether the token goes over a network in plain text."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
     def ssl_context(self) -> ssl.SSLContext:
         """Return what certificates are trusted; reads files, so not on the event loop."""
         context = ssl.create_default_context(cafile=self.ca_file)
