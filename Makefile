@@ -9,7 +9,7 @@ SOURCES = $(wildcard agent collector tests grafana docs)
 COMPILE = pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	--python-version 3.11 --all-extras
 
-.PHONY: help demo test check bench verify tools tools-test lock clean
+.PHONY: help demo test check bench verify tools tools-test lock audit clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench   the benchmarks (QUICK=1: a short run)'
 	@echo 'make tools   the servers that tests and benchmarks start, once per machine'
 	@echo 'make lock    requirements.lock from pyproject.toml (ARGS=--upgrade: to newer versions)'
+	@echo 'make audit   known vulnerabilities of the locked packages, or why nobody could be asked'
 	@echo 'make clean   removes what the other targets made in this folder'
 
 demo: $(INSTALLED)
@@ -50,6 +51,9 @@ lock: $(INSTALLED)
 	$(BIN)/python -m venv build/uv
 	build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	build/uv/bin/uv $(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
+
+audit:
+	@PYTHON='$(PYTHON)' tests/tools/audit.sh
 
 $(LOCKED): requirements.lock
 	@PYTHON='$(PYTHON)' tests/tools/venv.sh
