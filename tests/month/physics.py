@@ -10,10 +10,11 @@ quarter is taken to have drawn what it drew when it was last known, for four qua
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from meterhouse_agent.simulation.device import DeviceModel
-from meterhouse_agent.simulation.engine import EngineModel
+from meterhouse_agent.simulation.engine import EngineCounts
 from meterhouse_agent.simulation.reckoning import FleetModel
 from meterhouse_agent.wire import STATES
 from tests.month.scenario import (
@@ -131,13 +132,14 @@ class Physics:
     def _engine(self, node: str, within: Stretch) -> EngineQuarter:
         engine = self._model.node(node).engine
         assert engine is not None
+        served = lru_cache(maxsize=8)(lambda at: engine.served(at * 1000))
         hidden, told = self._hidden(node), self._told(node)
         counted: dict[str, dict[str, int]] = {}
         for place, model in enumerate(served_by(node)):
             counted[model] = {}
             for name in TOKENS:
                 for field in _FIELDS[name]:
-                    counter = _Counter(_count_of(engine, node, place, field))
+                    counter = _Counter(_count_of(served, node, place, field))
                     pieces = [counter.difference(piece) for piece in _outside(within, hidden)]
                     pieces += [counter.whole_part_of(gap, within) for gap in told]
                     counted[model][name] = counted[model].get(name, 0) + sum(pieces)
@@ -191,11 +193,11 @@ def _energy_of(device: DeviceModel) -> Reading:
     return lambda at: device.energy_microjoules(at * 1000)
 
 
-def _count_of(engine: EngineModel, node: str, place: int, field: int) -> Reading:
+def _count_of(served: Callable[[int], EngineCounts], node: str, place: int, field: int) -> Reading:
     """Return how to read one of an engine's counts, of one of its models."""
 
     def read(at: int) -> int:
-        count = engine.served(at * 1000)[field]
+        count = served(at)[field]
         assert isinstance(count, int)
         if node != SHARED_NODE:
             return count
