@@ -12,8 +12,8 @@ import msgspec
 from meterhouse_collector.commands.books import UsageError, with_books
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.settlement.books import Books
+from meterhouse_collector.settlement.columns import columns
 from meterhouse_collector.settlement.periods import local_text, parse_instant
-from meterhouse_collector.settlement.table import columns
 from meterhouse_collector.windows import Stretch, named_windows, window_kpis
 
 _WINDOWS: Final = ("hour", "day", "month_to_date", "trailing_year")

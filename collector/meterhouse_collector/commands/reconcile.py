@@ -8,13 +8,13 @@ from typing import Any
 
 from meterhouse_collector.commands.books import period_of, with_books
 from meterhouse_collector.settlement.books import Books
+from meterhouse_collector.settlement.columns import columns, money_text
 from meterhouse_collector.settlement.invoices import Invoice, load_invoices
 from meterhouse_collector.settlement.reconcile import (
     Reconciliation,
     reconcile,
     write_reconciliations,
 )
-from meterhouse_collector.settlement.table import columns, money_text
 
 
 def add_parser(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:  # noqa: ANN401 - argparse has no public type for it

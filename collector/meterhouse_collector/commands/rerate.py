@@ -17,11 +17,11 @@ from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.money.rounding import round_total
 from meterhouse_collector.settle import Settlement
 from meterhouse_collector.settlement.books import Books
+from meterhouse_collector.settlement.columns import columns, money_text
 from meterhouse_collector.settlement.periods import local_text, parse_instant
 from meterhouse_collector.settlement.reading import read_kept
 from meterhouse_collector.settlement.records import read_records
 from meterhouse_collector.settlement.revision import model_revision
-from meterhouse_collector.settlement.table import columns, money_text
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
 from meterhouse_collector.store import Store

@@ -177,6 +177,13 @@ def _shared(model: SiteModel, shared: SharedEquipment, begins: int, ends: int) -
 
 
 def _contract(model: SiteModel, contract: CapacityContract, begins: int, ends: int) -> Accrual:
+    money = contract_money(model, contract, begins, ends)
+    found = _accrued(model, ("rent", contract.name), money, contract.currency, begins)
+    return found._replace(pools=contract.pools, avoidable=contract.notice is not None)
+
+
+def contract_money(model: SiteModel, contract: CapacityContract, begins: int, ends: int) -> Decimal:
+    """Return what a contract costs in a window by its rate and units, in its own currency."""
     zone = ZoneInfo(model.time_zone)
     money = ZERO
     for since, until in _days(model, begins, ends):
@@ -188,9 +195,7 @@ def _contract(model: SiteModel, contract: CapacityContract, begins: int, ends: i
             count = units if contract.rate_per == "unit_month" else min(units, Decimal(1))
             part = multiply(contract.rate, count, _of_month(zone, since, until))
         money = CONTEXT.add(money, part)
-    money = money.quantize(QUANTUM, context=CONTEXT)
-    found = _accrued(model, ("rent", contract.name), money, contract.currency, begins)
-    return found._replace(pools=contract.pools, avoidable=contract.notice is not None)
+    return money.quantize(QUANTUM, context=CONTEXT)
 
 
 def _operations(model: SiteModel, entry: Operations, begins: int, ends: int) -> Accrual:

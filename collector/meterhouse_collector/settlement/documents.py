@@ -13,8 +13,10 @@ from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money import focus
 from meterhouse_collector.money.decimals import exact
 from meterhouse_collector.money.kinds import JOULES_KINDS
+from meterhouse_collector.settlement.capacity import ContractTotal
 from meterhouse_collector.settlement.periods import utc_text
 from meterhouse_collector.settlement.registers import MeterRegister
+from meterhouse_collector.settlement.sales import Sale
 from meterhouse_collector.settlement.statement import (
     Account,
     BillTotal,
@@ -68,10 +70,12 @@ def document(of: Statement) -> dict[str, Any]:
         "by": of.by,
         "money": str(of.known),
         "adjusted_money": str(of.adjusted),
-        "total_money": None if of.total is None else str(of.total),
+        "total_money": _money(of.total),
         "cells": [_cell(cell) for cell in of.cells],
         "adjustments": [{"adjusts": cell.adjusts, **_cell(cell)} for cell in of.adjustments],
         "bill": [_bill(line) for line in account.bill],
+        "contracts": [_contract(contract) for contract in account.contracts],
+        "sales": [_sale(sale) for sale in account.sales],
         "quantities": {group: dict(sums) for group, sums in of.quantities.items()},
         "figures": {
             group: [_figure(value, account.revision) for value in values]
@@ -97,11 +101,43 @@ def _bill(line: BillTotal) -> dict[str, Any]:
         "name": line.name,
         "kind": line.kind,
         "component": line.component,
-        "money": None if line.money is None else str(line.money),
+        "money": _money(line.money),
         "provisional": line.provisional,
         "reason": line.reason,
         "notes": list(line.notes),
     }
+
+
+def _contract(contract: ContractTotal) -> dict[str, Any]:
+    return {
+        "name": contract.name,
+        "side": contract.side,
+        "tenant": contract.tenant,
+        "contracted_seconds": contract.contracted_seconds,
+        "delivered_low_seconds": contract.low_seconds,
+        "delivered_high_seconds": contract.high_seconds,
+        "rate_money": _money(contract.rate_money),
+        "due_low_money": _money(contract.low_due_money),
+        "due_high_money": _money(contract.high_due_money),
+        "credit_high_money": _money(contract.high_credit_money),
+        "provisional": contract.provisional,
+        "reason": contract.reason,
+    }
+
+
+def _sale(sale: Sale) -> dict[str, Any]:
+    return {
+        "tenant": sale.tenant,
+        "what": sale.what,
+        "name": sale.name,
+        "low_money": _money(sale.low_money),
+        "high_money": _money(sale.high_money),
+        "reason": sale.reason,
+    }
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)
 
 
 def _figure(value: KpiValue, revision: int) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from meterhouse_collector.settlement.records import read_records
 from meterhouse_collector.settlement.registers import MeterRegister, meter_register
 from meterhouse_collector.settlement.revision import model_revision
 from meterhouse_collector.settlement.statement import Sources
+from meterhouse_collector.settlement.traded import Traded, all_traded, traded
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
 
@@ -48,12 +49,14 @@ async def read_sources(
     dues = {due.start_seconds: due for due in bill.dues}
     parts: list[Settled] = []
     sums: dict[GroupKey, list[Sums]] = {}
+    trades: list[Traded] = []
     # A day at a time: the rollups of a year would not fit into memory.
     for day in days(index, *window):
         progress((day[0] - window[0]) / (window[1] - window[0]), "reading rollups")
         rows = await read_kept(store, index, day)
         quarters = range(*day, QUARTER_SECONDS)
         parts.append(settled(index, day, rows, [dues[start] for start in quarters]))
+        trades.append(traded(day[0], rows))
         for group, found in group_sums(rows).items():
             sums.setdefault(group, []).append(found)
     records = await read_records(store, index.site, *window)
@@ -66,6 +69,7 @@ async def read_sources(
         registers=registers,
         revision=max((record.revision for record in records.values()), default=0),
         model_revision=model_revision(index.model),
+        traded=all_traded(trades),
     )
 
 

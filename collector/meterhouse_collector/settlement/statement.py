@@ -22,9 +22,12 @@ from meterhouse_collector.money.rounding import largest_remainder, round_total
 from meterhouse_collector.rollup.pricing import zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.settlement.allocation import Key, Settled
+from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
 from meterhouse_collector.settlement.dues import Bill, DueLine
-from meterhouse_collector.settlement.figures import figures_of
+from meterhouse_collector.settlement.figures import TOTAL, figures_of
 from meterhouse_collector.settlement.registers import MeterRegister
+from meterhouse_collector.settlement.sales import Sale, by_tenant, margins, sales
+from meterhouse_collector.settlement.traded import NOTHING_TRADED, Traded
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 
 By = Literal["site", "cluster", "pool", "tenant", "accelerator-model", "served-model"]
@@ -120,6 +123,8 @@ class Account(Struct, frozen=True, kw_only=True):
     provisional: bool
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
+    contracts: tuple[ContractTotal, ...] = ()
+    sales: tuple[Sale, ...] = ()
     closing: Closing | None = None
 
     @property
@@ -174,12 +179,14 @@ class Sources(NamedTuple):
     registers: Sequence[MeterRegister]
     revision: int
     model_revision: str
+    traded: Traded = NOTHING_TRADED
 
 
 def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Account:
     """Return the account of a window of whole quarter hours."""
     model, money = index.model, sources.money
     totals = _kind_totals(money.money, model.currency)
+    contracts = contract_totals(index, window, sources.traded)
     return Account(
         site=index.site,
         begins_seconds=window[0],
@@ -196,7 +203,13 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         model_revision=sources.model_revision,
         provisional=any(line.provisional for line in sources.bill.lines),
         reasons=money.reasons,
-        notes=(*money.notes, *_missing(money.missing_quarters)),
+        notes=(
+            *money.notes,
+            *_missing(money.missing_quarters),
+            *(note for contract in contracts for note in contract.notes),
+        ),
+        contracts=contracts,
+        sales=sales(index, sources.traded, contracts),
     )
 
 
@@ -213,16 +226,28 @@ def statement(of: Account, by: By) -> Statement:
         adjusted=adjusted,
         total=None if of.reasons else add((known, adjusted)),
         quantities={g: {name: s[name] for name in QUANTITIES} for g, s in sums.items()},
-        figures=figures_of(
-            {} if by == "site" else sums,
-            add_sums(sums.values()) if sums else None,
-            Window(
-                seconds=float(of.ends_seconds - of.begins_seconds),
-                basis=of.basis,
-                currency=of.currency,
-            ),
-        ),
+        figures=_figures(of, by, sums),
     )
+
+
+def _figures(
+    of: Account, by: By, sums: Mapping[str, Mapping[str, float]]
+) -> dict[str, tuple[KpiValue, ...]]:
+    """Return the KPIs of each group, and the margins of tenants and of the whole."""
+    length = float(of.ends_seconds - of.begins_seconds)
+    figures = figures_of(
+        {} if by == "site" else sums,
+        add_sums(sums.values()) if sums else None,
+        Window(seconds=length, basis=of.basis, currency=of.currency),
+    )
+    sold = {TOTAL: of.sales, **(by_tenant(of.sales) if by == "tenant" else {})}
+    no_total = next(iter(of.reasons), None)
+    for name, mine in sold.items():
+        lines = (line for line in of.lines if name in (TOTAL, line.group.tenant))
+        found = margins(mine, add(line.money for line in lines), no_total)
+        if found:
+            figures[name] = (*figures.get(name, ()), *found)
+    return figures
 
 
 def _kind_totals(money: Mapping[Key, Decimal], currency: str) -> dict[str, Decimal]:

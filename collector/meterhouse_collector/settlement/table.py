@@ -1,7 +1,6 @@
 """A statement as people read it: everything adds up in sight. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
 from math import fsum
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -10,14 +9,14 @@ from meterhouse_agent import wire
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money.decimals import ZERO, add
 from meterhouse_collector.money.kinds import KINDS
+from meterhouse_collector.settlement.columns import NO_VALUE, columns
 from meterhouse_collector.settlement.periods import local_text, utc_text
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.statement import Account, Cell, Statement
+from meterhouse_collector.settlement.traded_table import contracts_table, sales_table
 
-NO_VALUE: Final = "-"
 _SECONDS_PER_HOUR: Final = 3600.0
 _PER_UNIT: Final = {"joules": ("kWh", 3.6e6), "litres": ("m3", 1000.0)}
-Rows = Sequence[Sequence[str]]
 
 
 def as_table(of: Statement) -> str:
@@ -28,6 +27,8 @@ def as_table(of: Statement) -> str:
         _by_kind(of),
         _adjustments(of),
         _bill(of.account),
+        contracts_table(of.account),
+        sales_table(of.account),
         _quantities(of),
         _figures(of),
         _registers(of.account),
@@ -205,20 +206,3 @@ def _texts(title: str, texts: Sequence[str]) -> Iterator[str]:
     if texts:
         yield title
         yield from (f"  {text}" for text in texts)
-
-
-def columns(rows: Rows, *, texts: int = 1, remark: bool = False) -> Iterator[str]:
-    """Lay out rows: so many columns of text on the left, then numbers, perhaps a remark last."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    last = len(widths) - 1
-    for row in rows:
-        cells = [
-            cell.ljust(width) if place < texts or (remark and place == last) else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield ("  " + "  ".join(cells)).rstrip()
-
-
-def money_text(amount: Decimal | None) -> str:
-    """Return an amount as tables show it, or that there is none."""
-    return NO_VALUE if amount is None else f"{amount:,}"

@@ -1,0 +1,252 @@
+"""What each contract for capacity comes to: delivered, to pay or to be paid, and credited. Pure.
+
+Rent accrues by the contract alone, whatever was delivered (``definitions.md``, Asset register).
+What take-or-pay and service credits leave of it stands here beside it, to be set against the
+supplier's invoice, or to be the revenue of what is sold.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from math import fsum
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from meterhouse_collector.money.billing_month import billing_month
+from meterhouse_collector.money.contract import take_or_pay
+from meterhouse_collector.money.currency import convert_currency
+from meterhouse_collector.money.decimals import CONTEXT, ZERO, add, exact
+from meterhouse_collector.money.delivery import (
+    CreditStep,
+    prepayment_draw_down,
+    service_credit_money,
+)
+from meterhouse_collector.money.rounding import round_total
+from meterhouse_collector.settlement.accrual import contract_money
+from meterhouse_collector.settlement.traded import NOBODY, Delivered, Traded
+from meterhouse_collector.site.base import until_next
+from meterhouse_collector.site.contracts import CapacityContract
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.model import SiteModel
+
+Hours = Mapping[int, Delivered]
+
+
+class ContractTotal(Struct, frozen=True, kw_only=True):
+    """A contract over a window; seconds are device-seconds, ``low`` takes ``unknown`` as down.
+
+    ``rate_money`` is what accrues by the rate. ``due`` is what take-or-pay and credits leave of
+    it; without it there is a ``reason``. A credit of a month that is not over is ``provisional``.
+    """
+
+    name: str
+    side: Literal["bought", "sold"]
+    tenant: str
+    contracted_seconds: float
+    low_seconds: float
+    high_seconds: float
+    rate_money: Decimal | None
+    low_due_money: Decimal | None
+    high_due_money: Decimal | None
+    high_credit_money: Decimal | None
+    provisional: bool
+    reason: str | None
+    notes: tuple[str, ...]
+
+
+class _Due(NamedTuple):
+    rate: Decimal
+    low: Decimal
+    high: Decimal
+    credit: Decimal
+
+
+def contract_totals(
+    index: SiteIndex, window: tuple[int, int], traded: Traded
+) -> tuple[ContractTotal, ...]:
+    """Return what each contract that is in force in a window comes to, in whole minor units."""
+    contracts = until_next(index.model.contract, lambda contract: contract.name)
+    return tuple(
+        _total(index.model, contract, held, traded, contracts)
+        for contract in contracts
+        if (held := _held(index.model, contract, window)) is not None
+    )
+
+
+def _held(
+    model: SiteModel, contract: CapacityContract, window: tuple[int, int]
+) -> tuple[int, int] | None:
+    """Return the part of a window in which a contract is in force."""
+    begins = max(window[0], int(model.instant(contract.valid_from)))
+    ends = window[1]
+    if contract.valid_to is not None:
+        ends = min(ends, int(model.instant(contract.valid_to)))
+    return (begins, ends) if begins < ends else None
+
+
+def _total(
+    model: SiteModel,
+    contract: CapacityContract,
+    held: tuple[int, int],
+    traded: Traded,
+    contracts: Sequence[CapacityContract],
+) -> ContractTotal:
+    tenant = contract.tenant or NOBODY
+    hours = traded.hours.get((contract.side, tenant), {})
+    mine = {hour: found for hour, found in hours.items() if held[0] <= hour < held[1]}
+    others = [
+        other.name
+        for other in contracts
+        if other is not contract
+        and (other.side, other.tenant) == (contract.side, contract.tenant)
+        and _held(model, other, held) is not None
+    ]
+    low = fsum(found.delivered for found in mine.values())
+    total = ContractTotal(
+        name=contract.name,
+        side=contract.side,
+        tenant=tenant,
+        contracted_seconds=fsum(found.contracted for found in mine.values()),
+        low_seconds=low,
+        high_seconds=low + fsum(found.undetermined for found in mine.values()),
+        rate_money=None,
+        low_due_money=None,
+        high_due_money=None,
+        high_credit_money=None,
+        provisional=bool(contract.credit) and not _whole_months(model, contract, held),
+        reason=None,
+        notes=tuple(_notes(model, contract, held)),
+    )
+    if others:
+        reason = f"what it delivered is kept together with that of {', '.join(others)}"
+        return msgspec.structs.replace(total, reason=reason)
+    return _priced(model, contract, held, mine, total)
+
+
+def _priced(
+    model: SiteModel,
+    contract: CapacityContract,
+    held: tuple[int, int],
+    hours: Hours,
+    total: ContractTotal,
+) -> ContractTotal:
+    parts: list[_Due] = []
+    for begins, ends in _months(model, held):
+        month = {hour: found for hour, found in hours.items() if begins <= hour < ends}
+        day = model.day(begins)
+        rate = convert_currency(
+            contract_money(model, contract, begins, ends),
+            (contract.currency or model.currency, model.currency),
+            day,
+            model.exchange_rate,
+        )
+        if rate.amount is None:
+            return msgspec.structs.replace(total, reason=rate.reason)
+        if rate.amount == 0:
+            continue
+        if not any(found.contracted for found in month.values()):
+            reason = f"nothing is summed of what it delivered from {day} on"
+            return msgspec.structs.replace(total, reason=reason)
+        parts.append(_due(contract, _model_of(model, contract), rate.amount, month))
+    sums = [round_total(add(column), model.currency) for column in zip(*parts, strict=True)]
+    rate_money, low, high, credit = sums or [ZERO] * len(_Due._fields)
+    return msgspec.structs.replace(
+        total,
+        rate_money=rate_money,
+        low_due_money=low,
+        high_due_money=high,
+        high_credit_money=credit,
+    )
+
+
+def _due(
+    contract: CapacityContract,
+    model: Literal["continuous", "discontinuous"],
+    rate_money: Decimal,
+    hours: Hours,
+) -> _Due:
+    found = list(hours.values())
+    contracted = [exact(each.contracted) for each in found]
+    whole = add(contracted)
+    price = CONTEXT.divide(rate_money, whole)
+    steps = [CreditStep(s.below_ratio, s.credit_ratio) for s in contract.credit]
+    dues: list[Decimal] = []
+    credits_: list[Decimal] = []
+    for delivered in (
+        [exact(each.delivered) for each in found],
+        [exact(min(each.contracted, each.delivered + each.undetermined)) for each in found],
+    ):
+        billed = take_or_pay(
+            delivered_hours=delivered,
+            committed_hours=contracted,
+            floor_ratio=contract.take_or_pay_ratio,
+            price_money_per_hours=price,
+            model=model,
+        ).billed_money
+        availability = min(Decimal(1), CONTEXT.divide(add(delivered), whole))
+        credit = service_credit_money(
+            availability_ratio=availability, fee_money=rate_money, steps=steps
+        )
+        dues.append(CONTEXT.subtract(billed, credit))
+        credits_.append(credit)
+    return _Due(rate_money, dues[0], dues[1], credits_[0])
+
+
+def _model_of(
+    model: SiteModel, contract: CapacityContract
+) -> Literal["continuous", "discontinuous"]:
+    """Return how a contract settles: by hours where a commitment of it says so, else by months."""
+    mine = [each for each in model.commitment if each.contract == contract.name]
+    hourly = any(each.model == "continuous" and each.interval == "hour" for each in mine)
+    return "continuous" if hourly else "discontinuous"
+
+
+def _months(model: SiteModel, held: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    zone = ZoneInfo(model.time_zone)
+    begins = held[0]
+    while begins < held[1]:
+        ends = min(held[1], billing_month(begins, zone).ends)
+        yield begins, ends
+        begins = ends
+
+
+def _whole_months(model: SiteModel, contract: CapacityContract, held: tuple[int, int]) -> bool:
+    zone = ZoneInfo(model.time_zone)
+    own = model.instant(contract.valid_from)
+    last = model.day(held[1] - 1) + timedelta(days=1)
+    return (held[0] in (own, billing_month(held[0], zone).begins)) and (
+        held[1] == billing_month(held[1] - 1, zone).ends or last == contract.valid_to
+    )
+
+
+def _notes(model: SiteModel, contract: CapacityContract, held: tuple[int, int]) -> Iterator[str]:
+    name = contract.name
+    if contract.excludes_planned or contract.excludes_tenant_caused:
+        yield (
+            f"{name}: what the contract excludes counts as not delivered here,"
+            " for no row says why a unit was down"
+        )
+    if contract.includes_energy:
+        yield f"{name}: energy is included"
+    if contract.prepayment:
+        yield _prepaid(model, contract, held)
+
+
+def _prepaid(model: SiteModel, contract: CapacityContract, held: tuple[int, int]) -> str:
+    """Say what is left of the prepayments, drawn down month by month at the contract's rate."""
+    begins = int(model.instant(contract.valid_from))
+    currency = contract.currency or model.currency
+    left, paid = ZERO, ZERO
+    for since, until in _months(model, (begins, held[1])):
+        known = add(p.amount for p in contract.prepayment if model.instant(p.paid_on) < until)
+        left, paid = CONTEXT.add(left, CONTEXT.subtract(known, paid)), known
+        charge = contract_money(model, contract, since, until)
+        left = prepayment_draw_down(prepaid_money=left, charges_money=[charge]).balance_money
+    paid, left = round_total(paid, currency), round_total(left, currency)
+    return (
+        f"{contract.name}: of {paid:,} {currency} paid ahead {left:,} are left at the end; it is"
+        " cash, and what it pays for accrues once"
+    )
