@@ -57,6 +57,27 @@ def test_systemd_takes_the_unit_as_it_is(tmp_path: Path, program: str) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+DROP_INS: Final = sorted(SYSTEMD.glob("meterhouse-*.service.d/*.conf"))
+
+
+@pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_systemd_takes_each_drop_in(tmp_path: Path, drop_in: Path) -> None:
+    program = drop_in.parent.name.removesuffix(".service.d")
+    text = unit(program).read_text(encoding="utf-8")
+    copy = tmp_path / unit(program).name
+    copy.write_text(
+        text.replace(f"/opt/meterhouse/bin/{program}", str(installed(program))), encoding="utf-8"
+    )
+    placed = tmp_path / drop_in.parent.name / drop_in.name
+    placed.parent.mkdir()
+    for extra, said in (("", ""), ("Nonsense=1\n", "Nonsense")):
+        placed.write_text(drop_in.read_text(encoding="utf-8") + extra, encoding="utf-8")
+        done = analyze("verify", "--man=no", "--recursive-errors=no", str(copy))
+        printed = done.stdout + done.stderr
+        # The second time shows that it was read at all.
+        assert (said in printed) if said else (done.returncode, printed) == (0, "")
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_unit_leaves_little_open(program: str) -> None:
     threshold = f"--threshold={EXPOSURE_MAX}"
