@@ -9,15 +9,19 @@ from typing import Final
 from tests.deploy.brokers import ADDRESS
 
 ACCEPTED: Final = b"\x20\x02\x00\x00"
+NOT_AUTHORIZED: Final = b"\x20\x02\x00\x05"
 PONG: Final = b"\xd0\x00"
 _PING: Final = b"\xc0\x00"
 _PATIENCE_SECONDS: Final = 20.0
 
 
-def login(client_id: str) -> bytes:
-    """Return the packet CONNECT of MQTT 3.1.1, without user and password."""
-    name = client_id.encode()
-    body = b"\x00\x04MQTT\x04\x02\x00\x3c" + len(name).to_bytes(2, "big") + name
+def login(client_id: str, user: str | None = None, password: str = "") -> bytes:
+    """Return the packet CONNECT of MQTT 3.1.1, without user and password unless given."""
+    fields = [client_id] if user is None else [client_id, user, password]
+    flags = b"\x02" if user is None else b"\xc2"
+    body = b"\x00\x04MQTT\x04" + flags + b"\x00\x3c"
+    for each in map(str.encode, fields):
+        body += len(each).to_bytes(2, "big") + each
     return b"\x10" + bytes([len(body)]) + body
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,17 @@ import pytest
 
 from meterhouse_collector.enroll.authority import Identity, issue, new_authority, read_identity
 from meterhouse_collector.enroll.folder import Folder
-from tests.deploy.brokers import ADDRESS, Broker, enrolled, made_authority
-from tests.security.knocks import ACCEPTED, answers_ping, connected, knock, login, plain_answer
+from tests.deploy.brokers import ADDRESS, Broker, enrolled, made_authority, password_of
+from tests.security.knocks import (
+    ACCEPTED,
+    NOT_AUTHORIZED,
+    answers_ping,
+    connected,
+    knock,
+    login,
+    plain_answer,
+)
+from tests.servers import binary
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +242,38 @@ def test_one_authority_follows_another_while_both_are_trusted(own_broker: Broker
     assert knock(port, new) == "accepted"
     assert knock(port, own_broker.tls("node-a")) == "accepted"
     assert knock(port, own_broker.tls("node-b")) == "SSLV3_ALERT_CERTIFICATE_REVOKED"
+
+
+def test_a_renewed_certificate_of_the_broker_is_shown_after_a_reload(own_broker: Broker) -> None:
+    port, now = own_broker.certificate_port, datetime.now(UTC)
+    before = serial_of(own_broker)
+    own_broker.authority.enroll("broker", ADDRESS, renew=True, now=now, days=1)
+    own_broker.install(own_broker.authority)
+    own_broker.reload()
+    assert serial_of(own_broker) != before
+    assert knock(port, own_broker.tls("node-a")) == "accepted"
+
+
+def serial_of(broker: Broker) -> str:
+    """Return the serial of the certificate that a broker shows."""
+    with connected(broker.certificate_port, broker.tls("node-a")) as connection:
+        shown_now = connection.getpeercert()
+    assert shown_now is not None
+    return str(shown_now["serialNumber"])
+
+
+def test_a_changed_password_is_taken_after_a_reload(own_broker: Broker) -> None:
+    assert password_answer(own_broker, password_of("node-a")) == ACCEPTED
+    file = own_broker.folder / "meterhouse.passwords"
+    command = [binary("mosquitto_passwd"), "-b", str(file), "node-a", "another"]
+    subprocess.run(command, check=True, capture_output=True)
+    own_broker.reload()
+    assert password_answer(own_broker, password_of("node-a")) == NOT_AUTHORIZED
+    assert password_answer(own_broker, "another") == ACCEPTED
+
+
+def password_answer(broker: Broker, password: str) -> bytes:
+    """Return what a broker answers to a login of node-a with a password."""
+    with connected(broker.port, broker.tls()) as connection:
+        connection.sendall(login("by-password", "node-a", password))
+        return connection.recv(4)
