@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-_STEP_MILLISECONDS: Final = 500
+STEP_MILLISECONDS: Final = 500
 _NAP_SECONDS: Final = 1.0
 _BETWEEN_NANOSECONDS: Final = 50_000_000
 
 
 def is_step(before_milliseconds: int, after_milliseconds: int) -> bool:
     """Tell whether the clock was stepped between two looks at its offset."""
-    return abs(after_milliseconds - before_milliseconds) >= _STEP_MILLISECONDS
+    return abs(after_milliseconds - before_milliseconds) >= STEP_MILLISECONDS
 
 
 class Clock:

@@ -127,6 +127,7 @@ class NodeAgent:
         if self._behind:
             return
         self._sums.feed(readings, max_gap_milliseconds)
+        self._sums.timeline.read_until(self._clock.now_milliseconds())
         self._fed.set()
 
     def _note_step(self) -> None:
@@ -137,11 +138,16 @@ class NodeAgent:
             timeline.steps += 1
             self._telemetry.event("clock_step")
             _LOG.warning("%s: the clock was stepped by %.1f s", node, step / 1000)
-        left = timeline.closed_until_milliseconds - self._clock.now_milliseconds()
+        now = self._clock.now_milliseconds()
+        if step > 0:
+            # The next interval is the first that lies whole after the step. Nothing is read before:
+            # set back from here, the clock must come past all that was read of the time ahead.
+            timeline.pass_over(now - now % -self._length)
+        left = timeline.ahead_milliseconds(now, again=self._behind)
         if (left > 0) == self._behind:
             return
         self._behind = left > 0
-        if self._behind:
+        if self._behind and step <= 0:
             self._telemetry.event("clock_behind")
             _LOG.warning(
                 "%s: the clock is behind the last reported interval: "
@@ -149,10 +155,10 @@ class NodeAgent:
                 node,
                 left / 1000,
             )
-        else:
+        elif not self._behind:
             # What was counted meanwhile belongs to no time that this clock can name.
             timeline.steps += 1
-            _LOG.info("%s: the clock is past the last reported interval again", node)
+            _LOG.info("%s: the clock is past all that was read before it was stepped", node)
 
     def _changed(self) -> None:
         inventory = _merge([runner.things for runner in self._runners])
@@ -194,11 +200,12 @@ class NodeAgent:
 
     async def _next(self, start_milliseconds: int) -> int:
         """Return the interval to close next: long past ones are passed over if they are empty."""
-        if self._long_past() <= start_milliseconds:
+        timeline = self._sums.timeline
+        if max(self._long_past(), timeline.closed_until_milliseconds) <= start_milliseconds:
             return start_milliseconds
         # A process that was held up has readings to come, of what seems empty now.
         await self._wait_while(lambda runner: runner.lags(self._clock.now_milliseconds()))
-        timeline, behind = self._sums.timeline, self._long_past()
+        behind = max(self._long_past(), timeline.closed_until_milliseconds)
         touched = timeline.first_touched_milliseconds
         start = max(start_milliseconds, behind if touched is None else min(behind, touched))
         timeline.pass_over(start)

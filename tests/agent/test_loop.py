@@ -6,8 +6,9 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ from prometheus_client import CollectorRegistry
 from meterhouse_agent.clock import Clock
 from meterhouse_agent.config import AgentConfig, validate
 from meterhouse_agent.loop import NodeAgent
+from meterhouse_agent.simulation.fleet import FleetSpec
+from meterhouse_agent.simulation.reckoning import FleetModel
+from meterhouse_agent.simulation.truth import truth_of
 from meterhouse_agent.telemetry import Metrics, Telemetry
 from meterhouse_agent.wire import (
     SCHEMA,
     MessageKind,
     Receipt,
     Report,
+    Span,
     Status,
     decode_report,
     decode_status,
@@ -231,6 +236,59 @@ async def test_a_step_forward_leaves_intervals_out(folder: Path) -> None:
     assert skipped == []
     reasons = {span.reason for report in listener.reports for span in report.spans}
     assert reasons == {"clock_step"}
+
+
+def _node_joules(reports: Iterable[Report]) -> float:
+    rows = [r.host.energy_joules or 0.0 for r in reports if r.host is not None]
+    spans = [s.amount for r in reports for s in r.spans if s.device is None and _node_energy(s)]
+    return fsum([*rows, *spans])
+
+
+def _node_energy(span: Span) -> bool:
+    return (span.kind, span.quantity) == ("node", "energy_joules")
+
+
+async def test_a_step_backward_inside_an_interval_leads_no_span_backward(folder: Path) -> None:
+    wall = Wall()
+    long = config(folder, interval="5s")
+    async with listening(folder) as listener, agent(long, wall) as running:
+        timeline = running.node._sums.timeline
+        await until(lambda: len(listener.reports) >= 1)
+        await until(lambda: wall.time_ns() // 10**6 - timeline.closed_until_milliseconds > 3500)
+        wall.step(-2)
+        await until(lambda: running.counted("events_total", event="clock_behind") == 1)
+        await until(lambda: len(listener.reports) >= 3)
+
+    spans = [span for report in listener.reports for span in report.spans]
+    assert {span.reason for span in spans} == {"clock_step"}
+    assert all(span.from_milliseconds <= span.to_milliseconds for span in spans)
+    assert running.counted("events_total", event="counter_jitter") == 0
+
+
+async def test_a_step_forward_and_back_is_told_once_by_whoever_lives(folder: Path) -> None:
+    wall = Wall()
+    each_second = config(folder, source=[{"kind": "simulated", "sample_every": "1s"}])
+    async with listening(folder) as listener:
+        async with agent(each_second, wall):
+            await until(lambda: len(listener.reports) >= 2)
+            wall.step(60)
+            ahead = wall.time_ns() // 10**9
+            await until(lambda: any(report.spans for report in listener.reports))
+        count = len(listener.reports)
+        wall.step(-57)
+        async with agent(each_second, wall) as running:
+            await asyncio.sleep(1)
+            assert len(listener.reports) == count
+            wall.step(57)
+            await until(lambda: len(listener.reports) >= count + 2)
+
+    starts = listener.starts
+    assert starts == sorted(set(starts))
+    assert [start for start in starts if starts[0] + 20 < start < ahead] == []
+    whole = truth_of(FleetModel(FleetSpec()), starts[0], starts[-1] + 1, 1)
+    drawn = next(node.energy_millijoules for node in whole.nodes if node.node == NODE)
+    assert _node_joules(listener.reports) == pytest.approx(drawn / 1000, rel=1e-9)
+    assert running.counted("events_total", event="counter_restart") == 0
 
 
 async def test_a_clock_that_is_behind_at_the_start_repeats_no_interval(folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from meterhouse_agent.clock import STEP_MILLISECONDS
 from meterhouse_agent.counters import Delta
 from meterhouse_agent.wire import Method, Span, ThingKind
 
@@ -33,6 +34,7 @@ class Timeline:
         self.closed_until_milliseconds = 0
         self.steps = 0
         self.events: Tally[str] = Tally()
+        self._read_until = 0
         self._touched: set[int] = set()
         self._spans: list[Span] = []
 
@@ -43,11 +45,24 @@ class Timeline:
     def close(self, interval_milliseconds: int) -> None:
         """Move on to the end of an interval."""
         self._touched = {start for start in self._touched if start > interval_milliseconds}
-        self.closed_until_milliseconds = interval_milliseconds + self.length_milliseconds
+        self.pass_over(interval_milliseconds + self.length_milliseconds)
 
     def pass_over(self, until_milliseconds: int) -> None:
         """Leave out intervals that are empty: what is read of them later becomes a span."""
         self.closed_until_milliseconds = max(self.closed_until_milliseconds, until_milliseconds)
+
+    def read_until(self, at_milliseconds: int) -> None:
+        """Note up to when something was read."""
+        self._read_until = max(self._read_until, at_milliseconds)
+
+    def ahead_milliseconds(self, now_milliseconds: int, *, again: bool) -> int:
+        """Return how far what was reported or read is ahead of a clock; 0 or less where it is not.
+
+        What was only read is let be ahead by as much as clocks are slewed, unless it was by more.
+        """
+        read = self._read_until - now_milliseconds
+        closed = self.closed_until_milliseconds - now_milliseconds
+        return max(closed, read) if again or read >= STEP_MILLISECONDS else closed
 
     @property
     def first_touched_milliseconds(self) -> int | None:
