@@ -178,7 +178,7 @@ def idle_cost(*, kind_money: Mapping[str, Number], cancellable_rent_money: Numbe
     """
     money = {kind: signed(f"{kind}_money", value) for kind, value in kind_money.items()}
     cancellable = amount("cancellable_rent_money", cancellable_rent_money)
-    rent = money.get("rent", Decimal(0))
+    rent = max(Decimal(0), money.get("rent", Decimal(0)))
     if cancellable > rent:
         raise ValueError(f"found cancellable_rent_money {cancellable}, allowed: at most {rent}")
     whole = total(money.values())

@@ -14,6 +14,7 @@ from meterhouse_collector.money import focus
 from meterhouse_collector.money.decimals import exact
 from meterhouse_collector.money.kinds import JOULES_KINDS
 from meterhouse_collector.settlement.capacity import ContractTotal
+from meterhouse_collector.settlement.idleness import IdleTotal, LoadedPool
 from meterhouse_collector.settlement.periods import utc_text
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.sales import Sale
@@ -74,6 +75,8 @@ def document(of: Statement) -> dict[str, Any]:
         "cells": [_cell(cell) for cell in of.cells],
         "adjustments": [{"adjusts": cell.adjusts, **_cell(cell)} for cell in of.adjustments],
         "bill": [_bill(line) for line in account.bill],
+        "idle": None if account.idle is None else _idle(account.idle),
+        "loaded": [_loaded(each) for each in of.loaded],
         "contracts": [_contract(contract) for contract in account.contracts],
         "sales": [_sale(sale) for sale in account.sales],
         "quantities": {group: dict(sums) for group, sums in of.quantities.items()},
@@ -122,6 +125,22 @@ def _contract(contract: ContractTotal) -> dict[str, Any]:
         "credit_high_money": _money(contract.high_credit_money),
         "provisional": contract.provisional,
         "reason": contract.reason,
+    }
+
+
+def _idle(idle: IdleTotal) -> dict[str, str]:
+    return {
+        "whole_money": str(idle.whole_money),
+        "avoidable_money": str(idle.avoidable_money),
+        "sunk_money": str(idle.sunk_money),
+    }
+
+
+def _loaded(each: LoadedPool) -> dict[str, str]:
+    return {
+        "pool": each.pool,
+        "money": str(each.own_money),
+        "loaded_money": str(each.loaded_money),
     }
 
 

@@ -25,6 +25,12 @@ from meterhouse_collector.settlement.allocation import Key, Settled
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
 from meterhouse_collector.settlement.dues import Bill, DueLine
 from meterhouse_collector.settlement.figures import TOTAL, figures_of
+from meterhouse_collector.settlement.idleness import (
+    IdleTotal,
+    LoadedPool,
+    idle_total,
+    loaded_pools,
+)
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.sales import Sale, by_tenant, margins, sales
 from meterhouse_collector.settlement.traded import NOTHING_TRADED, Traded
@@ -125,6 +131,8 @@ class Account(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
     contracts: tuple[ContractTotal, ...] = ()
     sales: tuple[Sale, ...] = ()
+    idle: IdleTotal | None = None
+    spread_pools: tuple[str, ...] = ()
     closing: Closing | None = None
 
     @property
@@ -168,6 +176,7 @@ class Statement(Struct, frozen=True, kw_only=True):
     total: Decimal | None
     quantities: Mapping[str, Mapping[str, float]]
     figures: Mapping[str, tuple[KpiValue, ...]]
+    loaded: tuple[LoadedPool, ...] = ()
 
 
 class Sources(NamedTuple):
@@ -187,6 +196,7 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
     model, money = index.model, sources.money
     totals = _kind_totals(money.money, model.currency)
     contracts = contract_totals(index, window, sources.traded)
+    lines = _lines(money.money, totals, model.currency)
     return Account(
         site=index.site,
         begins_seconds=window[0],
@@ -194,7 +204,7 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         time_zone=model.time_zone,
         currency=model.currency,
         basis=energy_basis(index, window),
-        lines=_lines(money.money, totals, model.currency),
+        lines=lines,
         sums=_sums(sources.sums),
         bill=_bill(sources.bill, totals, model.currency),
         registers=tuple(sources.registers),
@@ -210,6 +220,8 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         ),
         contracts=contracts,
         sales=sales(index, sources.traded, contracts),
+        idle=idle_total(index, window, (line[1:] for line in lines), sources.sums),
+        spread_pools=tuple(sorted({pool.name for pool in model.pool if pool.kind != "own"})),
     )
 
 
@@ -217,16 +229,30 @@ def statement(of: Account, by: By) -> Statement:
     """Return an account seen by one part of its groups."""
     known, adjusted = of.known, of.adjusted
     sums = _grouped(of.sums, by)
+    cells = _cells(((line, None) for line in of.lines), by)
     return Statement(
         by=by,
         account=of,
-        cells=_cells(((line, None) for line in of.lines), by),
+        cells=cells,
         adjustments=_cells(((a.line, a.period) for a in of.adjustments), by),
         known=known,
         adjusted=adjusted,
         total=None if of.reasons else add((known, adjusted)),
         quantities={g: {name: s[name] for name in QUANTITIES} for g, s in sums.items()},
         figures=_figures(of, by, sums),
+        loaded=_loaded(of, cells, sums) if by == "pool" else (),
+    )
+
+
+def _loaded(
+    of: Account, cells: Sequence[Cell], sums: Mapping[str, Mapping[str, float]]
+) -> tuple[LoadedPool, ...]:
+    pools = dict.fromkeys(cell.group for cell in cells)
+    return loaded_pools(
+        {pool: add(cell.money for cell in cells if cell.group == pool) for pool in pools},
+        {pool: found["installed_seconds"] for pool, found in sums.items()},
+        frozenset(of.spread_pools),
+        of.currency,
     )
 
 

@@ -24,6 +24,7 @@ def as_table(of: Statement) -> str:
     parts = (
         _head(of),
         _matrix(of),
+        _loaded(of),
         _by_kind(of),
         _adjustments(of),
         _bill(of.account),
@@ -82,6 +83,19 @@ def _by_kind(of: Statement) -> Iterator[str]:
     rows = [[kind, *_by_state([cell for cell in of.cells if cell.kind == kind])] for kind in kinds]
     yield f"Cost by kind, {of.account.currency}"
     yield from columns([["kind", *wire.STATES, "total"], *rows, ["total", *_by_state(of.cells)]])
+    if (idle := of.account.idle) is not None:
+        yield (
+            f"  idle capacity {idle.whole_money:,}: avoidable {idle.avoidable_money:,}"
+            f" (energy, rent with a notice), sunk {idle.sunk_money:,}"
+        )
+
+
+def _loaded(of: Statement) -> Iterator[str]:
+    if not of.loaded:
+        return
+    rows = [[each.pool, f"{each.own_money:,}", f"{each.loaded_money:,}"] for each in of.loaded]
+    yield f"Pools with their part of {', '.join(of.account.spread_pools)}, {of.account.currency}"
+    yield from columns([["pool", "own", "loaded"], *rows])
 
 
 def _by_state(cells: Sequence[Cell]) -> list[str]:
