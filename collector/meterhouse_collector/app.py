@@ -56,7 +56,11 @@ class Collector:
             self.store,
             receipts,
             self.telemetry,
-            timing=Timing(config.flush_every, config.held),
+            timing=Timing(
+                config.flush_every,
+                config.held,
+                may_have_summed=self.steward.may_have_summed,
+            ),
             send=self._receiver.send,
             flow=self._flow,
             changed=self.steward.changed,

@@ -58,6 +58,7 @@ class Steward:
         self._done: set[int] | None = None
         self._first = 0
         self._marked: dict[int, int] = {}
+        self._begun: set[int] = set()
         self._set_aside: set[int] = set()
         self._told: set[str] = set()
 
@@ -67,6 +68,14 @@ class Steward:
             # A spool may bring what was measured before anything else was known.
             self._first = min(self._first, quarter)
             self._marked[quarter] = self._marked.get(quarter, 0) + 1
+
+    def may_have_summed(self, at_seconds: int) -> bool:
+        """Tell whether the quarter of a time was summed, or is just now, or that is not known yet.
+
+        Where the clock was ahead for a while, that is so of quarters whose rows still come in time.
+        """
+        quarter = at_seconds - at_seconds % QUARTER
+        return self._done is None or quarter in self._done or quarter in self._begun
 
     async def run(self) -> None:
         """Settle until cancelled."""
@@ -176,6 +185,7 @@ class Steward:
             self._telemetry.bug("steward")
 
     async def _settle(self, quarters: list[int]) -> None:
+        self._begun.update(quarters)
         settlement = Settlement(self._store, self._index, rest=self._rest, clock=self._clock)
         try:
             self._tell(await settlement.quarters(quarters))

@@ -12,6 +12,7 @@ import pytest
 from meterhouse_collector.kpi.catalogue import QUANTILE_FIELD_NAMES, ROLLUP_FIELD_NAMES
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.marks import read_marks
+from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.rollup.points import kept_points
 from meterhouse_collector.rollup.pricing import zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums, roll_up
@@ -22,6 +23,7 @@ from meterhouse_collector.site.index import GroupKey
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.sqlite import SqliteStore
+from meterhouse_collector.writer import Timing, Writer
 from tests.collector.hearing import until
 from tests.collector.settling import (
     FIRST,
@@ -100,6 +102,34 @@ async def test_late_rows_come_to_the_same_as_rows_in_time(stores: Stores) -> Non
     assert it.value("dirty_marks") == it.value("quarters_behind") == 0
     assert it.value("last_quarter_start_seconds") == (int(NOW - 360) // 900 - 1) * 900
     assert not any(m.open for m in await read_marks(store, "site-a", FIRST, FIRST + 3600))
+
+
+async def test_what_comes_in_time_after_the_clock_was_ahead_is_summed_too(stores: Stores) -> None:
+    expected = await stores.new()
+    await on_time(expected, fleet())
+    store = await stores.new()
+    early, late = split(fleet())
+    await store.write([*inventories(), *rows_of(early)])
+    it = Stewarded(store)
+    assert it.steward.may_have_summed(FIRST)
+    await it.work()
+    # By a clock that is right again they are not late.
+    timing = Timing(0.01, 7200.0, lambda: NOW, it.steward.may_have_summed)
+    writer = Writer(
+        store,
+        Receipts(length_seconds=STEP, every_seconds=1.0),
+        it.telemetry,
+        timing=timing,
+        send=lambda _, __: True,
+        flow=lambda _: None,
+        changed=it.steward.changed,
+    )
+    assert all(writer.accept(entry) for entry in late)
+    await writer.drain(30)
+    it.now += 60
+    await it.work()
+    assert await standing(store) == await standing(expected)
+    assert not it.steward.may_have_summed(int(NOW))
 
 
 async def test_a_steward_that_starts_finds_the_marks_that_are_open(stores: Stores) -> None:
