@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import time
@@ -88,6 +89,14 @@ class Broker(Mosquitto):
             if time.monotonic() > deadline:
                 raise ServerError(f"the broker did not reload:\n{self.log_tail()}")
             time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        # It opens one listener after the other.
+        try:
+            socket.create_connection((ADDRESS, self.certificate_port), timeout=1).close()
+        except OSError:
+            return False
+        return super()._answers()
 
     def _configuration(self, folder: Path) -> str:
         text = (DEPLOY / "mosquitto/mosquitto.conf").read_text(encoding="utf-8")
