@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+SECONDS ?= 600
+SEED ?= 1
 BIN := .venv/bin
 LOCKED := .venv/.locked
 INSTALLED := .venv/.installed
@@ -9,7 +11,7 @@ SOURCES = $(wildcard agent collector tests grafana docs)
 COMPILE = pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	--python-version 3.11 --all-extras
 
-.PHONY: help demo test check bench verify tools tools-test lock audit clean
+.PHONY: help demo test check bench verify chaos tools tools-test lock audit clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +20,7 @@ help:
 	@echo 'make check   linter, formatter and types'
 	@echo 'make verify  the long tests'
 	@echo 'make bench   the benchmarks (QUICK=1: a short run)'
+	@echo 'make chaos   faults drawn from a seed, and the ledger against the truth (SECONDS=40 SEED=7)'
 	@echo 'make tools   the servers that tests and benchmarks start, once per machine'
 	@echo 'make lock    requirements.lock from pyproject.toml (ARGS=--upgrade: to newer versions)'
 	@echo 'make audit   known vulnerabilities of the locked packages, or why nobody could be asked'
@@ -39,6 +42,9 @@ verify: $(INSTALLED) tools-test
 
 bench: $(INSTALLED) tools
 	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(ARGS)
+
+chaos: $(INSTALLED) tools-test
+	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(ARGS)
 
 tools: tools-test
 	@tests/tools/telegraf.sh
