@@ -95,6 +95,17 @@ class Collected(NamedTuple):
     settling_seconds: float
 
 
+class Clock:
+    """The time of a collector and its store."""
+
+    def __init__(self, at_seconds: float) -> None:
+        self.now = at_seconds
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
 class _Counting(Receipts):
     """Receipts that also count what was stored."""
 
@@ -106,21 +117,21 @@ class _Counting(Receipts):
 
 
 class Compressed:
-    """Intake, writer and steward over a store, on a clock of its own."""
+    """Intake, writer and steward over a store, on a clock that this one moves."""
 
-    def __init__(self, store: Store, index: SiteIndex, at_seconds: int) -> None:
-        self.now = float(at_seconds)
+    def __init__(self, store: Store, index: SiteIndex, clock: Clock) -> None:
+        self._clock = clock
         self.telemetry = Telemetry(CollectorRegistry())
         self.receipted = 0
         self._receipts = receipts = _Counting(length_seconds=STEP, every_seconds=0.0)
         self._steward = Steward(
-            store, index, self.telemetry, held_seconds=HELD_SECONDS, clock=self.clock, rest=0.0
+            store, index, self.telemetry, held_seconds=HELD_SECONDS, clock=clock, rest=0.0
         )
         self._writer = Writer(
             store,
             receipts,
             self.telemetry,
-            timing=Timing(_FLUSH_SECONDS, HELD_SECONDS, self.clock),
+            timing=Timing(_FLUSH_SECONDS, HELD_SECONDS, clock),
             send=self._receipt,
             flow=self._never_paused,
             changed=self._steward.changed,
@@ -132,14 +143,10 @@ class Compressed:
             telemetry=self.telemetry,
             accept=self._accept,
             write=self._writer.write,
-            clock=self.clock,
+            clock=clock,
         )
         self._accepted = 0
         self._settling = 0.0
-
-    def clock(self) -> float:
-        """Return the time of this collector."""
-        return self.now
 
     async def collect(
         self, statuses: Iterable[Message], batches: Iterable[Batch], *, settle_every: int
@@ -151,7 +158,7 @@ class Compressed:
             for message in statuses:
                 self._intake.message(*message)
             for number, batch in enumerate(batches, 1):
-                self.now = float(batch.at_seconds)
+                self._clock.now = float(batch.at_seconds)
                 for message in batch.messages:
                     self._intake.message(*message)
                 sent += len(batch.messages)
@@ -163,7 +170,7 @@ class Compressed:
             with suppress(asyncio.CancelledError):
                 await writing
         await self._writer.drain(60.0)
-        self.now += HELD_SECONDS + STEP
+        self._clock.now += HELD_SECONDS + STEP
         await self._settle()
         return Collected(
             sent,

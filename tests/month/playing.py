@@ -19,7 +19,7 @@ from meterhouse_collector.store.config import InfluxConfig, SqliteConfig
 from meterhouse_collector.store.influx import InfluxStore
 from meterhouse_collector.store.init_influx import init_influx
 from meterhouse_collector.store.sqlite import SqliteStore
-from tests.month.collecting import Collected, Compressed, Disorder, travel
+from tests.month.collecting import Clock, Collected, Compressed, Disorder, travel
 from tests.month.reports import Reports
 from tests.month.scenario import SITE, Scenario
 from tests.month.site_text import site_text
@@ -39,20 +39,28 @@ class Played(NamedTuple):
     ledger_hash: str
 
 
+class Place(NamedTuple):
+    """A store, and the clock of what runs on it."""
+
+    store: Store
+    clock: Clock
+
+
 @asynccontextmanager
-async def sqlite(folder: Path, scenario: Scenario) -> AsyncIterator[Store]:
-    """Open a store in a file, whose clock is at the end of the scenario."""
+async def sqlite(folder: Path) -> AsyncIterator[Place]:
+    """Open a store in a file of its own."""
+    clock = Clock(0)
     config = SqliteConfig(path=str(folder / f"{uuid4().hex}.sqlite"), timeout=_TIMEOUT)  # type: ignore[arg-type] # as in a config file
-    store = SqliteStore(config, now_seconds=lambda: scenario.ends)
+    store = SqliteStore(config, now_seconds=clock)
     try:
         await store.open()
-        yield store
+        yield Place(store, clock)
     finally:
         await store.close()
 
 
 @asynccontextmanager
-async def influx(server: InfluxDB, folder: Path) -> AsyncIterator[Store]:
+async def influx(server: InfluxDB, folder: Path) -> AsyncIterator[Place]:
     """Open a store in buckets of its own, which keep what is long past."""
     name = uuid4().hex
     config = InfluxConfig(
@@ -72,16 +80,18 @@ async def influx(server: InfluxDB, folder: Path) -> AsyncIterator[Store]:
     store = InfluxStore(config)
     try:
         await store.open()
-        yield store
+        yield Place(store, Clock(0))
     finally:
         await store.close()
 
 
-async def play(store: Store, reports: Reports, disorder: Disorder, *, settle_every: int) -> Played:
+async def play(place: Place, reports: Reports, disorder: Disorder, *, settle_every: int) -> Played:
     """Let a collector take all reports of a scenario, and return its account of the window."""
     scenario = reports.scenario
     index = SiteIndex(parse_site(site_text(scenario), "site.toml"))
-    collector = Compressed(store, index, scenario.begins)
+    store, clock = place
+    clock.now = scenario.begins
+    collector = Compressed(store, index, clock)
     collected = await collector.collect(
         reports.statuses(), travel(reports, disorder), settle_every=settle_every
     )

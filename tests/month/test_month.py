@@ -18,7 +18,7 @@ from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.statement import BYS, Account, Statement, statement
 from meterhouse_collector.store import Store
 from tests.month.collecting import DISORDER, IN_ORDER
-from tests.month.playing import Played, influx, play, rollups, sqlite
+from tests.month.playing import Place, Played, influx, play, rollups, sqlite
 from tests.month.reckoning import Group, Reckoned, Sums, cells, figures, grouped, lines, reckon
 from tests.month.reports import FACILITY, Reports
 from tests.month.scenario import STEP, Scenario
@@ -80,7 +80,7 @@ async def test_a_morning_of_a_small_site_whatever_comes_late(tmp_path: Path) -> 
     reports, reckoned = Reports(MORNING), reckon(MORNING)
     played = []
     for disorder in (IN_ORDER, DISORDER._replace(late_seconds=4 * 3600)):
-        async with sqlite(tmp_path, MORNING) as store:
+        async with sqlite(tmp_path) as store:
             played.append(await play(store, reports, disorder, settle_every=HOURLY))
         assert_equal(played[-1].account, reckoned, MORNING)
     assert played[0].ledger_hash == played[1].ledger_hash
@@ -88,7 +88,7 @@ async def test_a_morning_of_a_small_site_whatever_comes_late(tmp_path: Path) -> 
 
 @pytest.mark.timeout(600)
 async def test_two_days_are_stated_to_the_cent(tmp_path: Path, record_property: Record) -> None:
-    async with sqlite(tmp_path, TWO_DAYS) as store:
+    async with sqlite(tmp_path) as store:
         played = await play(store, Reports(TWO_DAYS), IN_ORDER, settle_every=EVENING)
     assert_equal(played.account, reckon(TWO_DAYS), TWO_DAYS)
     _record(record_property, "two days, SQLite", played)
@@ -100,12 +100,12 @@ async def test_two_days_come_to_the_same_in_another_store_whatever_comes_late(
 ) -> None:
     scenario = FEW_NODES
     reports, reckoned = Reports(scenario), reckon(scenario)
-    async with sqlite(tmp_path, scenario) as one, influx(influxdb, tmp_path) as other:
+    async with sqlite(tmp_path) as one, influx(influxdb, tmp_path) as other:
         first = await play(one, reports, IN_ORDER, settle_every=EVENING)
         assert_equal(first.account, reckoned, scenario)
         second = await play(other, reports, DISORDER, settle_every=DAILY)
         assert_equal(second.account, reckoned, scenario)
-        await assert_same(one, other, scenario, (first, second))
+        await assert_same(one.store, other.store, scenario, (first, second))
     _record(record_property, "two days, 16 nodes, SQLite, in order", first)
     _record(record_property, "two days, 16 nodes, InfluxDB, 5 % late", second)
 
@@ -118,18 +118,18 @@ async def test_a_month_is_stated_to_the_cent_whatever_comes_late(
 ) -> None:
     reports, reckoned = Reports(MONTH), reckon(MONTH)
     async with AsyncExitStack() as stack:
-        stores: list[Store] = []
+        places: list[Place] = []
         played: list[Played] = []
         for disorder in (IN_ORDER, DISORDER):
             if where == "sqlite":
-                opened = sqlite(tmp_path, MONTH)
+                opened = sqlite(tmp_path)
             else:
                 opened = influx(request.getfixturevalue("influxdb"), tmp_path)
-            stores.append(await stack.enter_async_context(opened))
-            played.append(await play(stores[-1], reports, disorder, settle_every=DAILY))
+            places.append(await stack.enter_async_context(opened))
+            played.append(await play(places[-1], reports, disorder, settle_every=DAILY))
             assert_equal(played[-1].account, reckoned, MONTH)
             _record(record_property, "5 % late" if disorder.late_ratio else "in order", played[-1])
-        await assert_same(stores[0], stores[1], MONTH, (played[0], played[1]))
+        await assert_same(places[0].store, places[1].store, MONTH, (played[0], played[1]))
     record_property("lines of the statement", len(played[0].account.lines))
 
 
