@@ -251,6 +251,7 @@ async def test_a_row_that_cannot_be_read_is_told_of(
         (("pue", "--top", "0"), FIRST, 2, "at least 1"),
         ((), FIRST, 2, "the name of a KPI is missing"),
     ],
+    ids=["site", "interval", "ahead", "name", "group", "top", "none"],
 )
 async def test_what_is_wrong_is_one_line(
     site: Site,
