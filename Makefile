@@ -53,8 +53,8 @@ tools-test:
 	@tests/tools/debian.sh
 	@tests/tools/influxd.sh
 
-lock: $(INSTALLED)
-	$(BIN)/python -m venv build/uv
+lock:
+	$(PYTHON) -m venv build/uv
 	build/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
 	build/uv/bin/uv $(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
 

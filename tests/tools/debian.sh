@@ -14,13 +14,19 @@ have openssl || lacking="$lacking openssl"
 # One process under test gets a clock that can be stepped.
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || lacking="$lacking libfaketime"
 have chromium || lacking="$lacking chromium"
+have nats-server || lacking="$lacking nats-server"
+# promtool, which tests alert rules, comes with the server.
+have promtool || lacking="$lacking prometheus"
+have prometheus-alertmanager || lacking="$lacking prometheus-alertmanager"
 [ -n "$lacking" ] || exit 0
 # shellcheck disable=SC2086  # it is a list of words
 debian $lacking
-case $lacking in
-*mosquitto*)
-    # Debian starts it as a service; the tests start their own.
-    service mosquitto stop >/dev/null 2>&1 || true
-    if have systemctl; then systemctl disable mosquitto >/dev/null 2>&1 || true; fi
-    ;;
-esac
+# Debian starts these as services; the tests start their own.
+for server in mosquitto nats-server prometheus prometheus-alertmanager; do
+    case " $lacking " in
+    *" $server "*)
+        service "$server" stop >/dev/null 2>&1 || true
+        if have systemctl; then systemctl disable "$server" >/dev/null 2>&1 || true; fi
+        ;;
+    esac
+done
