@@ -23,6 +23,10 @@ from meterhouse_agent.wire import Span
 T = TypeVar("T")
 
 _LOG: Final = logging.getLogger(__name__)
+# Made before there are threads: msgspec 0.22 lets a second thread use what it knows of a type while
+# a first is still finding it out, and dies of it. One process may open many spools at once.
+_READINGS: Final = msgspec.json.Decoder(list[KeptReading])
+_SPANS: Final = msgspec.json.Decoder(tuple[Span, ...])
 _DEADLINE_SECONDS: Final = 30.0
 _REFUSED_KEPT: Final = 1000
 _PASSING: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -193,8 +197,8 @@ class Spool:
         kept, spans = self._state("readings"), self._state("spans")
         return Standing(
             int(closed) if closed is not None else 0,
-            msgspec.json.decode(kept, type=list[KeptReading]) if kept is not None else [],
-            msgspec.json.decode(spans, type=tuple[Span, ...]) if spans is not None else (),
+            _READINGS.decode(kept) if kept is not None else [],
+            _SPANS.decode(spans) if spans is not None else (),
         )
 
     def _is_new(self) -> bool:

@@ -1,9 +1,31 @@
 """The spool on real files: what it keeps, for how long, and what it drops."""
 
+import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 from meterhouse_agent.spool import Spooled, Standing
+from meterhouse_agent.wire import Span
 from tests.agent.spools import MAX_BYTES, STEP, opened, put, standing, starts
+
+# What msgspec finds out about a type it asks of these functions, on the thread that comes first.
+OPENS_A_SPOOL = """
+import asyncio, sys, threading
+from pathlib import Path
+from meterhouse_agent.spool import Spool
+asked = []
+def look(frame, event, _):
+    if event == "call" and frame.f_globals["__name__"] == "msgspec._utils":
+        asked.append(frame.f_code.co_name)
+threading.setprofile(look)
+async def main():
+    spool = Spool(Path(sys.argv[1], "node-1.spool"), 1 << 20)
+    standing = await spool.open()
+    await spool.close()
+    print(len(standing.readings), len(standing.spans), asked)
+asyncio.run(main())
+"""
 
 
 async def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -102,3 +124,26 @@ async def test_what_another_process_puts_back_is_seen(tmp_path: Path) -> None:
         await put(running, 10)
 
         assert (running.reports, await starts(running)) == (3, [0, 5, 10])
+
+
+def test_the_thread_of_a_spool_finds_out_about_no_type(tmp_path: Path) -> None:
+    """Two that do so at once end the process: msgspec shows one what the other has half found."""
+
+    async def fill() -> None:
+        async with opened(tmp_path) as (spool, _):
+            stretch = Span(
+                kind="meter",
+                thing="hall-1",
+                quantity="energy_joules",
+                from_milliseconds=0,
+                to_milliseconds=5000,
+                amount=3.0,
+                method="interpolated",
+                reason="restart",
+            )
+            await spool.commit([], Standing(5, standing(0, 0).readings, (stretch,)), {})
+
+    asyncio.run(fill())
+    command = [sys.executable, "-c", OPENS_A_SPOOL, str(tmp_path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert printed.stdout == "1 1 []\n"

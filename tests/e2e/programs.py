@@ -61,7 +61,8 @@ class Program:
             self._process = subprocess.Popen(
                 [*self._command, str(self.config)],
                 cwd=self.folder,
-                env={**os.environ, **self.environment},
+                # A crash in a C library shows where it was.
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
