@@ -1,14 +1,17 @@
 """Energy in the rollup: what counts for PUE, and every cent of the bill in one state."""
 
+from math import fsum
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
+from meterhouse_agent import wire
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.rollup.roll_up import NOTHING_EXPECTED, roll_up
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, site_energy
-from meterhouse_collector.rows import MeterRow
+from meterhouse_collector.rows import MeterRow, NodeRow, StateJoules
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from tests.collector.rollups import (
     EXPORT,
@@ -77,6 +80,70 @@ def test_silent_node_pays_for_its_last_known_power() -> None:
     sums = total(roll_up(interval({"n1": row}, {"utility": meter(KWH)}), known, expected))
     assert sums["unknown_energy_money"] == pytest.approx(0.09)
     assert sums["unknown_joules"] == 0
+
+
+# A node of one device that reported for one second of five, at 600 W, and was silent for four.
+HEARD = NodeRow(
+    MILLISECONDS,
+    (share("tenant:acme", (1000, 0, 0, 0, 4000), (500.0, None, None, None, None)),),
+    1000,
+    energy_joules=600.0,
+)
+
+
+@pytest.mark.parametrize(("watts", "gap"), [(200.0, 800.0), (None, 2400.0)])
+def test_node_that_was_silent_for_a_part_pays_for_that_part(
+    watts: float | None, gap: float
+) -> None:
+    known = index(asset("n1", 1), asset("n2", 1), UTILITY, TARIFF)
+    whole = node(
+        share("tenant:acme", (5000, 0, 0, 0, 0), (9.0, None, None, None, None)), energy=3e3
+    )
+    expected = Expected({}, {} if watts is None else {"n2": watts})
+    rows = interval({"n1": whole, "n2": HEARD}, {"utility": meter(KWH)})
+    sums = total(roll_up(rows, known, expected))
+    assert sums["active_drawn_joules"] == pytest.approx(3600.0)
+    assert sums["unknown_drawn_joules"] == pytest.approx(gap)
+    assert sums["unknown_energy_money"] == pytest.approx(0.36 * gap / (3600 + gap))
+    assert sums["node_energy_joules"] == pytest.approx(3600.0)
+    assert matrix(sums, "energy") == pytest.approx(0.36)
+
+
+def test_drawn_joules_are_the_it_energy_that_is_filled() -> None:
+    known = index(asset("n1", 1), asset("n2", 1), TARIFF)
+    for row in (HEARD, node(share("none", (0, 0, 5000, 0, 0)), energy=70.0)):
+        expected = Expected({}, {"n1": 300.0, "n2": 200.0})
+        sums = total(roll_up(interval({"n2": row}), known, expected))
+        drawn = fsum(sums[f"{state}_drawn_joules"] for state in wire.STATES)
+        assert drawn == pytest.approx(sums["it_expected_joules"])
+
+
+@pytest.mark.parametrize("joules", [(None,) * 5, (0.0,) * 5])
+def test_gap_of_a_node_whose_devices_show_no_energy_goes_by_time(joules: StateJoules) -> None:
+    row = msgspec.structs.replace(
+        HEARD, shares=(share("tenant:acme", (1000, 0, 0, 0, 4000), joules),)
+    )
+    sums = total(roll_up(interval({"n1": row}), index(asset("n1", 1), TARIFF)))
+    assert sums["active_drawn_joules"] == pytest.approx(600.0)
+    assert sums["unknown_drawn_joules"] == pytest.approx(2400.0)
+
+
+def test_gap_of_a_meter_of_a_node_alone_follows_its_devices() -> None:
+    shares = (share("tenant:acme", (2500, 0, 2500, 0, 0), (300.0, None, 100.0, None, None)),)
+    row = msgspec.structs.replace(HEARD, shares=shares)
+    sums = total(roll_up(interval({"n1": row}), index(asset("n1", 1), TARIFF)))
+    assert sums["active_drawn_joules"] == pytest.approx(3000 * 0.75)
+    assert sums["free_drawn_joules"] == pytest.approx(3000 * 0.25)
+
+
+def test_devices_that_are_measured_without_their_node_have_no_gap() -> None:
+    known = index(asset("n1", 1), TARIFF)
+    row = node(share("tenant:acme", (5000, 0, 0, 0, 0), (500.0, None, None, None, None)))
+    sums = total(roll_up(interval({"n1": row}), known, Expected({}, {"n1": 900.0})))
+    assert (sums["active_drawn_joules"], sums["unknown_drawn_joules"]) == (500.0, 0.0)
+    nothing = node(share("tenant:acme", (0, 0, 0, 0, 5000)))
+    silent = total(roll_up(interval({"n1": nothing}), known, Expected({}, {"n1": 900.0})))
+    assert silent["unknown_drawn_joules"] == pytest.approx(4500.0)
 
 
 def test_without_boundary_meters_the_bill_is_that_of_the_it_energy() -> None:

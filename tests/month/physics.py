@@ -3,8 +3,9 @@
 The rule where a fault hides something ("Equal to the truth" of the design): the seconds that
 nobody measured are ``unknown``; the energy and the tokens of a gap are those of the counter, last
 reading to first reading, spread evenly over the gap, and of unknown state; who comes back without
-knowing where its counters stood has lost what was counted. Then a node that was silent for a whole
-quarter is taken to have drawn what it drew when it was last known, for four quarters.
+knowing where its counters stood has lost what was counted. Then a node is taken to have drawn, for
+as long as it was silent, the power of the last of four quarters before of which any is known, else
+its own of the rest of the quarter; and that is of unknown state too.
 """
 
 from collections import defaultdict
@@ -109,25 +110,24 @@ class Physics:
             for gap in [*self._told(node), *lost]:
                 counter = _Counter(_energy_of(clock.device))
                 joules[part, "unknown"] += counter.part_of(gap, within) / 1_000_000
-        energy = self._node_energy(node, within)
-        return NodeQuarter(milliseconds, _weighted(milliseconds, joules, energy))
+        known, assumed = self._node_energy(node, within)
+        return NodeQuarter(milliseconds, _weighted(milliseconds, joules, known, assumed))
 
-    def _node_energy(self, node: str, within: Stretch) -> Decimal:
-        """Return what the whole node drew, or where it was silent what is assumed."""
+    def _node_energy(self, node: str, within: Stretch) -> tuple[Decimal, Decimal]:
+        """Return what the whole node drew, and what is assumed while it was silent."""
         model = self._model.node(node)
         hidden, told = self._hidden(node), self._told(node)
         counter = _Counter(lambda at: model.energy_microjoules(at * 1000))
         seen = [counter.difference(piece) for piece in _outside(within, hidden)]
         parts = [counter.part_of(gap, within) for gap in told]
-        known = QUARTER - sum(_overlap(gap, within) for gap in hidden if gap not in told)
-        before = self._watts[node]
-        if known == 0:
-            recent = [watts for watts in before[-FILLED_QUARTERS:] if watts is not None]
-            before.append(None)
-            return recent[-1] * QUARTER if recent else Decimal(0)
+        silent = sum(_overlap(gap, within) for gap in hidden if gap not in told)
         energy = sum((*map(Decimal, seen), *parts), Decimal(0)) / 1_000_000
-        before.append(energy / known)
-        return energy
+        before = self._watts[node]
+        recent = [watts for watts in before[-FILLED_QUARTERS:] if watts is not None]
+        own = energy / (QUARTER - silent) if silent < QUARTER else None
+        before.append(own)
+        watts = recent[-1] if recent else own
+        return energy, Decimal(0) if watts is None else watts * silent
 
     def _engine(self, node: str, within: Stretch) -> EngineQuarter:
         engine = self._model.node(node).engine
@@ -232,14 +232,22 @@ class _Counter(NamedTuple):
 def _weighted(
     milliseconds: dict[tuple[str, str], int],
     joules: dict[tuple[str, str], Decimal],
-    energy: Decimal,
+    known: Decimal,
+    assumed: Decimal,
 ) -> dict[tuple[str, str], Decimal]:
-    """Spread the node's energy by the joules of its devices, or by time where none is known."""
+    """Spread what a node drew by the joules of its devices, what is assumed over unknown time.
+
+    Where no joules of devices are known, all goes by time.
+    """
     measured = sum(joules.values(), Decimal(0))
-    if measured > 0:
-        return {key: energy * part / measured for key, part in joules.items()}
-    total = DEVICES * QUARTER * 1000
-    return {key: energy * part / total for key, part in milliseconds.items()}
+    if measured == 0:
+        total = DEVICES * QUARTER * 1000
+        return {key: (known + assumed) * part / total for key, part in milliseconds.items()}
+    drawn = {key: known * part / measured for key, part in joules.items()}
+    unknown = {key: part for key, part in milliseconds.items() if key[1] == "unknown" and part}
+    for key, part in unknown.items():
+        drawn[key] = drawn.get(key, Decimal(0)) + assumed * part / sum(unknown.values())
+    return drawn
 
 
 def _outside(within: Stretch, hidden: list[Stretch]) -> Iterator[Stretch]:

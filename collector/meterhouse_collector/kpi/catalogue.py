@@ -63,8 +63,10 @@ _MONEY: Final = tuple(
     for kind in KINDS
     for state in wire.STATES
 )
+_REST: Final = "the same with the rest of the node spread over it"
+_SILENT: Final = f"{_REST}, and what metered nodes are expected to have drawn while silent"
 _DRAWN: Final = tuple(
-    Field(f"{state}_drawn_joules", "joules", "the same with the rest of the node spread over it")
+    Field(f"{state}_drawn_joules", "joules", _SILENT if state == "unknown" else _REST)
     for state in wire.STATES
 )
 _CONTRACTED: Final = tuple(

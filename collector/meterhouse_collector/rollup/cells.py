@@ -17,6 +17,7 @@ ZEROS: Final[Five] = (0.0, 0.0, 0.0, 0.0, 0.0)
 _HALF_A_MILLISECOND: Final = 0.5
 _HELD_IDLE: Final = wire.STATES.index("held_idle")
 _FREE: Final = wire.STATES.index("free")
+_UNKNOWN: Final = wire.STATES.index("unknown")
 
 
 class Cell(NamedTuple):
@@ -142,6 +143,22 @@ def weights(cell_list: list[Cell], whole: float | None) -> list[Five]:
     if seconds == 0:
         return [ZEROS for _ in cell_list]
     return [divided(cell.seconds, seconds, whole) for cell in cell_list]
+
+
+def with_gap(cell_list: list[Cell], measured: list[Five], gap_joules: float) -> list[Five]:
+    """Return the energy of a node's cells with what it drew unmeasured: that is of unknown state.
+
+    Where no device was unknown, or none shows its energy, it goes like the rest of the node.
+    """
+    if gap_joules == 0:
+        return measured
+    unknown = sum(cell.seconds[_UNKNOWN] for cell in cell_list)
+    if unknown == 0 or not any(any(cell.joules) for cell in cell_list):
+        return weights(cell_list, sum(map(sum, measured)) + gap_joules)
+    return [
+        (a, b, c, d, e + cell.seconds[_UNKNOWN] / unknown * gap_joules)
+        for cell, (a, b, c, d, e) in zip(cell_list, measured, strict=True)
+    ]
 
 
 def divided(parts: Five, total: float, whole: float) -> Five:

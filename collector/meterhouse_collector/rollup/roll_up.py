@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
+from meterhouse_collector.kpi.jointly import branch
 from meterhouse_collector.money.energy import bill
 from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rollup.cells import (
@@ -18,6 +19,7 @@ from meterhouse_collector.rollup.cells import (
     Five,
     cells,
     weights,
+    with_gap,
 )
 from meterhouse_collector.rollup.observed import quantile_fields
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced, zero_sums
@@ -39,12 +41,15 @@ _UNKNOWN: Final = wire.STATES.index("unknown")
 
 
 class RatedCell(NamedTuple):
-    """A cell of a node with the energy that follows its devices, by state."""
+    """A cell of a node with the energy that follows its devices, by state.
+
+    ``measured_joules`` is what of it the meter of the node counted, None without one.
+    """
 
     node: str
     cell: Cell
     weights: Five
-    metered: bool
+    measured_joules: float | None
 
 
 def add_sums(parts: Iterable[Mapping[str, float]]) -> Sums:
@@ -146,18 +151,30 @@ def rated_cells(interval: IntervalRows, index: SiteIndex, expected: Expected) ->
     silent = [name for name in plans if name not in interval.nodes]
     for node in (*interval.nodes, *silent):
         row = interval.nodes.get(node)
-        plan = plans.get(node)
-        placed = cells(row, plan, index, length * 1000)
+        placed = cells(row, plans.get(node), index, length * 1000)
         whole = None if row is None else row.energy_joules
-        if row is None and node in expected.node_watts:
-            # It goes on drawing while it is silent; without this the others would pay for it.
-            whole = expected.node_watts[node] * length
-        metered = row is not None and row.energy_joules is not None
+        measured = weights(placed, whole)
+        filled = with_gap(placed, measured, node_gap(row, expected.node_watts.get(node), length))
         rated.extend(
-            RatedCell(node, cell, part, metered)
-            for cell, part in zip(placed, weights(placed, whole), strict=True)
+            RatedCell(node, cell, part, None if whole is None else sum(known))
+            for cell, part, known in zip(placed, filled, measured, strict=True)
         )
     return rated
+
+
+def node_gap(row: NodeRow | None, watts: float | None, length_seconds: int) -> float:
+    """Return the joules that a metered node drew, as is expected, while nobody measured it.
+
+    It goes on drawing while it is silent; without this the others would pay for it.
+    """
+    measured = None if row is None else row.energy_joules
+    if row is None or measured is None:
+        if row is not None and any(part is not None for s in row.shares for part in s.joules):
+            # Its devices are measured, and it is not: what else it draws is nowhere known.
+            return 0.0
+        return branch(None, 0.0, watts, length_seconds).gap or 0.0
+    covered = row.host_covered_milliseconds / row.length_milliseconds
+    return branch(measured, covered, watts, length_seconds).gap or 0.0
 
 
 def add_time(
@@ -214,14 +231,14 @@ def place(terms: Terms, serving: Serving, entry: RatedCell, rates: Rates) -> Non
         fields["installed_seconds"].append(installed * part)
         for state in states:
             _add_state(fields, state, part, per_second)
-        if entry.metered:
-            fields["node_energy_joules"].append(sum(entry.weights) * part)
+        if entry.measured_joules is not None:
+            fields["node_energy_joules"].append(entry.measured_joules * part)
         if cell.unmetered:
             fields["unmetered_seconds"].append(installed * part)
         if not known:
             fields["unpriced_seconds"].append(installed * part)
         rate = sum(per_second) if known else None
-        metered = entry.metered or not cell.unmetered
+        metered = entry.measured_joules is not None or not cell.unmetered
         serving.place(placement, cell.seconds, entry.weights, per_second=rate, metered=metered)
 
 
