@@ -81,8 +81,12 @@ def release(folder: Path) -> None:
 
 
 def hanging_since(before: list[threading.Thread]) -> list[threading.Thread]:
-    now = threading.enumerate()
-    return [found for found in now if found.name == "host-sensors" and found not in before]
+    threads = [found for found in threading.enumerate() if found.name == "host-sensors"]
+    found = [thread for thread in threads if thread not in before]
+    for thread in found:
+        # That of a round which is over may be about to end.
+        thread.join(0.2)
+    return [thread for thread in found if thread.is_alive()]
 
 
 async def read(source: HostSource) -> HostSample:

@@ -146,8 +146,9 @@ class PackedAnswer(_Lines):
     def take(self, statement: int, series: _Series) -> None:  # noqa: ARG002 - of the protocol
         """Take rows, whose columns are those asked for."""
         policy, measurement = self._policy, self._measurement
+        # A row that someone else wrote may be no text: it goes to the decoder, which counts it.
         self._found += [
-            PackedRow(policy, measurement, site, thing, reader, start, row)
+            PackedRow(policy, measurement, site, thing, reader, start, str(row))
             for start, row, site, thing, reader in series.values
         ]
 
