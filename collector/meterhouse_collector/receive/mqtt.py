@@ -14,6 +14,7 @@ from gmqtt.mqtt.constants import MQTTv311
 from meterhouse_agent.wire import PREFIX, SLOTS, MessageKind
 from meterhouse_collector.config import MqttConfig
 from meterhouse_collector.receive import Deliver
+from meterhouse_collector.receive.frames import Frames
 
 _LOG: Final = logging.getLogger(__name__)
 _CONNECT_SECONDS: Final = 10.0
@@ -103,11 +104,14 @@ class MqttReceiver:
                 config.username, None if password is None else password.get_secret_value()
             )
 
-        def on_message(_: Any, topic: str, payload: bytes, *__: Any) -> int:  # noqa: ANN401 - gmqtt is untyped
+        def take(topic: str, payload: bytes) -> None:
             if self._paused and topic.endswith(_REPORT):
                 self._skipped()
             else:
                 deliver(topic, payload)
+
+        def on_message(_: Any, topic: str, payload: bytes, *__: Any) -> int:  # noqa: ANN401 - gmqtt is untyped
+            take(topic, payload)
             return 0
 
         # Events of its own: a client that is long gone must not end the connection after it.
@@ -136,6 +140,9 @@ class MqttReceiver:
                 keepalive=config.keepalive_seconds,
                 version=MQTTv311,
             )
+        connection = client._connection  # noqa: SLF001 - it has no other way to what it reads from
+        transport = connection._transport  # noqa: SLF001 - the same
+        transport.set_protocol(Frames(connection._protocol, transport, take))  # noqa: SLF001 - the same
         self._up = True
 
     async def _subscribe(self) -> None:
