@@ -14,6 +14,7 @@ from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
+from meterhouse_collector.own_health import OwnHealth
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.receive import Receiver
 from meterhouse_collector.receive.mqtt import MqttReceiver
@@ -84,12 +85,18 @@ class Collector:
             accept=self._accept,
             write=self._writer.write,
         )
+        self.health = OwnHealth(
+            self.telemetry, self.live, self.index, self.intake.agents, write=self._writer.write
+        )
         self.page = self._make_page()
 
     def _make_page(self) -> PageServer | None:
         if self.config.page is None:
             return None
-        answers = Answers(self.live, self.intake.agents, self.index)
+        answers = Answers(
+            self.live, self.intake.agents, self.index, book=self.alerts.book, store=self.store
+        )
+        self.intake.seen = answers.fleet.take
         return PageServer(self.config.page, answers, self.telemetry.registry)
 
     def _make_receiver(self) -> Receiver:
@@ -155,6 +162,7 @@ class Collector:
                 tasks.create_task(self.live.run(), name="live")
                 tasks.create_task(self.steward.run(), name="steward")
                 tasks.create_task(self.alerts.run(), name="alerts")
+                tasks.create_task(self.health.run(), name="health")
                 if self.page is not None:
                     tasks.create_task(self.page.run(), name="page")
         finally:

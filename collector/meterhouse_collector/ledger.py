@@ -8,7 +8,8 @@ from typing import Final, NamedTuple, get_args
 import msgspec
 
 from meterhouse_agent import wire
-from meterhouse_collector.kpi.catalogue import DETAIL_FIELDS, HOST_FIELDS
+from meterhouse_collector.device_states import state_numbers
+from meterhouse_collector.kpi.catalogue import DETAIL_FIELDS, DETAIL_STATE, HOST_FIELDS
 from meterhouse_collector.rows import (
     NOBODY,
     POLICY_DAYS,
@@ -39,7 +40,7 @@ _columns_of: Final = attrgetter(*_COLUMNS)
 # What a device lacks is left out of its row.
 _Device: Final = msgspec.defstruct(
     "_Device",
-    [(name, float | None, None) for name in ("energy_joules", *_COLUMNS)],
+    [(name, float | None, None) for name in (DETAIL_STATE.name, "energy_joules", *_COLUMNS)],
     omit_defaults=True,
     gc=False,
 )
@@ -111,7 +112,7 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
     if report.meters:
         rows.extend(_registers(report))
     if detail:
-        rows.extend(_detail(report, has))
+        rows.extend(_detail(report, has, index))
         rows.extend(_host_detail(report))
     return Entry(*key, node, meters, engines, rows)
 
@@ -208,16 +209,18 @@ def inventory_row(site: str, node: str, at_seconds: int, inventory: wire.Invento
     return PackedRow("quarter", "inventory", site, node, node, at_seconds, pack(inventory))
 
 
-def _detail(report: wire.Report, has: Installed) -> Iterator[Readings]:
+def _detail(report: wire.Report, has: Installed, index: SiteIndex) -> Iterator[Readings]:
     columns = report.accelerators
     if columns is None:
         return
+    grouping = index.grouping(report.node, has.inventory, report.start_seconds)
+    states = state_numbers(columns, grouping, report.length_seconds)
     energies: list[float | None] = []
     if columns.state_joules:
         by_device = zip(*columns.state_joules.values(), strict=True)
         energies = [None if None in parts else fsum(parts) for parts in by_device]
     lacking = [None] * len(has.tags)
-    filled = [column or lacking for column in (energies, *_columns_of(columns))]
+    filled = [column or lacking for column in (states, energies, *_columns_of(columns))]
     packed = pack_all(map(_Device, *filled))
     for tags, row in zip(has.tags, packed, strict=True):
         if row != _NO_FIELD:

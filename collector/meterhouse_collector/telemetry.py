@@ -36,6 +36,11 @@ class Taken(Collector):
         """How many reports were taken."""
         return sum(self._counts)
 
+    @property
+    def total_seconds(self) -> float:
+        """How late they came, added up."""
+        return self._seconds
+
     def collect(self) -> Iterator[Metric]:
         """Say both as metrics."""
         yield CounterMetricFamily(f"{_PREFIX}reports", "Reports taken.", self.total)

@@ -52,7 +52,7 @@ def _catalogue() -> Iterator[str]:
     yield _fields(catalogue.QUANTILE_FIELDS)
     yield "## Detail fields\n"
     yield "Measurement `accelerator`, tagged site, node, device, vendor, accelerator_model:\n"
-    yield _fields(catalogue.DETAIL_FIELDS)
+    yield _fields((*catalogue.DETAIL_FIELDS, catalogue.DETAIL_STATE))
     yield "Measurement `host`, tagged site and node:\n"
     yield _fields(catalogue.HOST_FIELDS)
 

@@ -96,7 +96,7 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
         ),
         (
             "accelerator,accelerator_model=nvidia-h100-80gb-hbm3,device=gpu-0,node=node-1,"
-            "site=site-a,vendor=nvidia energy_joules=3412.417,power_watts=682.483,"
+            "site=site-a,vendor=nvidia state_number=0.0,energy_joules=3412.417,power_watts=682.483,"
             "power_watts_max=699.001,utilization_ratio=0.98,sm_activity_ratio=0.71,"
             "tensor_activity_ratio=0.42,memory_used_bytes=73014444032.0,temperature_celsius=61.0,"
             "memory_temperature_celsius=70.0,sm_clock_hertz=1980000000.0,"
@@ -106,7 +106,7 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
         ),
         (
             "accelerator,accelerator_model=nvidia-h100-80gb-hbm3,device=gpu-1,node=node-1,"
-            "site=site-a,vendor=nvidia utilization_ratio=0.25,memory_used_bytes=1073741824.0,"
+            "site=site-a,vendor=nvidia state_number=1.0,utilization_ratio=0.25,memory_used_bytes=1073741824.0,"
             "temperature_celsius=38.5,sm_clock_hertz=345000000.0,throttled_milliseconds=0.0,"
             "throttled_power_milliseconds=0.0,throttled_thermal_milliseconds=0.0,"
             "ecc_corrected_errors=3.0,ecc_uncorrected_errors=0.0 1780000000"
@@ -217,7 +217,10 @@ def test_detail_leaves_out_what_was_not_measured_and_is_all_floats() -> None:
         for row in rows_of(report(start=START, accelerators=columns), detail=True)
         if isinstance(row, Readings)
     ]
-    assert fields == ["gpu-0{'energy_joules': 1.5}", "gpu-1{'power_watts': 400.0}"]
+    assert fields == [
+        "gpu-0{'state_number': 0.0, 'energy_joules': 1.5}",
+        "gpu-1{'state_number': 0.0, 'power_watts': 400.0}",
+    ]
 
 
 def test_a_device_without_any_reading_has_no_row_of_detail() -> None:

@@ -9,20 +9,22 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
-from meterhouse_collector.alerts import points, spend
+from meterhouse_collector.alerts import figures, points, spend
 from meterhouse_collector.alerts.amounts import QUARTER, KeptAmounts
+from meterhouse_collector.alerts.back import last_points
 from meterhouse_collector.alerts.book import Book
 from meterhouse_collector.alerts.conditions.budget import budget_rules, burn_thresholds, look_at
-from meterhouse_collector.alerts.known import LiveKnown, QuarterKnown
+from meterhouse_collector.alerts.known import LiveKnown, Own, QuarterKnown
 from meterhouse_collector.alerts.sight import Sight
 from meterhouse_collector.alerts.state import Observation, Phase, Rule, Transition
-from meterhouse_collector.alerts.table import ALWAYS, LIVE, QUARTERLY, rule_of
+from meterhouse_collector.alerts.table import ALWAYS, LIVE, QUARTERLY, Watch, watches
+from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live
-from meterhouse_collector.rows import POLICY_DAYS, Point, Row
+from meterhouse_collector.rows import Row
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.targets import Budget, Scope, Threshold, ThresholdKind
 from meterhouse_collector.store import Store, StoreUnavailableError
@@ -33,17 +35,21 @@ _TICK_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 60.0
 # A quarter is summed some minutes after its end.
 _SUMMED_SECONDS: Final = 480
-_DAY_SECONDS: Final = 86_400
 _DATED_KINDS: Final[tuple[ThresholdKind, ...]] = ("ending", "delivery")
 _SUMMED_KINDS: Final[tuple[ThresholdKind, ...]] = ("commitment",)
-# So much of the events is read, going back, until an alert is found.
-_BACK_SECONDS: Final = tuple(days * _DAY_SECONDS for days in (1, 7, 35, POLICY_DAYS["event"]))
+
+
+class Looked(NamedTuple):
+    """What a rule saw last."""
+
+    rule: Rule
+    observations: tuple[Observation, ...]
 
 
 class Alerts:
     """Keeps the alerts of one site; ``tell`` hears of each transition after it was written."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each by name
         self,
         live: Live,
         index: SiteIndex,
@@ -52,15 +58,18 @@ class Alerts:
         *,
         write: Callable[[Row], None],
         tell: Callable[[Transition], None] = lambda _: None,
+        own: Callable[[], Own] = Own,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.book: Final = Book()
+        self.looked: Final[dict[str, Looked]] = {}
         self._sight = Sight(live, index)
         self._index = index
         self._store = store
         self._telemetry = telemetry
         self._write = write
         self._tell = tell
+        self._own = own
         self._clock = clock
         self._kept = KeptAmounts(index.model, spend.recent_seconds(index.model.budget))
         self._known: LiveKnown | None = None
@@ -72,13 +81,20 @@ class Alerts:
 
     async def read_back(self, store: Store) -> None:
         """Take up what was open when the collector ended."""
-        found = await _last_points(store, self._index.site, int(self._clock()))
+        site = self._index.site
+        found = await last_points(
+            store, lambda point: points.is_alert(point, site), int(self._clock())
+        )
         restored, bad = points.last_states(found)
         if bad:
             _LOG.warning("%d alerts cannot be read back, and begin anew", bad)
         if restored:
             _LOG.info("read back %d open alerts", len(restored))
         self.book.restore(restored)
+
+    def add(self, entry: Entry) -> None:
+        """Take what an entry says of single devices."""
+        self._sight.add(entry)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -99,8 +115,12 @@ class Alerts:
         self._save(now)
         if await self._sight.follow(now):
             watched = bool(self._budgets(now)) or any(t.kind in LIVE for t in self._thresholds(now))
-            self._known = await self._sight.known(now, groups=watched)
+            subjects = frozenset(value for key in self.book.open for _, value in key.labels)
+            self._known = await self._sight.known(
+                now, groups=watched, own=self._own(), still_open=subjects
+            )
             self._look_live(self._known, now)
+            self._write_all(figures.live_points(self._known))
         self._count()
         quarter = int(now - _SUMMED_SECONDS) // QUARTER
         if quarter != self._looked and not 0 < self._retry_at - now <= _RETRY_SECONDS:
@@ -112,10 +132,10 @@ class Alerts:
     def _look_live(self, known: LiveKnown, now: float) -> None:
         for always in ALWAYS:
             self._observe(always.rule, partial(always.look, known), now)
-        for threshold in self._thresholds(now):
+        for rule, threshold in self._watches(now):
             function = LIVE.get(threshold.kind)
             if function is not None:
-                self._observe(rule_of(threshold), partial(function, threshold, known), now)
+                self._observe(rule, partial(function, threshold, known), now)
 
     async def _look_quarters(self, now: float) -> bool:
         """Look at what is summed by quarters; tell whether all of the history was there."""
@@ -135,14 +155,17 @@ class Alerts:
         self._look_at_thresholds(known, _SUMMED_KINDS)
         for budget in budgets:
             self._look_at_budget(budget, now)
+        self._write_all(figures.commitment_points(self._index.site, uses))
+        if self._known is not None:
+            self._write(figures.site_point(self._known))
         return whole
 
     def _look_at_thresholds(self, known: QuarterKnown, kinds: Collection[ThresholdKind]) -> None:
         now = known.at_seconds
-        for threshold in self._thresholds(now):
+        for rule, threshold in self._watches(now):
             if threshold.kind in kinds:
                 look = partial(QUARTERLY[threshold.kind], threshold, known)
-                self._observe(rule_of(threshold), look, now)
+                self._observe(rule, look, now)
 
     def _look_at_budget(self, budget: Budget, now: float) -> None:
         known = self._known
@@ -152,8 +175,14 @@ class Alerts:
         model = self._index.model
         found = spend.spend_of(self._index, budget, self._kept, live, now)
         self._say_lowered(budget, found.most_ratio)
-        for seen in look_at(budget, found, site=model.name, currency=model.currency):
+        looked = look_at(budget, found, site=model.name, currency=model.currency)
+        for seen in looked:
             self._observe(seen.rule, partial(list, [seen.observation]), now)
+        self._write_all(figures.budget_points(model.name, budget, found, looked))
+
+    def _write_all(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self._write(row)
 
     def _say_lowered(self, budget: Budget, most_ratio: float | None) -> None:
         for burn, threshold in zip(budget.burn, burn_thresholds(budget, most_ratio), strict=True):
@@ -166,6 +195,9 @@ class Alerts:
         in_force = self._index.dated.threshold.at(now).values()
         return [threshold for threshold in in_force if self._is_here(threshold.scope)]
 
+    def _watches(self, now: float) -> list[Watch]:
+        return watches(self._thresholds(now))
+
     def _budgets(self, now: float) -> list[Budget]:
         in_force = self._index.dated.budget.at(now).values()
         return [budget for budget in in_force if self._is_here(budget.scope)]
@@ -175,8 +207,10 @@ class Alerts:
 
     def _forget_rules(self, now: float) -> None:
         names = {always.rule.name for always in ALWAYS}
-        names |= {threshold.name for threshold in self._thresholds(now)}
+        names |= {watch.rule.name for watch in self._watches(now)}
         names |= {rule.name for budget in self._budgets(now) for rule in budget_rules(budget)}
+        for name in self.looked.keys() - names:
+            del self.looked[name]
         self._note(self.book.keep_only(names, now))
 
     def _observe(self, rule: Rule, look: Callable[[], list[Observation]], now: float) -> None:
@@ -186,6 +220,7 @@ class Alerts:
         except Exception:  # noqa: BLE001 - see above
             self._telemetry.bug(f"alerts_{rule.kind}")
             return
+        self.looked[rule.name] = Looked(rule, tuple(observations))
         self._note(self.book.observe(rule, observations, now))
 
     def _note(self, transitions: Iterable[Transition]) -> None:
@@ -223,26 +258,3 @@ def _told(transition: Transition) -> str:
         f"{transition.rule.name} ({about}): {state.value:g} {transition.unit},"
         f" limit {state.limit:g}{reason}"
     )
-
-
-async def _last_points(store: Store, site: str, now: int) -> Sequence[Point]:
-    """Read the points of the alerts at the end of the last run.
-
-    What was open then has a point in its last two quarters: the newest point is looked for, and
-    then what was written before it.
-    """
-    end = now + _DAY_SECONDS
-    for back in _BACK_SECONDS:
-        begin = now - back
-        found = await _alert_points(store, site, begin, end)
-        if found:
-            newest = max(point.start_seconds for point in found)
-            if newest - 2 * QUARTER < begin:
-                found = await _alert_points(store, site, begin - 2 * QUARTER, end)
-            return found
-    return ()
-
-
-async def _alert_points(store: Store, site: str, begin: int, end: int) -> list[Point]:
-    read = await store.points("event", points.MEASUREMENT, start_seconds=begin, end_seconds=end)
-    return [point for point in read if points.is_alert(point, site)]

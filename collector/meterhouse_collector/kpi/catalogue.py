@@ -225,6 +225,14 @@ DETAIL_FIELDS: Final = (
     Field("ecc_uncorrected_errors", "errors", "counted in the interval"),
 )
 
+# Beside them, of every device of a report.
+DETAIL_STATE: Final = Field(
+    "state_number",
+    "number",
+    "the state for most of the interval: "
+    + ", ".join(f"{number} {state}" for number, state in enumerate(wire.STATES)),
+)
+
 HOST_FIELDS: Final = (
     Field("energy_joules", "joules", "of the whole node, where something meters it"),
     Field("cpu_energy_joules", "joules", "of its processors"),

@@ -1,0 +1,120 @@
+"""What the alert engine knows, as points for boards."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from meterhouse_collector.alerts import figures
+from meterhouse_collector.alerts.conditions.budget import Window, look_at
+from meterhouse_collector.alerts.known import DemandKnown, LoadKnown, Use
+from meterhouse_collector.rows import Point
+from meterhouse_collector.site.contracts import Commitment
+from tests.collector.alerting import known
+from tests.collector.test_alert_money import ENDS, HOUR, NOON, budget, spending
+
+
+def by_tag(points: list[Point], measurement: str, tag: str) -> dict[str, dict[str, object]]:
+    found = [p for p in points if p.measurement == measurement]
+    return {dict(p.tags).get(tag, ""): {**p.fields} for p in found}
+
+
+def test_limits_loads_and_the_it_power_that_fits() -> None:
+    # The worked example of the definitions: UPS 1,200, IT 1,000, site 1,250 kW leave 200.
+    loads = [
+        LoadKnown("ups", 1.2e6, 1.0e6, 1.0),
+        LoadKnown("feed", 1.75e6, 1.25e6, 1.25),
+    ]
+    demand = DemandKnown("feed", 1.75e6, 1.25e6, 600.0, 605.0)
+    points = figures.live_points(known({}, loads=loads, demand=[demand]))
+    assert {p.policy for p in points} == {"live"}
+    assert by_tag(points, "limit", "limit") == {
+        "ups": {"limit_watts": 1.2e6, "load_watts": 1.0e6, "it_headroom_watts": 2e5},
+        "feed": {"limit_watts": 1.75e6, "load_watts": 1.25e6, "it_headroom_watts": 4e5},
+    }
+    assert by_tag(points, "headroom", "x") == {
+        "": {"it_watts": 2e5, "high_it_watts": 2e5, "binding": "ups", "reason": ""}
+    }
+    assert by_tag(points, "demand", "connection")["feed"]["projected_watts"] == 1.25e6
+
+
+def test_a_load_that_nobody_knows_is_left_out() -> None:
+    loads = [LoadKnown("ups", 1e6, 4e5, 1.0), LoadKnown("feed", 2e6, None, 1.25)]
+    demand = DemandKnown("feed", 2e6, None, 0.0, 5.0, "nothing known for 60 s")
+    points = figures.live_points(known({}, loads=loads, demand=[demand]))
+    assert by_tag(points, "limit", "limit")["feed"] == {"limit_watts": 2e6}
+    assert "projected_watts" not in by_tag(points, "demand", "connection")["feed"]
+    fits = by_tag(points, "headroom", "x")[""]
+    assert (fits.get("it_watts"), fits["high_it_watts"]) == (None, 6e5)
+    assert fits["reason"] == "the load is not known at feed"
+
+
+def test_a_site_without_limits_has_no_headroom() -> None:
+    assert figures.live_points(known({})) == []
+
+
+def test_a_budget_with_its_spend_forecast_and_burns() -> None:
+    of, spend = budget(), spending()
+    seen = look_at(of, spend, site="site-a", currency="EUR")
+    points = figures.budget_points("site-a", of, spend, seen)
+    assert {(p.policy, p.start_seconds) for p in points} == {("event", NOON)}
+    found = by_tag(points, "budget", "budget")["site"]
+    assert found["forecast_money"] == pytest.approx(7200)
+    assert found | {"forecast_money": 0} == {
+        "amount_money": 7200.0,
+        "spent_money": 3240.0,
+        "forecast_money": 0,
+        "elapsed_ratio": pytest.approx(13.5 / 30),
+        "ends_seconds": float(ENDS),
+        "reason": "",
+    }
+    burns = by_tag(points, "burn", "window")
+    assert burns["3600 s"] == {
+        "long_ratio": 1.0,
+        "short_ratio": 1.0,
+        "limit_ratio": 2.0,
+        "reason": "",
+    }
+    assert burns.keys() == {"3600 s", "21600 s", "259200 s"}
+
+
+def test_a_budget_of_which_too_little_is_known_says_why() -> None:
+    spend = spending(
+        spent=None, reason="coverage 40.0% is below 95%", windows={300: Window(300, None)}
+    )
+    of = budget()
+    points = figures.budget_points(
+        "site-a", of, spend, look_at(of, spend, site="s", currency="EUR")
+    )
+    found = by_tag(points, "budget", "budget")["site"]
+    assert "spent_money" not in found
+    assert "forecast_money" not in found
+    assert found["reason"] == "coverage 40.0% is below 95%"
+    assert "long_ratio" not in by_tag(points, "burn", "window")["3600 s"]
+
+
+def test_a_commitment_with_its_projected_use() -> None:
+    table = {
+        "name": "h100-year",
+        "contract": "rented",
+        "category": "usage",
+        "device_hours": 1000,
+        "valid_from": date(2024, 1, 1),
+    }
+    made = Commitment.model_validate(table)
+    use = Use(made, Decimal(1000), Decimal(400), Decimal(1) / HOUR, 1.0, NOON, NOON + 100 * HOUR)
+    [point] = figures.commitment_points("site-a", [use])
+    assert dict(point.tags) == {"site": "site-a", "commitment": "h100-year", "category": "usage"}
+    assert point.fields == {
+        "committed": 1000.0,
+        "used": 400.0,
+        "projected_ratio": pytest.approx(0.5),
+        "coverage_ratio": 1.0,
+        "reason": "",
+    }
+
+
+def test_the_site_says_its_currency_and_what_its_pue_is() -> None:
+    point = figures.site_point(known({}))
+    assert point.fields["currency"] == "EUR"
+    assert "PUE" in str(point.fields["pue_label"])
