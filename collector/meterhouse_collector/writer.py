@@ -6,23 +6,20 @@ import time
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 from typing import Final, NamedTuple
 
+from meterhouse_collector.held import BATCH_ENTRIES, ENTRIES_MAX, Held
 from meterhouse_collector.ledger import Entry, late_marks
 from meterhouse_collector.marks import stamp_marks
 from meterhouse_collector.receipts import Address, Receipts
-from meterhouse_collector.rows import Row
+from meterhouse_collector.rows import PackedRow, Row
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
+from meterhouse_collector.store.apart import write_apart
 from meterhouse_collector.telemetry import Telemetry
 
 _LOG: Final = logging.getLogger(__name__)
-_ENTRIES_MAX: Final = 20_000
-_ENTRIES_RESUME: Final = 10_000
-_ENTRY_ROWS_MAX: Final = 500_000
+_ENTRIES_RESUME: Final = ENTRIES_MAX // 2
 _ROWS_MAX: Final = 100_000
-_BATCH_ENTRIES: Final = 2_000
-_BATCH_ENTRY_ROWS: Final = 20_000
 _BATCH_ROWS: Final = 5_000
 _RETRY_SECONDS: Final = (0.5, 15.0)
 _SAY_SECONDS: Final = 0.5
@@ -67,8 +64,7 @@ class Writer:
         self._flow = flow
         self._changed = changed
         self._stamp = 0
-        self._entries: deque[Entry] = deque()
-        self._entry_rows = 0
+        self._entries = Held()
         self._rows: deque[Row] = deque()
         self._paused = self._closed = False
         self._up: bool | None = None
@@ -80,12 +76,10 @@ class Writer:
         """Take an entry, unless there is no room."""
         if self._closed:
             return False
-        if len(self._entries) >= _ENTRIES_MAX or self._entry_rows >= _ENTRY_ROWS_MAX:
+        taken = self._entries.take(entry, fresh=entry.start_seconds >= self._late_before())
+        if not taken:
             self._pause()
-            return False
-        self._entries.append(entry)
-        self._entry_rows += len(entry.rows)
-        return True
+        return taken
 
     def write(self, row: Row) -> None:
         """Take a row that no receipt hangs on; without room the oldest goes, and is counted."""
@@ -103,7 +97,7 @@ class Writer:
         """Write and send receipts until cancelled."""
         wait, longest = _RETRY_SECONDS
         while True:
-            full = len(self._entries) >= _BATCH_ENTRIES
+            full = len(self._entries) >= BATCH_ENTRIES
             await asyncio.sleep(0 if full and self._up else self._timing.flush_every_seconds)
             try:
                 await self._flush()
@@ -111,7 +105,7 @@ class Writer:
             except StoreUnavailableError as error:
                 self._turn(up=False, text=str(error), trouble=error.trouble)
             except Exception:  # noqa: BLE001 - a batch that cannot be written is held, like any other
-                self._telemetry.bug("writer")
+                self._bug()
                 self._turn(up=False, text="BUG: see above", trouble="bug")
             self._telemetry.pending.set(len(self._entries))
             self._say()
@@ -134,21 +128,15 @@ class Writer:
             )
         self._say(everything=True)
 
-    def _batch(self) -> list[Entry]:
-        batch, rows = [], 0
-        for entry in islice(self._entries, _BATCH_ENTRIES):
-            batch.append(entry)
-            rows += len(entry.rows)
-            if rows >= _BATCH_ENTRY_ROWS:
-                break
-        return batch
+    def _late_before(self) -> float:
+        return self._timing.clock() - self._timing.late_after_seconds
 
     async def _flush(self) -> None:
-        entries = self._batch()
+        entries = self._entries.batch()
         loose = [self._rows.popleft() for _ in range(min(_BATCH_ROWS, len(self._rows)))]
         if not entries and not loose:
             return
-        late_before = self._timing.clock() - self._timing.late_after_seconds
+        late_before = self._late_before()
         rows: list[Row] = []
         owners: list[int] = []
         for number, entry in enumerate(entries):
@@ -162,15 +150,13 @@ class Writer:
         self._stamp = max(self._stamp + 1, int(self._timing.clock() * 1e9))
         marked = stamp_marks(rows, self._stamp)
         try:
-            rejections = await self._store.write([*rows, *loose])
+            rejections = await write_apart(self._store, [*rows, *loose], self._bug)
         except BaseException:
             self._rows.extendleft(reversed(loose))
             raise
         self._turn(up=True)
         self._changed(marked)
-        for entry in entries:
-            self._entries.popleft()
-            self._entry_rows -= len(entry.rows)
+        self._entries.written(entries)
         self._settle(entries, owners, rejections, [*rows, *loose])
         if self._paused and len(self._entries) <= _ENTRIES_RESUME:
             self._paused = False
@@ -208,14 +194,18 @@ class Writer:
         for policy, count in written.items():
             self._telemetry.rows.labels(policy).inc(count)
 
+    def _bug(self) -> None:
+        self._telemetry.bug("writer")
+
     def _tell(self, row: Row, rejection: Rejection) -> None:
         now = time.monotonic()
         if now - self._told.get(row.measurement, float("-inf")) < _TELL_AGAIN_SECONDS:
             return
         self._told[row.measurement] = now
         _LOG.warning(
-            "the store refused a row, more of %s are only counted: %s",
+            "the store refused a row, more of %s are only counted: %s: %s",
             row.measurement,
+            _which(row),
             rejection.reason,
         )
 
@@ -242,3 +232,8 @@ class Writer:
         room = 0 if everything else self.room
         said = self._receipts.say(now, room=room, send=self._send, everything=everything)
         self._telemetry.receipts.inc(said)
+
+
+def _which(row: Row) -> str:
+    what = f"of {row.thing}" if isinstance(row, PackedRow) else f"of {dict(row.tags)}"
+    return f"{row.policy}/{row.measurement} {what} at {row.start_seconds}"

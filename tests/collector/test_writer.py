@@ -14,6 +14,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
+from meterhouse_collector.held import Held
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.rows import DirtyRow, PackedRow, Point, Row
@@ -311,6 +312,81 @@ async def test_refused_rows_refuse_their_report_and_no_other(
     assert it.value("rows_total", policy="ledger") == 3
     lines = [r.getMessage() for r in caplog.records if "refused a row" in r.getMessage()]
     assert len(lines) == len({line.split("more of ")[1].split(" ")[0] for line in lines})
+
+
+def poisoned(*bad: int) -> Callable[[Row], str | None]:
+    def fail(row: Row) -> str | None:
+        if row.policy == "ledger" and row.start_seconds in bad:
+            raise RuntimeError(f"no way to write {row.start_seconds}")
+        return None
+
+    return fail
+
+
+async def test_a_report_on_which_this_program_fails_is_set_aside_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    made = entries(1500)
+    bad = {made[n].start_seconds for n in (0, 700, 1499)}
+    # As in truth: each row stands at the start of its report.
+    made = [one._replace(rows=[r._replace(start_seconds=one[2]) for r in one.rows]) for one in made]
+    store.refuse = poisoned(*bad)
+    it = Written(store)
+    with it.running():
+        for one in made:
+            it.writer.accept(one)
+        it.writer.write(loose(1))
+        await until(lambda: it.value("rows_rejected_total", policy="ledger") == len(bad))
+        await until(lambda: any(s.refused for s in it.said))
+        assert it.value("store_up") == 1
+    refused = {r.start_seconds: (r.reason, r.final) for s in it.said for r in s.refused}
+    assert refused == dict.fromkeys(bad, ("rejected_by_store", True))
+    assert len(store.packed_rows) == 1500 - len(bad) + 1
+    assert it.value("bugs_total", where="writer") == len(bad)
+    told = [r.getMessage() for r in caplog.records if "refused a row" in r.getMessage()]
+    assert len(told) == 1
+    assert f"ledger/node of node-1 at {min(bad)}: BUG: RuntimeError" in told[0]
+
+
+async def test_where_nothing_can_be_written_no_report_is_set_aside() -> None:
+    store = MemoryStore()
+    made = entries(200)
+    store.refuse = poisoned(*range(made[0].start_seconds, made[0].start_seconds + 10_000))
+    it = Written(store)
+    with it.running():
+        for one in made:
+            it.writer.accept(one)
+        await until(lambda: store.writes > 0 and it.value("store_up") == 0)
+        assert (it.said, it.writer.room) == ([], 0)
+        store.refuse = lambda _: None
+        await until(lambda: it.value("rows_total", policy="ledger") == 200)
+    assert it.value("rows_rejected_total", policy="ledger") is None
+
+
+async def test_what_is_fresh_is_written_before_the_backlog() -> None:
+    store = MemoryStore()
+    it = Written(store)
+    for number in range(10):
+        it.writer.accept(entry(start=now_on_grid() - 3600 - number * LENGTH))
+    it.writer.accept(entry("n2"))
+    with it.running():
+        await until(lambda: len(it.stored()) == 11)
+    rows = [key[3] for key in store.packed_rows if key[1] == "node"]
+    assert rows == ["n2", *["node-1"] * 10]
+
+
+def test_what_came_while_a_batch_was_written_comes_after_it_and_before_the_backlog() -> None:
+    held = Held()
+    backlog = entries(3000)
+    assert all(held.take(one, fresh=False) for one in backlog)
+    first = held.batch()
+    fresh = entries(3, "n2")
+    assert all(held.take(one, fresh=True) for one in fresh)
+    held.written(first)
+    assert first == backlog[:2000]
+    assert len(held) == 1003
+    assert held.batch() == [*fresh, *backlog[2000:]]
 
 
 async def test_a_report_that_waited_long_for_the_store_is_marked_as_late() -> None:

@@ -1,0 +1,51 @@
+"""Entries that wait for the store: the fresh first, so that no backlog holds up what is live."""
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import chain, islice
+from typing import Final
+
+from meterhouse_collector.ledger import Entry
+
+ENTRIES_MAX: Final = 20_000
+_ROWS_MAX: Final = 500_000
+BATCH_ENTRIES: Final = 2_000
+_BATCH_ROWS: Final = 20_000
+
+
+class Held:
+    """Two queues, bounded together by entries and by rows."""
+
+    def __init__(self) -> None:
+        self._fresh: deque[Entry] = deque()
+        self._backlog: deque[Entry] = deque()
+        self._rows = 0
+
+    def __len__(self) -> int:
+        return len(self._fresh) + len(self._backlog)
+
+    def take(self, entry: Entry, *, fresh: bool) -> bool:
+        """Take an entry, unless there is no room."""
+        if len(self) >= ENTRIES_MAX or self._rows >= _ROWS_MAX:
+            return False
+        (self._fresh if fresh else self._backlog).append(entry)
+        self._rows += len(entry.rows)
+        return True
+
+    def batch(self) -> list[Entry]:
+        """Return what is to be written next; it stays here until ``written``."""
+        batch, rows = [], 0
+        for entry in islice(chain(self._fresh, self._backlog), BATCH_ENTRIES):
+            batch.append(entry)
+            rows += len(entry.rows)
+            if rows >= _BATCH_ROWS:
+                break
+        return batch
+
+    def written(self, batch: Sequence[Entry]) -> None:
+        """Let go of a batch."""
+        for entry in batch:
+            # What came meanwhile stands behind: the batch is still the head of both queues.
+            queue = self._fresh if self._fresh and self._fresh[0] is entry else self._backlog
+            queue.popleft()
+            self._rows -= len(entry.rows)
