@@ -9,6 +9,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from meterhouse_collector.alerts.engine import Alerts
+from meterhouse_collector.alerts.known import Own
+from meterhouse_collector.alerts.things import waiting_seconds
 from meterhouse_collector.config import CollectorConfig
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.kpi.pue import energy_basis
@@ -27,7 +29,7 @@ from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.influx import InfluxStore
 from meterhouse_collector.store.sqlite import SqliteStore
-from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.telemetry import Telemetry, value_of
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.server import PageServer
 from meterhouse_collector.writer import Timing, Writer
@@ -75,7 +77,12 @@ class Collector:
             rates=rates.at,
         )
         self.alerts = Alerts(
-            self.live, self.index, self.store, self.telemetry, write=self._writer.write
+            self.live,
+            self.index,
+            self.store,
+            self.telemetry,
+            write=self._writer.write,
+            own=self._own,
         )
         self.intake = Intake(
             self.index,
@@ -114,7 +121,16 @@ class Collector:
         if not self._writer.accept(entry):
             return False
         self.live.add(entry)
+        self.alerts.add(entry)
         return True
+
+    def _own(self) -> Own:
+        waiting = {name: agent.waiting for name, agent in self.intake.agents.items()}
+        return Own(
+            store_up=value_of(self.telemetry.store_up) == 1,
+            quarters_behind=value_of(self.telemetry.quarters_behind),
+            waiting_seconds=waiting_seconds(waiting, round(self.config.interval)),
+        )
 
     def _flow(self, reading: bool) -> None:  # noqa: FBT001 - on or off
         if reading:

@@ -53,6 +53,12 @@ class Taken(Collector):
         )
 
 
+def value_of(gauge: Gauge) -> float:
+    """Return what a gauge without labels stands at."""
+    (metric,) = gauge.collect()
+    return float(metric.samples[0].value)
+
+
 class Telemetry:
     """The collector's own metrics, in a registry of their own."""
 

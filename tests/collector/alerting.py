@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from meterhouse_collector.alerts.held import Held
-from meterhouse_collector.alerts.known import DemandKnown, LiveKnown, LoadKnown
+from meterhouse_collector.alerts.known import DemandKnown, LiveKnown, LoadKnown, Things
 from meterhouse_collector.alerts.state import Observation, beyond, cleared
 from meterhouse_collector.kpi.compute import Window
 from meterhouse_collector.kpi.pue import energy_basis
@@ -43,6 +43,7 @@ def known(
     demand: Iterable[DemandKnown] = (),
     loads: Iterable[LoadKnown] = (),
     battery_unmetered: bool = False,
+    things: Things | None = None,
 ) -> LiveKnown:
     site = of or index()
     return LiveKnown(
@@ -60,6 +61,7 @@ def known(
         held=held or {},
         demand=tuple(demand),
         loads=tuple(loads),
+        things=things or Things(),
     )
 
 

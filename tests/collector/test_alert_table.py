@@ -1,17 +1,29 @@
 """Each kind of threshold has what belongs to it: function, sample, runbook, scenario."""
 
-import re
 from decimal import Decimal
-from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
 import pytest
 
+from meterhouse_collector.alerts.catalogue import CATALOGUE
 from meterhouse_collector.alerts.conditions.budget import budget_rules
 from meterhouse_collector.alerts.held import Held
-from meterhouse_collector.alerts.known import DemandKnown, LiveKnown, LoadKnown, QuarterKnown, Use
+from meterhouse_collector.alerts.known import (
+    DemandKnown,
+    LiveKnown,
+    LoadKnown,
+    Lost,
+    Own,
+    QuarterKnown,
+    Readings,
+    Silence,
+    Source,
+    Supply,
+    Things,
+    Use,
+)
 from meterhouse_collector.alerts.state import Observation
-from meterhouse_collector.alerts.table import ALWAYS, LIVE, QUARTERLY
+from meterhouse_collector.alerts.table import ALWAYS, DEFAULTS, LIVE, QUARTERLY, watches
 from meterhouse_collector.site.contracts import Commitment
 from meterhouse_collector.site.load import sample
 from meterhouse_collector.site.targets import Budget, Scope, Threshold, ThresholdKind
@@ -20,7 +32,6 @@ from tests.collector.collecting import index
 from tests.collector.test_alert_dates import TODAY, coming, tariff
 from tests.collector.test_alert_energy import METERED, site_energy
 
-RUNBOOK: Final = Path(__file__).parents[2] / "docs" / "runbooks" / "alerts.md"
 KINDS: Final[tuple[ThresholdKind, ...]] = get_args(ThresholdKind)
 
 
@@ -75,6 +86,46 @@ def used(hours: int) -> QuarterKnown:
     return QuarterKnown(at_seconds=0.0, model=site.model, uses=(use,))
 
 
+def of(**things: object) -> LiveKnown:
+    return known({}, of=METERED, things=Things(**things))  # type: ignore[arg-type] # by name
+
+
+def delivered(ratio: float) -> LiveKnown:
+    return known({SITE: sums(sold_contracted_seconds=100.0, sold_delivered_seconds=100 * ratio)})
+
+
+def silent(kind: str, seconds: float) -> LiveKnown:
+    return of(**{kind: (Silence("one", seconds),)})
+
+
+def showing(**most: float) -> LiveKnown:
+    return of(readings=(Readings("node-1", **most),), open=frozenset({"node-1"}))
+
+
+def heat(watts: float) -> LiveKnown:
+    return of(cooling=(LoadKnown("chillers", 1e6, watts, 1.0),))
+
+
+def given(kind: str, watts: float) -> LiveKnown:
+    return of(sources=(Source(kind, "one", watts),))
+
+
+def carried(watts: float) -> LiveKnown:
+    return of(supplies=(Supply("pdu", watts, 1000.0),))
+
+
+def lost(devices: float) -> LiveKnown:
+    return of(lost=(Lost("node-1", devices),), open=frozenset({"node-1"}))
+
+
+def own(**fares: object) -> LiveKnown:
+    return of(own=Own(**fares))  # type: ignore[arg-type] # by name
+
+
+def default(kind: ThresholdKind) -> Threshold:
+    return DEFAULTS[kind].threshold
+
+
 SCENARIOS: Final[dict[ThresholdKind, Scenario]] = {
     "pue": Scenario(
         threshold("pue", above=1.5),
@@ -109,6 +160,46 @@ SCENARIOS: Final[dict[ThresholdKind, Scenario]] = {
     "cost_per_million_tokens": Scenario(
         threshold("cost_per_million_tokens", above=2.0), serving(3.0), serving(1.0)
     ),
+    "pue_without_value": Scenario(
+        default("pue_without_value"),
+        of(pue=Silence("pue", 901.0)),
+        of(pue=Silence("pue", 5.0)),
+    ),
+    "under_delivered": Scenario(default("under_delivered"), delivered(0.98), delivered(0.995)),
+    "load": Scenario(default("load"), loaded(1.01e6), loaded(0.9e6)),
+    "cooling": Scenario(default("cooling"), heat(1.01e6), heat(0.9e6)),
+    "on_battery": Scenario(
+        default("on_battery"), given("storage", 5000.0), given("storage", -5000.0)
+    ),
+    "generator_running": Scenario(
+        default("generator_running"), given("generator", 5000.0), given("generator", 0.0)
+    ),
+    "supply_lost": Scenario(default("supply_lost"), carried(0.0), carried(900.0)),
+    "accelerator_lost": Scenario(default("accelerator_lost"), lost(1.0), lost(0.0)),
+    "accelerator_errors": Scenario(
+        default("accelerator_errors"),
+        showing(uncorrected_errors=1.0),
+        showing(uncorrected_errors=0.0),
+    ),
+    "accelerator_throttled": Scenario(
+        default("accelerator_throttled"),
+        showing(throttled_ratio=0.6),
+        showing(throttled_ratio=0.1),
+    ),
+    "accelerator_hot": Scenario(
+        default("accelerator_hot"), showing(hottest_celsius=90.0), showing(hottest_celsius=70.0)
+    ),
+    "node_silent": Scenario(default("node_silent"), silent("nodes", 121.0), silent("nodes", 0.0)),
+    "meter_stale": Scenario(default("meter_stale"), silent("meters", 901.0), silent("meters", 0.0)),
+    "spool_filling": Scenario(
+        default("spool_filling"),
+        own(waiting_seconds={"node-1": 3601.0}),
+        own(waiting_seconds={"node-1": 10.0}),
+    ),
+    "store_down": Scenario(default("store_down"), own(store_up=False), own(store_up=True)),
+    "collector_behind": Scenario(
+        default("collector_behind"), own(quarters_behind=5.0), own(quarters_behind=0.0)
+    ),
 }
 
 
@@ -139,12 +230,17 @@ def test_the_sample_tells_of_each_kind(kind: str) -> None:
     assert f'"{kind}"' in sample()
 
 
-def test_the_runbook_has_a_section_for_each_kind_of_rule() -> None:
+def test_each_rule_has_a_row_of_the_catalogue() -> None:
     named = Budget.model_validate({"name": "b", "amount": 1, "valid_from": TODAY})
     kinds = {*KINDS, *(rule.kind for rule in budget_rules(named))}
     kinds |= {always.rule.kind for always in ALWAYS}
-    sections = re.split(r"^## ", RUNBOOK.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    told = {kind: s for s in sections for kind in re.findall(r"`(\w+)`", s.partition("\n")[0])}
-    assert told.keys() == kinds
-    for section in told.values():
-        assert len(re.findall(r"^\d\. ", section, re.MULTILINE)) == 3
+    assert {row.name for row in CATALOGUE.values() if row.own} == kinds
+
+
+def test_a_threshold_takes_the_place_of_the_default_of_its_kind() -> None:
+    hot = threshold("accelerator_hot", above=70.0)
+    watched = watches([hot])
+    of_kind = [w.threshold for w in watched if w.threshold.kind == "accelerator_hot"]
+    assert of_kind == [hot]
+    assert len(watched) == len(DEFAULTS)
+    assert len(watches([])) == len(DEFAULTS)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meterhouse_collector.alerts.held import Held
 from meterhouse_collector.alerts.state import Labels, Observation, Side, labels
@@ -40,6 +40,76 @@ class LoadKnown(NamedTuple):
     marginal_ratio: float
 
 
+class Silence(NamedTuple):
+    """For how long nothing good was heard of a thing; at least so long where it never was."""
+
+    name: str
+    seconds: float
+    at_least: bool = False
+
+
+class Lost(NamedTuple):
+    """The devices of a node that were unhealthy, None where the node is silent."""
+
+    node: str
+    devices: float | None
+
+
+class Readings(NamedTuple):
+    """The worst that the devices of a node showed last, None where nothing recent is known."""
+
+    node: str
+    hottest_celsius: float | None = None
+    throttled_ratio: float | None = None
+    uncorrected_errors: float | None = None
+
+
+class Supply(NamedTuple):
+    """A measured piece of the power path: its power now, and its most lately."""
+
+    name: str
+    watts: float | None
+    most_watts: float | None
+
+
+class Source(NamedTuple):
+    """What gives power where the grid does not: a battery, a UPS or a generator."""
+
+    kind: str
+    name: str
+    watts: float | None
+
+
+class Own(NamedTuple):
+    """How the collector itself fares; ``waiting_seconds`` are what the spools of nodes hold."""
+
+    store_up: bool = True
+    quarters_behind: float = 0.0
+    waiting_seconds: Mapping[str, float] = {}
+
+
+NOTHING_WRONG: Final = Own()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Things:
+    """What is known of single things; ``open`` are the subjects of the alerts that are open.
+
+    Conditions leave out what is calm and not open: a large site has many things.
+    """
+
+    nodes: tuple[Silence, ...] = ()
+    meters: tuple[Silence, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    readings: tuple[Readings, ...] = ()
+    supplies: tuple[Supply, ...] = ()
+    sources: tuple[Source, ...] = ()
+    cooling: tuple[LoadKnown, ...] = ()
+    pue: Silence | None = None
+    own: Own = NOTHING_WRONG
+    open: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveKnown:
     """What is known after an interval; ``latest`` are the sums of the one that ``held`` is of."""
@@ -53,6 +123,7 @@ class LiveKnown:
     held: Mapping[GroupKey, Held] = field(default_factory=dict)
     demand: tuple[DemandKnown, ...] = ()
     loads: tuple[LoadKnown, ...] = ()
+    things: Things = Things()
 
     @property
     def basis(self) -> EnergyBasis:

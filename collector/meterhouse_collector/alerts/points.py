@@ -12,10 +12,12 @@ import msgspec
 
 from meterhouse_collector.alerts.book import Open
 from meterhouse_collector.alerts.state import Key, Phase, Rule, State, Transition
+from meterhouse_collector.alerts.words import subject_of
 from meterhouse_collector.rows import NOBODY, Point
 
 KIND: Final = "alert"
 MEASUREMENT: Final = "event"
+_SUBJECT_MAX: Final = 200
 
 _ENCODER: Final = msgspec.json.Encoder()
 _LABELS: Final = msgspec.json.Decoder(dict[str, str])
@@ -59,6 +61,8 @@ def _point(
         "device": subject.get("device", NOBODY),
         "kind": KIND,
         "alert": key.fingerprint,
+        "alertname": rule.kind,
+        "subject": subject_of(subject)[:_SUBJECT_MAX],
     }
     fields: dict[str, float | int | str | bool] = {
         "name": key.name,
@@ -68,6 +72,8 @@ def _point(
         "before": before,
         "since_seconds": float(state.since_seconds),
         "for_seconds": float(rule.for_seconds),
+        # As a number too, for boards and rules: 1 while it fires.
+        "firing": float(state.phase == "firing"),
         "value": float(state.value),
         "limit": float(state.limit),
         "unit": unit,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Final, NamedTuple
 
-from meterhouse_collector.alerts.known import DemandKnown, LoadKnown
+from meterhouse_collector.alerts.known import DemandKnown, LoadKnown, Supply
 from meterhouse_collector.rollup.site_energy import MEASURED, IntervalRows
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.power import GridConnection, PowerNode
@@ -32,7 +32,9 @@ def projected_mean_watts(
     return (energy_joules + recent_watts * rest) / interval_seconds
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
+    """The power of an interval, as far as all that makes it up was measured."""
+
     start_seconds: int
     length_seconds: int
     mean_watts: float
@@ -44,9 +46,11 @@ class _Recent:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._parts: deque[_Part] = deque()
+        self._parts: deque[Part] = deque()
+        self._last: Part | None = None
 
-    def add(self, part: _Part | None, end_seconds: int) -> None:
+    def add(self, part: Part | None, end_seconds: int) -> None:
+        self._last = part
         if part is not None:
             self._parts.append(part)
         while self._parts and self._parts[0].start_seconds < end_seconds - self._seconds:
@@ -57,6 +61,9 @@ class _Recent:
         if seconds == 0:
             return None
         return fsum(part.mean_watts * part.length_seconds for part in self._parts) / seconds
+
+    def last_watts(self) -> float | None:
+        return None if self._last is None else self._last.mean_watts
 
     def maximum_watts(self) -> float | None:
         return max((part.maximum_watts for part in self._parts), default=None)
@@ -72,7 +79,7 @@ class _Demand:
         self._ends = 0
         self._recent = _Recent(RECENT_SECONDS)
 
-    def add(self, part: _Part | None, end_seconds: int, interval_seconds: float) -> None:
+    def add(self, part: Part | None, end_seconds: int, interval_seconds: float) -> None:
         begins = int((end_seconds - 1) // interval_seconds * interval_seconds)
         if begins != self._begins:
             self._begins, self._energy, self._known_seconds = begins, [], 0
@@ -102,6 +109,25 @@ class _Demand:
         )
 
 
+def of_meters(index: SiteIndex, rows: IntervalRows, names: Sequence[str]) -> Part | None:
+    """Return the power of some meters together, None unless all of them were measured."""
+    means, maxima = [], []
+    for name in names:
+        row = rows.meters.get(name)
+        meter = index.meters.get(name)
+        if row is None or meter is None or row.energy_joules is None:
+            return None
+        known = row.covered_milliseconds >= _COVERED_SHARE * row.length_milliseconds
+        if not known or row.quality not in MEASURED:
+            return None
+        factor = meter.sign * meter.part
+        mean = row.energy_joules * 1000 / row.covered_milliseconds
+        maximum = mean if row.power_watts_max is None else row.power_watts_max
+        means.append(factor * mean)
+        maxima.append(factor * maximum)
+    return Part(rows.start_seconds, rows.length_seconds, fsum(means), fsum(maxima))
+
+
 class PowerWatch:
     """Takes the rows and sums of each interval once, in their order."""
 
@@ -116,7 +142,7 @@ class PowerWatch:
         dated = self._index.dated
         for name, connection in dated.grid_connection.at(rows.start_seconds).items():
             if connection.meters:
-                part = self._of_meters(rows, connection.meters)
+                part = of_meters(self._index, rows, connection.meters)
             else:
                 part = _of_site(rows, site_sums)
             demand = self._demands.setdefault(name, _Demand())
@@ -124,24 +150,7 @@ class PowerWatch:
         for name, node in dated.power.at(rows.start_seconds).items():
             if node.meters:
                 recent = self._loads.setdefault(name, _Recent(_LOAD_SECONDS))
-                recent.add(self._of_meters(rows, node.meters), end)
-
-    def _of_meters(self, rows: IntervalRows, names: Sequence[str]) -> _Part | None:
-        means, maxima = [], []
-        for name in names:
-            row = rows.meters.get(name)
-            meter = self._index.meters.get(name)
-            if row is None or meter is None or row.energy_joules is None:
-                return None
-            known = row.covered_milliseconds >= _COVERED_SHARE * row.length_milliseconds
-            if not known or row.quality not in MEASURED:
-                return None
-            factor = meter.sign * meter.part
-            mean = row.energy_joules * 1000 / row.covered_milliseconds
-            maximum = mean if row.power_watts_max is None else row.power_watts_max
-            means.append(factor * mean)
-            maxima.append(factor * maximum)
-        return _Part(rows.start_seconds, rows.length_seconds, fsum(means), fsum(maxima))
+                recent.add(of_meters(self._index, rows, node.meters), end)
 
     def demand(self, at_seconds: float) -> tuple[DemandKnown, ...]:
         """Return the running demand interval of each grid connection in force."""
@@ -155,6 +164,14 @@ class PowerWatch:
         return (
             *(self._of_connection(connection) for connection in connections.values()),
             *(self._of_node(node, power) for node in power.values()),
+        )
+
+    def supplies(self, at_seconds: float) -> tuple[Supply, ...]:
+        """Return what each measured piece of the power path carries now, and carried lately."""
+        return tuple(
+            Supply(name, recent.last_watts(), recent.maximum_watts())
+            for name in self._index.dated.power.at(at_seconds)
+            if (recent := self._loads.get(name)) is not None
         )
 
     def _demand(self, connection: GridConnection) -> DemandKnown:
@@ -185,10 +202,10 @@ class PowerWatch:
         return None if watts is None else max(0.0, watts)
 
 
-def _of_site(rows: IntervalRows, sums: Mapping[str, float] | None) -> _Part | None:
+def _of_site(rows: IntervalRows, sums: Mapping[str, float] | None) -> Part | None:
     if sums is None or sums["unbilled_seconds"] > 0 or sums["interval_seconds"] <= 0:
         return None
     watts = sums["billed_joules"] / rows.length_seconds
     if not math.isfinite(watts):
         return None
-    return _Part(rows.start_seconds, rows.length_seconds, watts, watts)
+    return Part(rows.start_seconds, rows.length_seconds, watts, watts)

@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
+from meterhouse_collector.alerts.conditions.energy import pue_of
 from meterhouse_collector.alerts.held import HeldRuns
-from meterhouse_collector.alerts.known import LiveKnown
+from meterhouse_collector.alerts.known import LiveKnown, Own, Silence, Things
+from meterhouse_collector.alerts.plant import PlantWatch
 from meterhouse_collector.alerts.power import PowerWatch
+from meterhouse_collector.alerts.things import ThingWatch
+from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.roll_up import add_sums
@@ -25,6 +30,10 @@ class Sight:
         self._index = index
         self._held = HeldRuns(index)
         self._power = PowerWatch(index)
+        self._plant = PlantWatch(index)
+        self._things = ThingWatch(index)
+        self._pue_since: int | None = None
+        self._pue_known = False
         self._needs_held = any(t.kind in HELD_KINDS for t in index.model.threshold)
         self._taken: int | None = None
 
@@ -54,11 +63,19 @@ class Sight:
             # In a thread, because for a large site it takes long.
             await asyncio.to_thread(self._held.add, rows)
         self._power.add(rows, groups.get(self._index.site_group))
+        self._plant.add(rows, groups)
+        self._things.add(rows)
 
-    async def known(self, now: float, *, groups: bool) -> LiveKnown:
+    def add(self, entry: Entry) -> None:
+        """Take what an entry says of single devices."""
+        self._things.add_detail(entry)
+
+    async def known(
+        self, now: float, *, groups: bool, own: Own, still_open: frozenset[str]
+    ) -> LiveKnown:
         """Return what is known after the last interval that was followed.
 
-        Without ``groups`` only the site's own sums are made: those of a large site take long.
+        Without ``groups`` only the whole site's sums are made: those of a large site take long.
         """
         length = self._live.pace.length_seconds
         taken = self._taken if self._taken is not None else 0
@@ -66,13 +83,14 @@ class Sight:
         intervals = self._live.rolled(end - round(self._live.pace.window_seconds), end)
         if not groups:
             site = self._index.site_group
-            intervals = [{site: sums[site]} for sums in intervals if site in sums]
+            intervals = [{site: sums} for _, sums in self._live.intervals()]
         summed = await asyncio.to_thread(by_group, intervals)
         unmetered = any(not s.meters for s in self._index.dated.storage.at(now).values())
         window = self._live.window()._replace(
             seconds=float(len(intervals) * length), battery_unmetered=unmetered
         )
-        return LiveKnown(
+        seen = self._things.seen()
+        known = LiveKnown(
             at_seconds=now,
             model=self._index.model,
             window=window,
@@ -83,6 +101,27 @@ class Sight:
             demand=self._power.demand(now),
             loads=self._power.loads(now),
         )
+        things = Things(
+            nodes=seen.nodes,
+            meters=seen.meters,
+            lost=seen.lost,
+            readings=seen.readings,
+            supplies=self._power.supplies(now),
+            sources=self._plant.sources(),
+            cooling=self._plant.cooling(),
+            pue=self._pue(known, end),
+            own=own,
+            open=still_open,
+        )
+        return replace(known, things=things)
+
+    def _pue(self, known: LiveKnown, end: int) -> Silence:
+        """Return since when the PUE has no value; before it had one, at least since the start."""
+        if pue_of(known).value is not None:
+            self._pue_since, self._pue_known = end, True
+        if self._pue_since is None:
+            self._pue_since = end
+        return Silence("pue", float(end - self._pue_since), at_least=not self._pue_known)
 
 
 def by_group(intervals: Iterable[Mapping[GroupKey, Sums]]) -> dict[GroupKey, Sums]:

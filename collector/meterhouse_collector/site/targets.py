@@ -27,6 +27,22 @@ ThresholdKind = Literal[
     "ending",
     "delivery",
     "cost_per_million_tokens",
+    "pue_without_value",
+    "under_delivered",
+    "load",
+    "cooling",
+    "on_battery",
+    "generator_running",
+    "supply_lost",
+    "accelerator_lost",
+    "accelerator_errors",
+    "accelerator_throttled",
+    "accelerator_hot",
+    "node_silent",
+    "meter_stale",
+    "spool_filling",
+    "store_down",
+    "collector_behind",
 ]
 RATIO_KINDS: Final = ("idle", "reclaimable_idle", "coverage")
 Severity = Literal["page", "ticket", "info"]
@@ -98,8 +114,9 @@ class Threshold(Lasting):
     """A limit that alerts after ``for``, and clears at ``clear`` so that it does not flap.
 
     ``kind`` decides the unit: ``demand`` and ``headroom`` are in watts, ``ending`` and ``delivery``
-    in days, ``idle_cost`` in money per hour, ``cost_per_million_tokens`` in money; others
-    are ratios.
+    in days, ``idle_cost`` in money per hour, ``cost_per_million_tokens`` in money; what others are
+    in says the alert catalogue. A kind that has a default there has it while no threshold of the
+    kind is in force.
     """
 
     name: Name

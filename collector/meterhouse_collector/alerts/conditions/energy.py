@@ -26,7 +26,7 @@ def pue_beyond(threshold: Threshold, known: LiveKnown) -> list[Observation]:
     about = scope_labels(known.model.name, threshold.scope)
     if not is_whole(threshold.scope):
         return [observed(threshold, about, None, "ratio", reason=_NOT_WHOLE)]
-    kpi = _pue(known)
+    kpi = pue_of(known)
     return [
         observed(threshold, about, kpi.value, "ratio", reason=kpi.reason, coverage=kpi.coverage)
     ]
@@ -39,7 +39,7 @@ def pue_below_one(known: LiveKnown) -> list[Observation]:
     """
     if not known.basis.boundary_metered:
         return []
-    kpi = _pue(known)
+    kpi = pue_of(known)
     unmetered = known.window.battery_unmetered
     return [
         Observation(
@@ -53,7 +53,8 @@ def pue_below_one(known: LiveKnown) -> list[Observation]:
     ]
 
 
-def _pue(known: LiveKnown) -> KpiValue:
+def pue_of(known: LiveKnown) -> KpiValue:
+    """Return the PUE of the last window."""
     return pue(
         scope_sums(known.groups, Scope()),
         window_seconds=known.window.seconds,

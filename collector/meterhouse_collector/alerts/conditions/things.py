@@ -1,0 +1,121 @@
+"""Single nodes, meters and devices, and the collector itself."""
+
+from collections.abc import Callable
+from math import inf
+
+from meterhouse_collector.alerts.known import (
+    LiveKnown,
+    Readings,
+    Silence,
+    observed,
+    scope_labels,
+)
+from meterhouse_collector.alerts.state import Observation
+from meterhouse_collector.site.targets import Threshold
+
+_SILENT = "the node is silent"
+_NO_DETAIL = "no recent reading of its devices"
+
+
+def node_silent(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold the time since each registered node was last heard against a threshold."""
+    return [_silence(threshold, known, "node", each) for each in known.things.nodes]
+
+
+def meter_stale(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold the time since each meter last had a good reading against a threshold."""
+    return [_silence(threshold, known, "meter", each) for each in known.things.meters]
+
+
+def pue_without_value(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold the time since the PUE last had a value against a threshold."""
+    silence = known.things.pue
+    if silence is None or not known.basis.boundary_metered:
+        return []
+    about = scope_labels(known.model.name, threshold.scope)
+    high = inf if silence.at_least else silence.seconds
+    seconds = silence.seconds
+    return [observed(threshold, about, seconds, "seconds", low=seconds, high=high)]
+
+
+def _silence(threshold: Threshold, known: LiveKnown, what: str, each: Silence) -> Observation:
+    """Return how long it is silent; one never heard is so at least since it is watched."""
+    about = scope_labels(known.model.name, threshold.scope, **{what: each.name})
+    high = inf if each.at_least else each.seconds
+    return observed(threshold, about, each.seconds, "seconds", low=each.seconds, high=high)
+
+
+def accelerator_lost(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold the unhealthy devices of each node against a threshold."""
+    return [
+        observed(
+            threshold,
+            scope_labels(known.model.name, threshold.scope, node=lost.node),
+            lost.devices,
+            "devices",
+            reason=_SILENT if lost.devices is None else None,
+        )
+        for lost in known.things.lost
+        if lost.devices != 0 or lost.node in known.things.open
+    ]
+
+
+def accelerator_hot(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold the temperature of each node's hottest device against a threshold."""
+    return _readings(threshold, known, "celsius", lambda each: each.hottest_celsius)
+
+
+def accelerator_throttled(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold the share of time in which each node's worst device ran throttled against one."""
+    return _readings(threshold, known, "ratio", lambda each: each.throttled_ratio)
+
+
+def accelerator_errors(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold the uncorrected memory errors of each node's worst device against a threshold."""
+    return _readings(threshold, known, "errors", lambda each: each.uncorrected_errors)
+
+
+def _readings(
+    threshold: Threshold,
+    known: LiveKnown,
+    unit: str,
+    of: Callable[[Readings], float | None],
+) -> list[Observation]:
+    level = threshold.above if threshold.clear is None else threshold.clear
+    found = []
+    for each in known.things.readings:
+        value = of(each)
+        calm = value is None or (level is not None and value <= level)
+        if not calm or each.node in known.things.open:
+            about = scope_labels(known.model.name, threshold.scope, node=each.node)
+            reason = _NO_DETAIL if value is None else None
+            found.append(observed(threshold, about, value, unit, reason=reason))
+    return found
+
+
+def spool_filling(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold the time whose reports wait in each spool against a threshold."""
+    waiting = dict(known.things.own.waiting_seconds)
+    open_nodes = {each.name for each in known.things.nodes} & known.things.open
+    names = sorted(waiting.keys() | open_nodes)
+    return [
+        observed(
+            threshold,
+            scope_labels(known.model.name, threshold.scope, node=name),
+            waiting.get(name, 0.0),
+            "seconds",
+        )
+        for name in names
+    ]
+
+
+def store_down(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold whether the store takes rows, 1 or 0, against a threshold."""
+    about = scope_labels(known.model.name, threshold.scope)
+    return [observed(threshold, about, float(known.things.own.store_up), "number")]
+
+
+def collector_behind(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold the quarter hours that have ended and are not summed against a threshold."""
+    about = scope_labels(known.model.name, threshold.scope)
+    return [observed(threshold, about, known.things.own.quarters_behind, "quarters")]

@@ -1,0 +1,249 @@
+"""What is followed of nodes, meters, devices and the plant: known truth in, equality out."""
+
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+
+from meterhouse_agent import wire
+from meterhouse_collector import rows as stored
+from meterhouse_collector.alerts.conditions import things as conditions
+from meterhouse_collector.alerts.known import LoadKnown, Own, Readings, Silence, Source, Things
+from meterhouse_collector.alerts.plant import PlantWatch, cluster_watts
+from meterhouse_collector.alerts.power import PowerWatch
+from meterhouse_collector.alerts.state import Rule, State, step
+from meterhouse_collector.alerts.table import DEFAULTS
+from meterhouse_collector.alerts.things import DETAIL_SECONDS, ThingWatch, waiting_seconds
+from meterhouse_collector.ledger import Entry, entry_of, installed
+from meterhouse_collector.rollup.site_energy import IntervalRows
+from meterhouse_collector.rows import MeterRow, NodeRow, Share
+from tests.collector.alerting import CHAT, SITE, known, one, sums, verdict
+from tests.collector.collecting import INVENTORY, LENGTH, index, report
+
+START = 1_700_000_100 // 900 * 900
+NOTHING: tuple[float | None, ...] = (None,) * 5
+PLANT = """
+[[meter]]
+name = "battery-out"
+role = "storage"
+[[meter]]
+name = "battery-in"
+role = "storage"
+sign = -1
+[[meter]]
+name = "genset-out"
+role = "generator"
+[[meter]]
+name = "ups-in"
+role = "ups_in"
+[[meter]]
+name = "ups-out"
+role = "ups_out"
+[[storage]]
+name = "battery"
+rated_watts = 100000.0
+capacity_kwh = 100.0
+meters = ["battery-out", "battery-in"]
+[[generator]]
+name = "genset"
+rated_watts = 100000.0
+meters = ["genset-out"]
+[[cooling]]
+name = "chillers"
+kind = "chiller"
+units = 3
+spare_units = 1
+unit_heat_watts = 500.0
+clusters = ["c1"]
+[[power]]
+name = "feed"
+kind = "switchboard"
+unit_watts = 100000.0
+meters = ["utility"]
+"""
+
+
+def meter(watts: float, *, quality: wire.Quality = "ok") -> MeterRow:
+    return MeterRow(LENGTH * 1000, LENGTH * 1000, energy_joules=watts * LENGTH, quality=quality)
+
+
+def node(unhealthy: int = 0) -> NodeRow:
+    whole = 2 * LENGTH * 1000
+    down = unhealthy * LENGTH * 1000
+    share = Share("h100", "none", (whole - down, 0, 0, down, 0), NOTHING, "counter", "ok")  # type: ignore[arg-type] # five of them
+    return NodeRow(LENGTH * 1000, (share,))
+
+
+def interval(
+    number: int, nodes: Mapping[str, NodeRow], meters: Mapping[str, MeterRow] | None = None
+) -> IntervalRows:
+    return IntervalRows(START + number * LENGTH, LENGTH, nodes, meters or {}, {})
+
+
+def test_silence_is_counted_from_the_last_word_of_a_registered_node() -> None:
+    watch = ThingWatch(index())
+    watch.add(interval(0, {"node-1": node()}))
+    for number in range(1, 4):
+        watch.add(interval(number, {}))
+    assert set(watch.seen().nodes) == {
+        Silence("node-1", 15.0),
+        Silence("node-2", 20.0, at_least=True),
+    }
+    watch.add(interval(4, {"node-1": node(), "node-2": node(), "stranger": node()}))
+    assert set(watch.seen().nodes) == {Silence("node-1", 0.0), Silence("node-2", 0.0)}
+
+
+def test_a_restart_ends_no_silence_before_a_word_came() -> None:
+    rule = Rule("always:node_silent", "node_silent", "ticket", 60.0)
+    firing = State("firing", START - 1000.0, 500.0, 120.0)
+    watch = DEFAULTS["node_silent"].threshold
+
+    def after(silence: Silence) -> str:
+        seen = known({}, things=Things(nodes=(silence,)))
+        state, _ = step(firing, one(conditions.node_silent(watch, seen)), rule, START)
+        return "ok" if state is None else state.phase
+
+    assert after(Silence("node-1", 5.0, at_least=True)) == "firing"
+    assert after(Silence("node-1", 500.0, at_least=True)) == "firing"
+    assert after(Silence("node-1", 5.0)) == "ok"
+
+
+def test_a_meter_is_stale_without_a_good_reading() -> None:
+    watch = ThingWatch(index())
+    watch.add(interval(0, {}, {"utility": meter(1.0)}))
+    watch.add(interval(1, {}, {"utility": meter(1.0, quality="stale")}))
+    empty = MeterRow(LENGTH * 1000, 0)
+    watch.add(interval(2, {}, {"utility": empty}))
+    assert watch.seen().meters == (Silence("utility", 10.0),)
+
+
+def test_a_slow_meter_is_not_watched_by_intervals() -> None:
+    slow = '[[meter]]\nname = "slow"\nrole = "it"\ncategory = 2\nstep = "15m"\n'
+    watch = ThingWatch(index(slow))
+    watch.add(interval(0, {}, {}))
+    assert [each.name for each in watch.seen().meters] == ["utility"]
+
+
+def test_lost_devices_of_a_silent_node_are_not_known() -> None:
+    watch = ThingWatch(index())
+    watch.add(interval(0, {"node-1": node(unhealthy=1)}))
+    assert dict(watch.seen().lost) == {"node-1": 1.0, "node-2": None}
+    threshold = DEFAULTS["accelerator_lost"].threshold
+    seen = known({}, things=Things(lost=watch.seen().lost))
+    found = conditions.accelerator_lost(threshold, seen)
+    assert [(dict(o.labels)["node"], verdict(o)) for o in found] == [
+        ("node-1", "fires"),
+        ("node-2", "unknown"),
+    ]
+
+
+def detailed(start: int, **columns: list[float | None]) -> Entry:
+    accelerators = wire.Accelerators(state_milliseconds={"active": [5000, 5000]})
+    for name, column in columns.items():
+        setattr(accelerators, name, column)
+    made = report("node-1", start, accelerators=accelerators)
+    return entry_of(made, installed("site-a", "node-1", INVENTORY), index(), detail=True)
+
+
+def test_the_worst_device_of_a_node_counts_and_only_while_it_is_recent() -> None:
+    watch = ThingWatch(index())
+    watch.add_detail(
+        detailed(
+            START,
+            temperature_celsius=[70.0, 91.0],
+            throttled_milliseconds=[4000.0, None],
+            ecc_uncorrected_errors=[0.0, 3.0],
+        )
+    )
+    watch.add_detail(detailed(START - 60, temperature_celsius=[20.0, 20.0]))
+    watch.add(interval(0, {"node-1": node()}))
+    assert watch.seen().readings == (Readings("node-1", 91.0, 0.8, 3.0),)
+    watch.add(interval(round(DETAIL_SECONDS) // LENGTH + 1, {"node-1": node()}))
+    assert watch.seen().readings == (Readings("node-1"),)
+
+
+def test_detail_of_a_node_without_register_is_forgotten() -> None:
+    watch = ThingWatch(index())
+    entry = detailed(START, temperature_celsius=[70.0, 91.0])._replace(node="stranger")
+    watch.add_detail(entry)
+    watch.add(interval(0, {}))
+    assert watch.seen().readings == ()
+
+
+def test_rows_beside_the_detail_are_left_alone() -> None:
+    watch = ThingWatch(index())
+    other = stored.Table("detail", "host", stored.Series([()]), b'{"x":1.0}', START)
+    watch.add_detail(Entry("site-a", "node-1", START, None, {}, {}, [other]))
+    watch.add(interval(0, {}))
+    assert watch.seen().readings == ()
+
+
+@pytest.mark.parametrize(
+    ("meters", "gives"),
+    [
+        ({"battery-out": 5000.0, "battery-in": 0.0}, 5000.0),
+        ({"battery-out": 0.0, "battery-in": 5000.0}, 0.0),
+        # What a meter shows at rest.
+        ({"battery-out": 900.0, "battery-in": 0.0}, 0.0),
+        ({"battery-out": 5000.0}, None),
+    ],
+)
+def test_a_battery_gives_what_its_meters_say(meters: dict[str, float], gives: float | None) -> None:
+    watch = PlantWatch(index(PLANT))
+    rows = interval(0, {}, {name: meter(watts) for name, watts in meters.items()})
+    watch.add(rows, {})
+    assert Source("storage", "battery", gives) in watch.sources()
+
+
+@pytest.mark.parametrize(
+    ("taken", "given", "gives"), [(1000.0, 950.0, 0.0), (0.0, 950.0, 950.0), (10.0, 950.0, 950.0)]
+)
+def test_a_ups_that_takes_nothing_is_on_battery(taken: float, given: float, gives: float) -> None:
+    watch = PlantWatch(index(PLANT))
+    rows = interval(0, {}, {"ups-in": meter(taken), "ups-out": meter(given)})
+    watch.add(rows, {})
+    assert Source("ups", "ups", gives) in watch.sources()
+
+
+def test_a_generator_that_is_not_read_is_not_known() -> None:
+    watch = PlantWatch(index(PLANT))
+    watch.add(interval(0, {}), {})
+    assert Source("generator", "genset", None) in watch.sources()
+    watch.add(interval(1, {}, {"genset-out": meter(50_000.0)}), {})
+    assert Source("generator", "genset", 50_000.0) in watch.sources()
+
+
+def test_cooling_must_remove_what_its_clusters_draw() -> None:
+    watch = PlantWatch(index(PLANT))
+    groups = {
+        CHAT: sums(installed_seconds=10.0, active_drawn_joules=4000.0, free_drawn_joules=500.0),
+        SITE: sums(interval_seconds=5.0),
+    }
+    watch.add(interval(0, {}), groups)
+    assert watch.cooling() == (LoadKnown("chillers", 1000.0, 900.0, 1.0),)
+    dark = {CHAT: sums(installed_seconds=10.0, unknown_seconds=1.0, active_drawn_joules=4000.0)}
+    assert cluster_watts(dark, ("c1",), LENGTH) is None
+    assert cluster_watts({}, (), LENGTH) is None
+
+
+def test_a_supply_that_carries_nothing_any_more_is_told_apart_from_one_that_never_did() -> None:
+    watch = PowerWatch(index(PLANT))
+    for number, watts in enumerate((1000.0, 1000.0, 0.0)):
+        watch.add(interval(number, {}, {"utility": meter(watts)}), None)
+    [supply] = watch.supplies(START)
+    assert (supply.name, supply.watts, supply.most_watts) == ("feed", 0.0, 1000.0)
+    for number in range(3, 3 + 1000 // LENGTH):
+        watch.add(interval(number, {}, {"utility": meter(0.0)}), None)
+    [supply] = watch.supplies(START)
+    assert (supply.watts, supply.most_watts) == (0.0, 0.0)
+
+
+def test_a_spool_that_has_drained_is_calm_again() -> None:
+    watch = DEFAULTS["spool_filling"].threshold
+    waiting = waiting_seconds({"node-1": 1000, "node-2": 0}, LENGTH)
+    assert waiting == {"node-1": 5000.0}
+    seen = known({}, things=Things(own=Own(waiting_seconds=waiting)))
+    assert [verdict(o) for o in conditions.spool_filling(watch, seen)] == ["fires"]
+    after = Things(nodes=(Silence("node-1", 0.0),), open=frozenset({"node-1"}))
+    found = one(conditions.spool_filling(watch, known({}, things=after)))
+    assert (found.value, verdict(found)) == (0.0, "clears")
