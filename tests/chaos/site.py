@@ -28,6 +28,8 @@ QUARTER_SECONDS: Final = 900
 # An agent tries to write its spool again that often; until then it reports from memory.
 _UNWRITTEN_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 0.25
+# A report and its receipt travel for less, where nothing is broken.
+_UNDER_WAY_SECONDS: Final = 5.0
 _CONF: Final = """listener {port} 127.0.0.1
 allow_anonymous true
 persistence true
@@ -150,7 +152,13 @@ class ChaosSite(FleetRun):
         self.wait_until(closed, f"windows close: {self.windows.open_nodes}", PATIENCE_SECONDS)
         end = int(self.now("left")) + 2
         self.wait_reported(self.nodes, end, PATIENCE_SECONDS)
+        # A report after that which was sent while nobody heard would be a hole in its quarter.
+        self.wait_until(self._has_receipts, "all but the last have receipts", PATIENCE_SECONDS)
         return end
+
+    def _has_receipts(self) -> bool:
+        due = self.now("left") - _UNDER_WAY_SECONDS
+        return not any(start < due for node in self.nodes for start in self.spooled(node))
 
     def close(self) -> None:
         """Kill everything."""
