@@ -100,6 +100,8 @@ class Intake:
         self._refusing: set[str] = set()
         self._parsed = lru_cache(maxsize=_TOPICS_KEPT)(_parsed)
         self.agents: dict[str, Agent] = {}
+        # What hears of each report that was accepted, with its inventory.
+        self.seen: Callable[[wire.Report, wire.Inventory], None] = lambda _, __: None
 
     def message(self, topic: str, payload: bytes) -> None:
         """Take one message; never raises, for one bad message must not silence the others."""
@@ -131,6 +133,7 @@ class Intake:
         if not self._accept(entry):
             self._telemetry.dropped.labels("intake_full").inc()
             return
+        self.seen(report, has.inventory)
         agent = self.agents.get(report.node)
         if agent is not None:
             agent.report_seconds, agent.waiting = now, report.waiting

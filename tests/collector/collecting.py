@@ -220,7 +220,13 @@ class MemoryStore:
         ]
 
     async def points(
-        self, policy: Policy, measurement: str, *, start_seconds: int, end_seconds: int
+        self,
+        policy: Policy,
+        measurement: str,
+        *,
+        start_seconds: int,
+        end_seconds: int,
+        node: str | None = None,
     ) -> list[Point]:
         self._check()
         return [
@@ -228,6 +234,7 @@ class MemoryStore:
             for row in self.point_rows.values()
             if (row.policy, row.measurement) == (policy, measurement)
             and start_seconds <= row.start_seconds < end_seconds
+            and node in {None, dict(row.tags).get("node")}
         ]
 
     async def oldest(self, policy: Policy, measurement: str) -> int | None:

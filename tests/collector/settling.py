@@ -153,10 +153,16 @@ class Failing:
         )
 
     async def points(
-        self, policy: Policy, measurement: str, *, start_seconds: int, end_seconds: int
+        self,
+        policy: Policy,
+        measurement: str,
+        *,
+        start_seconds: int,
+        end_seconds: int,
+        node: str | None = None,
     ) -> list[Point]:
         return await self._inner.points(
-            policy, measurement, start_seconds=start_seconds, end_seconds=end_seconds
+            policy, measurement, start_seconds=start_seconds, end_seconds=end_seconds, node=node
         )
 
     async def oldest(self, policy: Policy, measurement: str) -> int | None:

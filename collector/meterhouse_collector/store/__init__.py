@@ -53,9 +53,15 @@ class Store(Protocol):
         """Read packed rows with a start in [start, end), by thing, reader and start."""
 
     async def points(
-        self, policy: Policy, measurement: str, *, start_seconds: int, end_seconds: int
+        self,
+        policy: Policy,
+        measurement: str,
+        *,
+        start_seconds: int,
+        end_seconds: int,
+        node: str | None = None,
     ) -> list[Point]:
-        """Read plain points with a start in [start, end), by start and tags."""
+        """Read plain points with a start in [start, end), by start and tags; of one node only."""
 
     async def oldest(self, policy: Policy, measurement: str) -> int | None:
         """Return the start of the oldest row of a measurement, None where it has none."""

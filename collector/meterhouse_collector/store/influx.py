@@ -129,11 +129,17 @@ class InfluxStore:
         return answer.rows()
 
     async def points(
-        self, policy: Policy, measurement: str, *, start_seconds: int, end_seconds: int
+        self,
+        policy: Policy,
+        measurement: str,
+        *,
+        start_seconds: int,
+        end_seconds: int,
+        node: str | None = None,
     ) -> list[Point]:
         """Read plain points with a start in [start, end), by start and tags."""
         answer = PointsAnswer(policy, measurement)
-        query = points_query(policy, measurement, window(start_seconds, end_seconds))
+        query = points_query(policy, measurement, window(start_seconds, end_seconds), node)
         await self._ask(query, answer, f"reading {measurement} from {self._bucket(policy)}")
         return answer.rows()
 

@@ -74,10 +74,11 @@ def packed_query(policy: Policy, measurement: str, times: str, thing: str | None
     return f'SELECT "row", "site", "thing", "reader" FROM {source} WHERE {times}{only}'  # noqa: S608 - quoted
 
 
-def points_query(policy: Policy, measurement: str, times: str) -> str:
+def points_query(policy: Policy, measurement: str, times: str, node: str | None = None) -> str:
     """Return the query for plain points: first the types of the fields, then all series."""
     source = f"{identifier(policy)}.{identifier(measurement)}"
-    return f"SHOW FIELD KEYS FROM {source}; SELECT *::field FROM {source} WHERE {times} GROUP BY *"  # noqa: S608 - quoted
+    where = times if node is None else f'{times} AND "node" = {literal(node)}'
+    return f"SHOW FIELD KEYS FROM {source}; SELECT *::field FROM {source} WHERE {where} GROUP BY *"  # noqa: S608 - quoted
 
 
 def oldest_query(policy: Policy, measurement: str) -> str:

@@ -55,11 +55,17 @@ class OverlayStore:
         return sorted(rows, key=lambda row: (row.thing, row.reader, row.start_seconds))
 
     async def points(
-        self, policy: Policy, measurement: str, *, start_seconds: int, end_seconds: int
+        self,
+        policy: Policy,
+        measurement: str,
+        *,
+        start_seconds: int,
+        end_seconds: int,
+        node: str | None = None,
     ) -> list[Point]:
         """Read plain points with a start in [start, end), by start and tags."""
         found = await self._below.points(
-            policy, measurement, start_seconds=start_seconds, end_seconds=end_seconds
+            policy, measurement, start_seconds=start_seconds, end_seconds=end_seconds, node=node
         )
         mine = [
             row
@@ -67,6 +73,7 @@ class OverlayStore:
             if isinstance(row, Point)
             and (row.policy, row.measurement) == (policy, measurement)
             and start_seconds <= row.start_seconds < end_seconds
+            and node in (None, dict(row.tags).get("node"))
         ]
         rows = _over(found, mine)
         return sorted(rows, key=lambda point: (point.start_seconds, point.tags))

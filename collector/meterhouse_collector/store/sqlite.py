@@ -104,10 +104,17 @@ class SqliteStore:
         return await self._do(f"reading {measurement}", read)
 
     async def points(
-        self, policy: Policy, measurement: str, *, start_seconds: int, end_seconds: int
+        self,
+        policy: Policy,
+        measurement: str,
+        *,
+        start_seconds: int,
+        end_seconds: int,
+        node: str | None = None,
     ) -> list[Point]:
         """Read plain points with a start in [start, end), by start and tags."""
-        window = (policy, measurement, start_seconds, end_seconds)
+        only = "" if node is None else _ENCODER.encode(("node", node)).decode()
+        window = (policy, measurement, start_seconds, end_seconds, only)
 
         def read() -> list[Point]:
             found = [

@@ -55,9 +55,11 @@ FROM starts CROSS JOIN packed
 WHERE policy = ?1 AND measurement = ?2 AND start_seconds = start AND thing = ?5
 ORDER BY thing, reader, start_seconds
 """
+# A tag is a part of the JSON text that all of them are; every text has an empty part.
 READ_POINTS: Final = """
 SELECT tags, fields, start_seconds FROM point
 WHERE policy = ? AND measurement = ? AND start_seconds >= ? AND start_seconds < ?
+AND instr(tags, ?) > 0
 """
 READ_OLDEST: Final = """
 SELECT min(start_seconds) FROM (

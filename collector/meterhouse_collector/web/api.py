@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from meterhouse_collector import __version__
+from meterhouse_collector.alerts.book import Book
 from meterhouse_collector.intake import Agent
 from meterhouse_collector.kpi.compute import Window, kpis, lacks
 from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
@@ -16,10 +17,13 @@ from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.rows import NOBODY
 from meterhouse_collector.site.index import GroupKey, SiteIndex
+from meterhouse_collector.store import Store
+from meterhouse_collector.web.alert_list import alerts_of
 from meterhouse_collector.web.document import (
     Document,
     Group,
     Groups,
+    History,
     Kpi,
     Power,
     Span,
@@ -27,8 +31,13 @@ from meterhouse_collector.web.document import (
     kpi_of,
 )
 from meterhouse_collector.web.figures import money_of, power_of, states_of, tokens_of
+from meterhouse_collector.web.fleet import Cells, Fleet
+from meterhouse_collector.web.flows import Level, Path, levels_of, path_of
 from meterhouse_collector.web.health import agents_of
-from meterhouse_collector.web.history import Past
+from meterhouse_collector.web.history import Past, last_of
+from meterhouse_collector.web.node import node_detail
+from meterhouse_collector.web.nodes import Nodes, node_views
+from meterhouse_collector.web.stored import StoredPast
 
 NOTHING_YET: Final = "no interval is over yet"
 GROUPS_MAX: Final = 100
@@ -46,8 +55,14 @@ class Answers:
         agents: Mapping[str, Agent],
         index: SiteIndex,
         *,
+        book: Book | None = None,
+        store: Store | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.fleet: Final = Fleet(index, live.pace)
+        self._book = book
+        self._store = store
+        self._stored = None if store is None else StoredPast(store, live, index.site, clock=clock)
         self._live = live
         self._agents = agents
         self._index = index
@@ -89,6 +104,7 @@ class Answers:
             at_seconds=now,
             interval_seconds=live.pace.length_seconds,
             grace_seconds=live.pace.grace_seconds,
+            window_seconds=live.pace.window_seconds,
             window=None if snapshot is None else Span(snapshot.start_seconds, snapshot.end_seconds),
             kpis=_kpis(snapshot, window),
             states=None if sums is None else states_of(sums),
@@ -99,8 +115,73 @@ class Answers:
             pools=_pools(groups, window),
             served_models=_models(groups, window),
             agents=agents_of(self._agents, self._index, live.pace, now),
-            history=self._past.history(live.intervals(), live.window()),
+            alerts=alerts_of(self._book),
+            levels=() if sums is None else self._levels(sums, snapshot),
+            path=Path(reason=NOTHING_YET) if sums is None else path_of(sums, groups),
+            cells=self._cells(now),
+            latest=last_of(self._window_history()),
         )
+
+    def _levels(self, sums: Sums, snapshot: Snapshot | None) -> tuple[Level, ...]:
+        activity = None
+        if snapshot is not None:
+            activity = self.fleet.activity(snapshot.start_seconds, snapshot.end_seconds)
+        contracted = "contract that buys capacity" in self._live.window().basis.has
+        return levels_of(sums, contracted=contracted, activity=activity)
+
+    def _cells(self, now: float) -> Cells | None:
+        newest = self._live.newest()
+        return None if newest is None else self.fleet.cells(newest, now)
+
+    def _window_history(self) -> History:
+        return self._past.history(self._live.intervals(), self._live.window())
+
+    async def history(self, span: str) -> bytes:
+        """Return the history of the live ``window``, or of one of ``SPANS``, as JSON.
+
+        Raises ``KeyError`` for any other word, ``StoreUnavailableError`` where it cannot be read.
+        """
+        if span == "window":
+            return _ENCODER.encode(self._window_history())
+        if self._stored is None:
+            raise KeyError(span)
+        return _ENCODER.encode(await self._stored.history(span))
+
+    def formulas(self) -> bytes:
+        """Return what each KPI of this site means as JSON, by its name."""
+        window = self._live.window()
+        shown = [kpi for kpi in LIVE_KPIS if lacks(kpi.name, window) is None]
+        return _ENCODER.encode({kpi.name: kpi.formula for kpi in shown})
+
+    def layout(self) -> bytes:
+        """Return every cell of the map as JSON."""
+        return _ENCODER.encode(self.fleet.layout(self._clock()))
+
+    def nodes(self) -> bytes:
+        """Return the nodes of the last interval as JSON."""
+        newest = self._live.newest()
+        rows = None if newest is None else self._live.rows(newest)
+        if newest is None or rows is None:
+            return _ENCODER.encode(Nodes(currency=self._index.model.currency))
+        length = self._live.pace.length_seconds
+        (groups,) = self._live.rolled(newest, newest + length) or [{}]
+        return _ENCODER.encode(
+            Nodes(
+                currency=self._index.model.currency,
+                start_seconds=newest,
+                length_seconds=length,
+                list=node_views(rows, groups, self._index),
+            )
+        )
+
+    async def node(self, name: str) -> bytes | None:
+        """Return one node as JSON, or None where the map has none of that name.
+
+        Raises ``StoreUnavailableError`` where its past cannot be read.
+        """
+        now = self._clock()
+        found = await node_detail(self.fleet, self._store, self._index.site, name, now)
+        return None if found is None else _ENCODER.encode(found)
 
 
 def _kpis(snapshot: Snapshot | None, window: Window) -> dict[str, Kpi]:

@@ -6,7 +6,10 @@ from typing import Literal
 from msgspec import Struct
 
 from meterhouse_agent import wire
+from meterhouse_collector.alerts.state import Phase
 from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.web.fleet import Cells
+from meterhouse_collector.web.flows import Level, Path
 
 AgentState = Literal["offline", "silent", "unseen", "online"]
 
@@ -118,14 +121,38 @@ class History(Struct, frozen=True, kw_only=True):
     output_tokens_per_second: Sequence[float | None] = ()
 
 
+class AlertView(Struct, frozen=True, kw_only=True):
+    """One alert that is pending or firing, with the figure that it is held against."""
+
+    name: str
+    kind: str
+    severity: str
+    phase: Phase
+    since_seconds: float
+    value: float
+    limit: float
+    unit: str
+    labels: Mapping[str, str]
+
+
+class Alerts(Struct, frozen=True, kw_only=True):
+    """All alerts counted by phase, and those that fire first in the list."""
+
+    firing: int
+    pending: int
+    list: Sequence[AlertView]
+    left_out: int = 0
+
+
 class Document(Struct, frozen=True, kw_only=True):
-    """The whole answer; ``states`` are in device-seconds."""
+    """The whole answer; ``states`` are in device-seconds, ``latest`` is the history's last step."""
 
     site: str
     version: str
     at_seconds: float
     interval_seconds: int
     grace_seconds: float
+    window_seconds: float
     window: Span | None
     kpis: Mapping[str, Kpi]
     states: Mapping[wire.State, float] | None
@@ -136,7 +163,11 @@ class Document(Struct, frozen=True, kw_only=True):
     pools: Groups
     served_models: Groups
     agents: Agents
-    history: History
+    alerts: Alerts
+    levels: Sequence[Level]
+    path: Path
+    cells: Cells | None
+    latest: History
 
 
 def kpi_of(value: KpiValue) -> Kpi:

@@ -1,13 +1,16 @@
 """Figures beside the KPIs, from the same sums; missing is not zero."""
 
 from collections.abc import Mapping, Sequence
+from math import fsum
 from typing import Final
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.value import share
+from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.web.document import Money, Power, Tokens
 
-KINDS: Final = ("capital", "energy")
+# Shown also where they cost nothing; other kinds only where they cost something.
+_ALWAYS: Final = ("capital", "energy")
 
 
 def power_of(sums: Mapping[str, float]) -> Power:
@@ -44,11 +47,12 @@ def tokens_of(sums: Mapping[str, float]) -> Tokens:
 
 def money_of(sums: Mapping[str, float], currency: str) -> Money:
     """Return the matrix of kind and state."""
-    matrix = {kind: {s: sums[f"{s}_{kind}_money"] for s in wire.STATES} for kind in KINDS}
+    every = {kind: {s: sums[f"{s}_{kind}_money"] for s in wire.STATES} for kind in KINDS}
+    matrix = {k: row for k, row in every.items() if k in _ALWAYS or any(row.values())}
     return Money(
         currency=currency,
         matrix=matrix,
-        total=sum(sum(row.values()) for row in matrix.values()),
+        total=fsum(part for row in matrix.values() for part in row.values()),
         estimated_energy=sums["estimated_energy_money"],
         unpriced_device_seconds=sums["unpriced_seconds"],
     )

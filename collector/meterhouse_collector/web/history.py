@@ -34,10 +34,19 @@ class Past:
     def __init__(self) -> None:
         self._points: dict[int, _Point] = {}
 
-    def history(self, intervals: Sequence[tuple[int, Sums]], window: Window) -> History:
-        """Return the history of some intervals; ``window`` is that of one of them."""
+    def history(
+        self,
+        intervals: Sequence[tuple[int, Sums]],
+        window: Window,
+        *,
+        step_seconds: int | None = None,
+    ) -> History:
+        """Return the history of some intervals; ``window`` is that of one of them.
+
+        Without a step it is as long as it must be for at most ``POINTS_MAX`` of them.
+        """
         length = round(window.seconds)
-        step = -(-len(intervals) // POINTS_MAX) * length or length
+        step = step_seconds or -(-len(intervals) // POINTS_MAX) * length or length
         parts: dict[int, list[Sums]] = {}
         for start, sums in intervals:
             parts.setdefault(start - start % step, []).append(sums)
@@ -55,6 +64,24 @@ class Past:
         return _Point(
             tuple(parts), sums, kpis(sums, window=window), power_of(sums), tokens_of(sums)
         )
+
+
+def last_of(history: History) -> History:
+    """Return the last step alone: what a page that has the others adds to them."""
+    if not history.start_seconds:
+        return history
+    return History(
+        step_seconds=history.step_seconds,
+        start_seconds=history.start_seconds[-1:],
+        kpis={
+            name: Series(series.value[-1:], series.low[-1:], series.high[-1:])
+            for name, series in history.kpis.items()
+        },
+        states={state: column[-1:] for state, column in history.states.items()},
+        facility_watts=history.facility_watts[-1:],
+        it_watts=history.it_watts[-1:],
+        output_tokens_per_second=history.output_tokens_per_second[-1:],
+    )
 
 
 def _history(points: Mapping[int, _Point], step: int) -> History:

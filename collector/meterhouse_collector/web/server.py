@@ -5,9 +5,7 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from importlib import resources
 from typing import Final
 
 from aiohttp import web
@@ -18,6 +16,7 @@ from meterhouse_collector.config import PageConfig
 from meterhouse_collector.web.access import Guard, server_tls
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.metrics import exposition
+from meterhouse_collector.web.routes import Handler, add_api, add_files
 
 _LOG: Final = logging.getLogger(__name__)
 CLIENTS_MAX: Final = 64
@@ -27,15 +26,6 @@ _SEND_SECONDS: Final = 10.0
 _SHUTDOWN_SECONDS: Final = 1.0
 # What one client may hold of this machine's memory: some snapshots, not megabytes.
 _UNSENT_BYTES: Final = 256 * 1024
-_FILES: Final = {
-    "/": ("page.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/chart.js": ("chart.js", "text/javascript"),
-    "/format.js": ("format.js", "text/javascript"),
-    "/tables.js": ("tables.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -51,8 +41,6 @@ _HEADERS: Final = {
     "Server": "meterhouse",
 }
 _HEALTH: Final = "/healthz"
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class PageServer:
@@ -140,9 +128,8 @@ class PageServer:
 
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[self._admit])
-        for path, (name, kind) in _FILES.items():
-            application.router.add_get(path, _file(name, kind))
-        application.router.add_get("/api/live", self._live)
+        add_files(application)
+        add_api(application, self._answers)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/events", self._events)
         application.router.add_get(_HEALTH, _healthy)
@@ -156,9 +143,6 @@ class PageServer:
         challenges = [("WWW-Authenticate", each) for each in self._guard.challenges]
         text = "give the token, or user and password\n"
         return web.Response(status=HTTPStatus.UNAUTHORIZED, text=text, headers=challenges)
-
-    async def _live(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._answers.encoded(), content_type="application/json")
 
     async def _metrics(self, _: web.Request) -> web.Response:
         body = exposition(self._registry, self._answers)
@@ -199,15 +183,6 @@ class PageServer:
                 body = b"data: " + self._answers.encoded() + b"\n\n"
             except TimeoutError:
                 body = b": still here\n\n"
-
-
-def _file(name: str, kind: str) -> Handler:
-    body = resources.files(__package__).joinpath("static", name).read_bytes()
-
-    async def serve(_: web.Request) -> web.Response:
-        return web.Response(body=body, content_type=kind, charset="utf-8")
-
-    return serve
 
 
 async def _healthy(_: web.Request) -> web.Response:

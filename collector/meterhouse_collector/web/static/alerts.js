@@ -1,0 +1,41 @@
+// The open alerts; what begins and ends is announced once, in words.
+
+import { ago, number, percent } from "/format.js";
+import { $, element, say } from "/dom.js";
+
+let known = null;
+
+const key = (alert) => `${alert.name} ${JSON.stringify(alert.labels)}`;
+const words = (alert) => `${alert.name.replaceAll(/[:_]/g, " ")}${Object.entries(alert.labels).filter(([name]) => name !== "site").map(([, value]) => `, ${value}`).join("")}`;
+
+function figure({ value, limit, unit }) {
+  const show = (amount) => (unit === "ratio" ? percent(amount) : `${number(amount, Math.abs(amount) < 100 ? 2 : 0)} ${unit}`);
+  return `${show(value)}, limit ${show(limit)}`;
+}
+
+export function alerts(found, now) {
+  const parts = [];
+  if (found.firing) parts.push(`${found.firing} firing`);
+  if (found.pending) parts.push(`${found.pending} about to`);
+  say($("alerts-note"), `${parts.join(", ") || "none is open"}${found.left_out ? `; ${found.left_out} more are not shown` : ""}`);
+  $("alerts").replaceChildren(...found.list.map((alert) => {
+    const entry = element("li", { "data-phase": alert.phase, "data-severity": alert.severity });
+    entry.append(
+      element("span", { className: "mark", text: alert.phase === "firing" ? "▲" : "△", "aria-hidden": "true" }),
+      element("b", { text: words(alert) }),
+      element("span", { className: "since", text: `${alert.phase === "firing" ? alert.severity : "pending"}, ${ago(Math.max(0, now - alert.since_seconds))}` }),
+      element("span", { className: "amount", text: figure(alert) }),
+    );
+    return entry;
+  }));
+  announce(found.list.filter((alert) => alert.phase === "firing"));
+}
+
+function announce(firing) {
+  const now = new Map(firing.map((alert) => [key(alert), words(alert)]));
+  if (known) {
+    const news = [...[...now].filter(([each]) => !known.has(each)).map(([, text]) => `alert: ${text}`), ...[...known].filter(([each]) => !now.has(each)).map(([, text]) => `over: ${text}`)];
+    if (news.length) say($("announcer"), news.join("; "));
+  }
+  known = now;
+}
