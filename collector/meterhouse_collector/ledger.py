@@ -19,9 +19,10 @@ from meterhouse_collector.rows import (
     NodeRow,
     PackedRow,
     Point,
-    Readings,
     Row,
+    Series,
     SpanRow,
+    Table,
     pack,
     pack_all,
 )
@@ -44,8 +45,6 @@ _Device: Final = msgspec.defstruct(
     omit_defaults=True,
     gc=False,
 )
-_NO_FIELD: Final = b"{}"
-Tags = tuple[tuple[str, str], ...]
 
 
 class ForeignError(ValueError):
@@ -68,12 +67,12 @@ class Installed(NamedTuple):
     """What a node has, with the tags of each device's detail: they are written often."""
 
     inventory: wire.Inventory
-    tags: tuple[Tags, ...]
+    series: Series
 
 
 def installed(site: str, node: str, inventory: wire.Inventory) -> Installed:
     """Prepare an inventory for the reports that refer to it."""
-    tags = tuple(
+    tags = (
         (
             ("site", site),
             ("node", node),
@@ -83,7 +82,7 @@ def installed(site: str, node: str, inventory: wire.Inventory) -> Installed:
         )
         for device in inventory.devices
     )
-    return Installed(inventory, tags)
+    return Installed(inventory, Series(tags))
 
 
 def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: bool) -> Entry:
@@ -93,7 +92,7 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
     speaks for what its agent may not.
     """
     _check_things(report, index)
-    _check_columns(report.accelerators, len(has.tags))
+    _check_columns(report.accelerators, len(has.series.tags))
     node = None
     if report.accelerators is not None or report.host is not None:
         node = node_row(report, has.inventory, index)
@@ -112,7 +111,8 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
     if report.meters:
         rows.extend(_registers(report))
     if detail:
-        rows.extend(_detail(report, has, index))
+        if report.accelerators is not None:
+            rows.append(_detail(report, report.accelerators, has, index))
         rows.extend(_host_detail(report))
     return Entry(*key, node, meters, engines, rows)
 
@@ -209,22 +209,19 @@ def inventory_row(site: str, node: str, at_seconds: int, inventory: wire.Invento
     return PackedRow("quarter", "inventory", site, node, node, at_seconds, pack(inventory))
 
 
-def _detail(report: wire.Report, has: Installed, index: SiteIndex) -> Iterator[Readings]:
-    columns = report.accelerators
-    if columns is None:
-        return
+def _detail(
+    report: wire.Report, columns: wire.Accelerators, has: Installed, index: SiteIndex
+) -> Table:
     grouping = index.grouping(report.node, has.inventory, report.start_seconds)
     states = state_numbers(columns, grouping, report.length_seconds)
     energies: list[float | None] = []
     if columns.state_joules:
         by_device = zip(*columns.state_joules.values(), strict=True)
         energies = [None if None in parts else fsum(parts) for parts in by_device]
-    lacking = [None] * len(has.tags)
+    lacking = [None] * len(has.series.tags)
     filled = [column or lacking for column in (states, energies, *_columns_of(columns))]
-    packed = pack_all(map(_Device, *filled))
-    for tags, row in zip(has.tags, packed, strict=True):
-        if row != _NO_FIELD:
-            yield Readings("detail", "accelerator", tags, row, report.start_seconds)
+    rows = pack_all(map(_Device, *filled))
+    return Table("detail", "accelerator", has.series, rows, report.start_seconds)
 
 
 def _host_detail(report: wire.Report) -> Iterator[Point]:

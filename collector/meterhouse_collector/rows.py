@@ -6,7 +6,7 @@ it is written whole or not at all. ``milliseconds`` and ``joules`` are in the or
 cycles, and a full collection over them would stop the loop.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -165,6 +165,6 @@ def pack(row: Struct) -> str:
     return _ENCODER.encode(row).decode()
 
 
-def pack_all(rows: Iterable[Struct]) -> list[bytes]:
-    """Encode many structs at once, each to a JSON object of its own."""
-    return _ENCODER.encode_lines(rows).splitlines()
+def pack_all(rows: Iterable[Struct]) -> bytes:
+    """Encode many structs at once, each to a JSON object on a line of its own."""
+    return _ENCODER.encode_lines(rows)

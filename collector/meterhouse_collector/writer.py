@@ -12,7 +12,7 @@ from meterhouse_collector.held import BATCH_ENTRIES, ENTRIES_MAX, Held
 from meterhouse_collector.ledger import Entry, late_marks
 from meterhouse_collector.marks import stamp_marks
 from meterhouse_collector.receipts import Address, Receipts
-from meterhouse_collector.rows import PackedRow, Row
+from meterhouse_collector.rows import PackedRow, Row, Table
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
 from meterhouse_collector.store.apart import write_apart
 from meterhouse_collector.telemetry import Telemetry
@@ -235,5 +235,9 @@ class Writer:
 
 
 def _which(row: Row) -> str:
-    what = f"of {row.thing}" if isinstance(row, PackedRow) else f"of {dict(row.tags)}"
+    if isinstance(row, PackedRow):
+        what = f"of {row.thing}"
+    else:
+        tags = row.series.tags[0] if isinstance(row, Table) else row.tags
+        what = f"of {dict(tags)}"
     return f"{row.policy}/{row.measurement} {what} at {row.start_seconds}"

@@ -10,7 +10,7 @@ from meterhouse_agent import wire
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.receipts import Receipts
-from meterhouse_collector.rows import PackedRow, Point, Policy, Readings, Row
+from meterhouse_collector.rows import PackedRow, Point, Policy, Readings, Row, singles
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
 from meterhouse_collector.store import Rejection, StoreUnavailableError
@@ -120,7 +120,7 @@ def say(receipts: Receipts, now: float = 0.0, *, room: int = 1000) -> dict[str, 
 class Bench:
     """An intake whose entries, rows, receipts and counts can be looked at."""
 
-    def __init__(self, *, detail_every: int = 60) -> None:
+    def __init__(self, *, detail_every: int = 60, clock: Callable[[], float] = time.time) -> None:
         self.entries: list[Entry] = []
         self.rows: list[Row] = []
         self.receipts = Receipts(length_seconds=LENGTH, every_seconds=30.0)
@@ -133,6 +133,7 @@ class Bench:
             telemetry=self.telemetry,
             accept=self._accept,
             write=self.rows.append,
+            clock=clock,
         )
 
     def _accept(self, entry: Entry) -> bool:
@@ -193,12 +194,14 @@ class MemoryStore:
             reason = self.refuse(row)
             if reason is not None:
                 rejections.append(Rejection(position, reason, too_old=reason == "too old"))
-            elif isinstance(row, PackedRow):
-                self.packed_rows[*map(str, row[:6])] = row
-            else:
-                point = row.point() if isinstance(row, Readings) else row
-                key = (row.policy, row.measurement, row.tags, row.start_seconds)
-                self.point_rows[key] = point
+                continue
+            for one in singles(row):
+                if isinstance(one, PackedRow):
+                    self.packed_rows[*map(str, one[:6])] = one
+                else:
+                    point = one.point() if isinstance(one, Readings) else one
+                    key = (point.policy, point.measurement, point.tags, point.start_seconds)
+                    self.point_rows[key] = point
         return rejections
 
     async def packed(

@@ -4,7 +4,7 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.ledger import ForeignError, entry_of, installed, late_marks
-from meterhouse_collector.rows import NodeRow, PackedRow, Readings, Row
+from meterhouse_collector.rows import NodeRow, PackedRow, Row, Table, singles
 from meterhouse_collector.shares import ReportError
 from meterhouse_collector.store.line_protocol import LineEncoder
 from tests.collector.collecting import INVENTORY, index, report
@@ -47,7 +47,7 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
     has = installed("site-a", "node-1", messages.INVENTORY)
     entry = entry_of(golden, has, KNOWN, detail=True)
     encoder = LineEncoder()
-    lines = [encoder.line(row).decode() for row in entry.rows]
+    lines = [encoder.line(one).decode() for row in entry.rows for one in singles(row)]
     assert lines == [
         (
             r'node,reader=node-1,site=site-a,thing=node-1 row="{\"length_milliseconds\":5000,'
@@ -213,9 +213,10 @@ def test_detail_leaves_out_what_was_not_measured_and_is_all_floats() -> None:
         power_watts=[None, 400.0],
     )
     fields = [
-        dict(row.tags)["device"] + str(row.point().fields)
+        dict(each.tags)["device"] + str(each.point().fields)
         for row in rows_of(report(start=START, accelerators=columns), detail=True)
-        if isinstance(row, Readings)
+        if isinstance(row, Table)
+        for each in row.readings()
     ]
     assert fields == [
         "gpu-0{'state_number': 0.0, 'energy_joules': 1.5}",
@@ -228,7 +229,8 @@ def test_a_device_without_any_reading_has_no_row_of_detail() -> None:
     half = wire.Accelerators(power_watts=[None, 0.0])
     for columns, devices in ((nothing, []), (wire.Accelerators(), []), (half, ["gpu-1"])):
         rows = rows_of(report(start=START, accelerators=columns), detail=True)
-        found = [dict(row.tags)["device"] for row in rows if isinstance(row, Readings)]
+        tables = [row for row in rows if isinstance(row, Table)]
+        found = [dict(row.tags)["device"] for table in tables for row in table.readings()]
         assert found == devices
 
 

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meterhouse_collector.rows import NodeRow, PackedRow, Point, Readings, Share, pack
+from meterhouse_collector.rows import (
+    NodeRow,
+    PackedRow,
+    Point,
+    Readings,
+    Series,
+    Share,
+    Table,
+    pack,
+)
 from meterhouse_collector.store.line_protocol import LineEncoder
 from tests.collector.stores import QUARTER, packed, point, readings
 from tests.servers import InfluxDB
@@ -175,6 +184,29 @@ def test_a_refusal_names_the_row_and_the_cause() -> None:
         (point()._replace(tags=(("a", "1"), ("a", "2"))), "a tag is there twice"),
     ):
         with pytest.raises(ValueError, match=said):
+
+
+def test_a_table_is_the_lines_of_its_rows() -> None:
+    tags = [(("device", f"gpu {n}"), ("site", "a,b")) for n in range(4)]
+    rows = b'{"x":1.5,"y":-0.0}\n{}\n{"y":1e16}\n{"x":5}\n'
+    table = Table("detail", "accelerator", Series(tags), rows, 1_800_000_000)
+    assert ENCODER.lines(table) == [ENCODER.line(row) for row in table.readings()]
+    assert len(ENCODER.lines(table)) == 3
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Table("detail", "a", Series([(("tag", ""),)]), b'{"x":1}\n', 0),
+        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":null}\n', 0),
+        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":1}\n', 2**40),
+        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":1}\n{"x":2}\n', 0),
+    ],
+    ids=["tag", "not finite", "start", "a row too many"],
+)
+def test_a_table_that_cannot_be_written_is_refused(bad: Table) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        ENCODER.lines(bad)
             ENCODER.line(row)
     assert ENCODER.line(point(text="=nan, =inf and =-inf"))
 

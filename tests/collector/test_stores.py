@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from meterhouse_collector.rows import PackedRow, Point
+from meterhouse_collector.rows import PackedRow, Point, Series, Table
 from meterhouse_collector.store import Store
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.sqlite import SqliteStore

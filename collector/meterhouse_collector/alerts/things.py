@@ -83,10 +83,10 @@ class ThingWatch:
     def add_detail(self, entry: Entry) -> None:
         """Take what an entry says of single devices, unless it is older than what is known."""
         found = [
-            each
+            _DETAIL.decode(each.row)
             for row in entry.rows
             if isinstance(row, stored.Table) and row.measurement == "accelerator"
-            for each in _DETAIL.decode_lines(row.rows)
+            for each in row.readings()
         ]
         if not found or self._details.get(entry.node, (0,))[0] > entry.start_seconds:
             return

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final, NamedTuple, get_args
 
@@ -11,7 +12,7 @@ import aiohttp
 import msgspec
 from influxdb_client.rest import ApiException
 
-from meterhouse_collector.rows import PackedRow, Point, Policy, Row
+from meterhouse_collector.rows import PackedRow, Point, Policy, Row, Table, singles
 from meterhouse_collector.store import Rejection, StoreUnavailableError
 from meterhouse_collector.store.config import InfluxConfig
 from meterhouse_collector.store.influx_link import InfluxLink
@@ -53,10 +54,11 @@ _FROM_PROXIES: Final = (
 
 
 class _Line(NamedTuple):
-    """A line, and where its row stands in the batch."""
+    """A line, or those of one table, and where its row stands in the batch."""
 
     row_index: int
     text: bytes
+    lines: int = 1
 
 
 class _Refusal(NamedTuple):
@@ -102,16 +104,25 @@ class InfluxStore:
         rejections: list[Rejection] = []
         lines: dict[str, list[_Line]] = {}
         for index, row in enumerate(rows):
-            try:
-                line = _Line(index, self._encoder.line(row))
-            except ValueError as error:
-                rejections.append(Rejection(index, str(error)))
-                continue
-            lines.setdefault(row.policy, []).append(line)
+            lines.setdefault(row.policy, []).extend(self._lines(index, row, rejections))
         for policy in _WRITE_ORDER:
             for request in _requests(lines.get(policy, [])):
                 rejections += await self._write_request(policy, request)
         return sorted(rejections, key=lambda rejection: rejection.index)
+
+    def _lines(self, index: int, row: Row, rejections: list[Rejection]) -> list[_Line]:
+        """Return the lines of a row, those of a table in one unless any of them is refused."""
+        if isinstance(row, Table):
+            with suppress(ValueError):
+                parts = self._encoder.lines(row)
+                return [_Line(index, b"\n".join(parts), len(parts))] if parts else []
+        lines = []
+        for single in singles(row):
+            try:
+                lines.append(_Line(index, self._encoder.line(single)))
+            except ValueError as error:
+                rejections.append(Rejection(index, str(error)))
+        return lines
 
     async def packed(
         self,
@@ -172,7 +183,9 @@ class InfluxStore:
             refusal = await self._post(policy, lines)
             if refusal is None:
                 continue
-            if len(lines) == 1 or refusal.dropped == len(lines):
+            if len(lines) == 1:
+                lines = _apart(lines[0])
+            if len(lines) == 1 or refusal.dropped == _count(lines):
                 too_old = _RETENTION in refusal.reason
                 rejections += [Rejection(line.row_index, refusal.reason, too_old) for line in lines]
                 continue
@@ -183,7 +196,7 @@ class InfluxStore:
 
     async def _post(self, policy: str, lines: list[_Line]) -> _Refusal | None:
         """Send one request; return what was refused, None where everything is written."""
-        what = f"writing {len(lines)} rows to bucket {self._bucket(policy)}"
+        what = f"writing {_count(lines)} rows to bucket {self._bucket(policy)}"
         try:
             async with asyncio.timeout(self._config.timeout), self._link.used() as connection:
                 body = b"\n".join([line.text for line in lines])
@@ -267,14 +280,26 @@ class InfluxStore:
 
 def _requests(lines: list[_Line]) -> Iterator[list[_Line]]:
     """Cut lines into requests that the server takes."""
-    first = size = 0
+    first = size = count = 0
     for position, line in enumerate(lines):
-        if position - first == MAX_REQUEST_LINES or size + len(line.text) > MAX_REQUEST_BYTES:
-            yield lines[first:position]
-            first, size = position, 0
+        count += line.lines
         size += len(line.text) + 1
+        if position > first and (count > MAX_REQUEST_LINES or size > MAX_REQUEST_BYTES):
+            yield lines[first:position]
+            first, size, count = position, len(line.text) + 1, line.lines
     if lines:
         yield lines[first:]
+
+
+def _count(lines: list[_Line]) -> int:
+    return sum(line.lines for line in lines)
+
+
+def _apart(line: _Line) -> list[_Line]:
+    """Return each of several lines by itself: a table's fields are numbers, without line breaks."""
+    if line.lines == 1:
+        return [line]
+    return [_Line(line.row_index, text) for text in line.text.split(b"\n")]
 
 
 def _gathered(lines: list[_Line], refusal: _Refusal) -> list[_Line]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Final, NamedTuple
 
-from meterhouse_collector.rows import PackedRow, Readings, Row
+from meterhouse_collector.rows import PackedRow, Readings, Series, Single, Table
 
 MAX_LINE_BYTES: Final = 1_000_000
 _MAX_SERIES_BYTES: Final = 60_000
@@ -44,9 +44,24 @@ class LineEncoder:
     def __init__(self, series_kept: int = 131_072) -> None:
         self._packed_series = lru_cache(maxsize=series_kept)(_packed_series)
         self._point_series = lru_cache(maxsize=series_kept)(_point_series)
+        self._table_series = lru_cache(maxsize=series_kept)(_table_series)
         self._plan = lru_cache(maxsize=1024)(_plan)
 
-    def line(self, row: Row) -> bytes:
+    def lines(self, table: Table) -> list[bytes]:
+        """Return the lines of all series that have any reading; raise ``ValueError`` for a bad one.
+
+        Each is what ``line`` returns of it alone.
+        """
+        heads = self._table_series(table.measurement, table.series)
+        # Plain names and numbers: nothing else has a colon, quotes or braces.
+        rows = table.rows.translate(_COLON_TO_EQUALS, b'"{}')
+        if b"null" in rows or not -_MAX_SECONDS <= table.start_seconds <= _MAX_SECONDS:
+            raise ValueError("not all of it can be written")
+        end = b" %d" % table.start_seconds
+        pairs = zip(heads, rows.splitlines(), strict=True)
+        return [head + fields + end for head, fields in pairs if fields]
+
+    def line(self, row: Single) -> bytes:
         """Return the line of a row; raise ``ValueError``, naming the row, where it has none."""
         try:
             if isinstance(row, PackedRow):
@@ -101,6 +116,10 @@ def _point_series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
     return _series(measurement, sorted(tags))
 
 
+def _table_series(measurement: str, series: Series) -> tuple[bytes, ...]:
+    return tuple(f"{_point_series(measurement, tags)} ".encode() for tags in series.tags)
+
+
 def _series(measurement: str, tags: Iterable[tuple[str, str]]) -> str:
     if _MEASUREMENT.fullmatch(measurement) is None:
         raise ValueError("its measurement is no plain name")
@@ -134,6 +153,11 @@ def _plan(names: tuple[str, ...], types: tuple[type, ...]) -> _Plan:
     )
 
 
+def can_be_tag(text: str) -> bool:
+    """Tell whether a text can be the value of a tag, exact to the last character."""
+    return bool(text) and not (_CONTROL.search(text) or _SWALLOWS.search(text))
+
+
 def _escaped(what: str, text: str) -> str:
     if not text:
         raise ValueError(f"{what} is empty")
@@ -156,7 +180,7 @@ def _refuse_not_finite(fields: dict[str, Value]) -> None:
             raise ValueError(f"field {name} is {value}")
 
 
-def _name(row: Row) -> str:
+def _name(row: Single) -> str:
     if isinstance(row, PackedRow):
         return f"{row.measurement} of {row.thing!r} read by {row.reader!r} at {row.start_seconds}"
     tags = " ".join(f"{key}={value!r}" for key, value in row.tags)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from meterhouse_collector.rows import PackedRow, Point, Policy, Readings, Row
+from meterhouse_collector.rows import PackedRow, Point, Policy, Readings, Row, singles
 from meterhouse_collector.store import Rejection, Store
 
 _AnyRow = TypeVar("_AnyRow", PackedRow, Point)
@@ -26,8 +26,9 @@ class OverlayStore:
     async def write(self, rows: Sequence[Row]) -> list[Rejection]:
         """Take rows over those of the same key."""
         for row in rows:
-            kept = row.point() if isinstance(row, Readings) else row
-            self._rows[_key(kept)] = kept
+            for one in singles(row):
+                kept = one.point() if isinstance(one, Readings) else one
+                self._rows[_key(kept)] = kept
         return []
 
     async def packed(

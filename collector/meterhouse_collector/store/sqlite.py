@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from meterhouse_collector.rows import POLICY_DAYS, PackedRow, Point, Policy, Readings, Row
+from meterhouse_collector.rows import POLICY_DAYS, PackedRow, Point, Policy, Readings, Row, singles
 from meterhouse_collector.store import Rejection, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.line_protocol import LineEncoder
@@ -232,7 +232,8 @@ class SqliteStore:
         fresh: dict[_Field, str] = {}
         packed: list[PackedRow] = []
         points: list[tuple[str, str, str, int, str]] = []
-        for index, row in enumerate(rows):
+        parts = ((index, one) for index, whole in enumerate(rows) for one in singles(whole))
+        for index, row in parts:
             try:
                 self._encoder.line(row)
                 if isinstance(row, Readings):
