@@ -300,3 +300,46 @@ class InfluxDB(Server):
                     for row in series["values"]
                 ]
         return rows
+
+
+class Alertmanager(Server):
+    """An Alertmanager on its own, which groups and notifies nobody."""
+
+    program = "prometheus-alertmanager"
+
+    @property
+    def url(self) -> str:
+        """The address of its HTTP interface."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _arguments(self) -> list[str]:
+        path = self.folder / "alertmanager.yml"
+        path.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+        return [
+            f"--config.file={path}",
+            f"--storage.path={self.folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+            "--cluster.listen-address=",
+            "--log.level=warn",
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            self.alerts()
+        except (OSError, http.client.HTTPException, ServerError):
+            return False
+        return True
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that fire, as API v2 tells of them."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("GET", "/api/v2/alerts")
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status != http.HTTPStatus.OK:
+            raise ServerError(f"alerts: {answer.status} {text.decode(errors='replace')}")
+        found: list[dict[str, Any]] = json.loads(text)
+        return found

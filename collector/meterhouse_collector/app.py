@@ -17,6 +17,7 @@ from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.own_health import OwnHealth
+from meterhouse_collector.notify.notifier import Notifier, ways_of
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.receive import Receiver
 from meterhouse_collector.receive.mqtt import MqttReceiver
@@ -95,7 +96,20 @@ class Collector:
         self.health = OwnHealth(
             self.telemetry, self.live, self.index, self.intake.agents, write=self._writer.write
         )
+        self.notifiers = self._make_notifiers()
         self.page = self._make_page()
+
+    def _make_notifiers(self) -> list[Notifier]:
+        return [
+            Notifier(
+                way,
+                self.index.site,
+                self.alerts.book.open,
+                self.telemetry,
+                write=self._writer.write,
+            )
+            for way in (() if self.config.alerts is None else ways_of(self.config.alerts))
+        ]
 
     def _make_page(self) -> PageServer | None:
         if self.config.page is None:
@@ -178,6 +192,8 @@ class Collector:
                 tasks.create_task(self.live.run(), name="live")
                 tasks.create_task(self.steward.run(), name="steward")
                 tasks.create_task(self.alerts.run(), name="alerts")
+                for notifier in self.notifiers:
+                    tasks.create_task(notifier.run(), name="notifier")
                 tasks.create_task(self.health.run(), name="health")
                 if self.page is not None:
                     tasks.create_task(self.page.run(), name="page")
@@ -192,6 +208,8 @@ class Collector:
                 await self.store.open()
                 await self.live.read_back(self.store)
                 await self.alerts.read_back(self.store)
+                for notifier in self.notifiers:
+                    await notifier.read_back(self.store)
             except StoreUnavailableError as error:
                 if str(error) != told:
                     _LOG.error("store: %s; trying again", error)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from meterhouse_agent.wire import INTERVAL_LENGTHS_SECONDS
+from meterhouse_collector.notify.config import AlertsConfig
 from meterhouse_collector.settings import DurationSeconds, Secret, Section, is_loopback
 from meterhouse_collector.store.config import InfluxConfig, SqliteConfig
 
@@ -128,6 +129,7 @@ class CollectorConfig(Section):
     influx: InfluxConfig | None = None
     sqlite: SqliteConfig | None = None
     page: PageConfig | None = None
+    alerts: AlertsConfig | None = None
 
     @field_validator("interval")
     @classmethod
@@ -189,6 +191,7 @@ def _secret_faults(config: CollectorConfig, origin: str) -> list[str]:
         ("influx.token", None if config.influx is None else config.influx.token),
         ("page.token", None if config.page is None else config.page.token),
         ("page.password", None if config.page is None else config.page.password),
+        *_alert_secrets(config.alerts),
     ):
         try:
             if secret is not None:
@@ -196,6 +199,12 @@ def _secret_faults(config: CollectorConfig, origin: str) -> list[str]:
         except ValueError as error:
             faults.append(f"{origin}: {key}: {error}")
     return faults
+
+
+def _alert_secrets(config: AlertsConfig | None) -> list[tuple[str, Secret]]:
+    if config is None:
+        return []
+    return [(f"alerts.{key}", secret) for key, secret in config.secrets().items()]
 
 
 def _fault(origin: str, details: Any) -> str:  # noqa: ANN401 - pydantic exports no type for it

@@ -136,6 +136,30 @@ class Telemetry:
             "Alerts that found no room beside those that are open.",
             registry=registry,
         )
+        self.notifications = Counter(
+            f"{_PREFIX}notifications_total",
+            "Alerts that a receiver took, repeated ones too.",
+            ("receiver", "state"),
+            registry=registry,
+        )
+        self.notifications_refused = Counter(
+            f"{_PREFIX}notifications_refused_total",
+            "Alerts that a receiver will never take.",
+            ("receiver",),
+            registry=registry,
+        )
+        self.notification_failures = Counter(
+            f"{_PREFIX}notification_failures_total",
+            "Requests that a receiver did not take; they are tried again.",
+            ("receiver",),
+            registry=registry,
+        )
+        self.notifications_waiting = Gauge(
+            f"{_PREFIX}notifications_waiting",
+            "Alerts that a receiver is still to be told of.",
+            ("receiver",),
+            registry=registry,
+        )
         self._bugs = Counter(
             f"{_PREFIX}bugs_total",
             "Errors of this program, by where; the first of each is in the log.",

@@ -38,7 +38,7 @@ def test_the_sample_shows_every_key() -> None:
     table = _uncommented(sample())
 
     assert set(table) == set(CollectorConfig.model_fields)
-    for key in ("mqtt", "influx", "sqlite", "page", "socket"):
+    for key in ("mqtt", "influx", "sqlite", "page", "socket", "alerts"):
         section = CollectorConfig.model_fields[key].annotation
         (model,) = [part for part in getattr(section, "__args__", ()) if part is not type(None)]
         assert set(table[key]) == set(model.model_fields)
@@ -50,6 +50,7 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
     del table["socket"], table["sqlite"], table["mqtt"]["password"], table["influx"]["ca_file"]
     table["mqtt"]["tls"] = {}
     del table["influx"]["compress"]
+    del table["alerts"]
     for key in ("token", "username", "password", "certificate_file", "key_file"):
         del table["page"][key]
 
