@@ -154,7 +154,43 @@ class Readings(NamedTuple):
         return Point(self.policy, self.measurement, self.tags, fields, self.start_seconds)
 
 
-Row = PackedRow | Point | Readings
+class Series:
+    """The tags of series that are written together, again and again: equal only to itself."""
+
+    __slots__ = ("tags",)
+
+    def __init__(self, tags: Iterable[tuple[tuple[str, str], ...]]) -> None:
+        self.tags: Final = tuple(tags)
+
+
+class Table(NamedTuple):
+    """Readings of several series at one time: ``rows`` has a line for each, ``{}`` for none.
+
+    What a report says of its devices stays one row up to the store, which writes it as such.
+    """
+
+    policy: Policy
+    measurement: str
+    series: Series
+    rows: bytes
+    start_seconds: int
+
+    def readings(self) -> Iterator[Readings]:
+        """Return the rows of all series that have any reading."""
+        for tags, row in zip(self.series.tags, self.rows.splitlines(), strict=True):
+            if row != b"{}":
+                yield Readings(self.policy, self.measurement, tags, row, self.start_seconds)
+
+
+Single = PackedRow | Point | Readings
+Row = Single | Table
+
+
+def singles(row: Row) -> Iterable[Single]:
+    """Return a row, or the rows that it consists of."""
+    return row.readings() if isinstance(row, Table) else (row,)
+
+
 
 _ENCODER: Final = msgspec.json.Encoder()
 _FLOATS: Final = msgspec.json.Decoder(dict[str, float])
