@@ -20,6 +20,7 @@ from meterhouse_agent.settings import (
     Section,
     SourceConfig,
     is_loopback,
+    parse_server,
 )
 from meterhouse_agent.wire import INTERVAL_LENGTHS_SECONDS, MAX_DEVICES, is_name
 
@@ -60,10 +61,14 @@ class TlsConfig(Section):
 
 
 class MqttConfig(Section):
-    """The broker; ``username`` is the node's name unless given."""
+    """The broker; ``username`` is the node's name unless given.
+
+    ``others`` are more servers of the same cluster.
+    """
 
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 8883
+    others: tuple[str, ...] = ()
     username: str | None = None
     password: Secret | None = None
     tls: TlsConfig | None = None
@@ -71,9 +76,16 @@ class MqttConfig(Section):
 
     @model_validator(mode="after")
     def _not_overheard(self) -> "MqttConfig":
-        if self.password is not None and self.tls is None and not is_loopback(self.host):
+        local = all(is_loopback(host) for host, _ in self.servers)
+        if self.password is not None and self.tls is None and not local:
             raise ValueError("give [mqtt.tls]: without it the password can be overheard")
         return self
+
+    @property
+    def servers(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each server of the cluster."""
+        more = (parse_server(each, self.port) for each in self.others)
+        return ((self.host, self.port), *more)
 
     @property
     def keepalive_seconds(self) -> int:

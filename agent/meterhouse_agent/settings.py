@@ -17,6 +17,10 @@ from pydantic import (
 
 _DURATION: Final = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 _LOOPBACK: Final = re.compile(r"127(\.\d+){3}|::1|localhost")
+_SERVER: Final = re.compile(
+    r"(?:\[(?P<address>[0-9a-fA-F:]+)\]|(?P<host>[^\s:\[\]]+))(?::(?P<port>\d{1,5}))?"
+)
+_PORT_MAX: Final = 65535
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -39,6 +43,14 @@ TickSeconds = Annotated[DurationSeconds, Field(ge=0.1, le=3600)]
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can reach an address."""
     return _LOOPBACK.fullmatch(host) is not None
+
+
+def parse_server(text: str, port: int) -> tuple[str, int]:
+    """Take "host", "host:port" or "[address]:port" apart; raise ``ValueError`` otherwise."""
+    match = _SERVER.fullmatch(text)
+    if match is None or (match["port"] and not 1 <= int(match["port"]) <= _PORT_MAX):
+        raise ValueError(f'{text!r} is no server: it is a text like "host" or "host:8883"')
+    return match["address"] or match["host"], int(match["port"] or port)
 
 
 class Section(BaseModel):

@@ -17,6 +17,7 @@ from meterhouse_collector.check import check
 from meterhouse_collector.commands import close, enroll, explain, kpis, reconcile, rerate, statement
 from meterhouse_collector.commands.books import UsageError
 from meterhouse_collector.demo.command import add_arguments as add_demo_arguments
+from meterhouse_collector.part import IntakePart
 from meterhouse_collector.settings import Secret
 from meterhouse_collector.settlement import invoices
 from meterhouse_collector.site import load
@@ -109,7 +110,8 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    collector = Collector(config.load_config(options.config))
+    loaded = config.load_config(options.config)
+    collector = IntakePart(loaded) if loaded.role == "intake" else Collector(loaded)
     run_until_stopped(collector.run())
     return 0
 

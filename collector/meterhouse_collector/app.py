@@ -1,9 +1,8 @@
 """The collector: its parts wired together, from a config to a running whole."""
 
 import asyncio
-import contextlib
-import gc
 import logging
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -12,37 +11,33 @@ from meterhouse_collector.alerts.engine import Alerts
 from meterhouse_collector.alerts.known import Own
 from meterhouse_collector.alerts.things import waiting_seconds
 from meterhouse_collector.config import CollectorConfig
+from meterhouse_collector.feed import TOLD_SECONDS, Feed, News, hear_agent
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
-from meterhouse_collector.own_health import OwnHealth
 from meterhouse_collector.notify.notifier import Notifier, ways_of
+from meterhouse_collector.own_health import OwnHealth
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.receive import Receiver
-from meterhouse_collector.receive.mqtt import MqttReceiver
+from meterhouse_collector.receive.mqtt import Listening, MqttReceiver
 from meterhouse_collector.receive.unix import UnixReceiver
+from meterhouse_collector.running import close_store, collect, make_store, open_store
 from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
 from meterhouse_collector.steward import Steward
-from meterhouse_collector.store import Store, StoreUnavailableError
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.influx import InfluxStore
-from meterhouse_collector.store.sqlite import SqliteStore
 from meterhouse_collector.telemetry import Telemetry, value_of
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.server import PageServer
 from meterhouse_collector.writer import Timing, Writer
 
 _LOG: Final = logging.getLogger(__name__)
-_GC_THRESHOLDS: Final = (100_000, 20, 100)
 _DRAIN_SECONDS: Final = 5.0
-_OPEN_RETRY_SECONDS: Final = (0.5, 15.0)
 
 
 class Collector:
-    """Everything one collector process does."""
+    """Everything one collector process does, or all of it but taking reports: a steward's."""
 
     def __init__(self, config: CollectorConfig) -> None:
         self.config = config
@@ -54,7 +49,11 @@ class Collector:
         self._receiver = self._make_receiver()
         rates = RateBook(self.index)
         self.steward = Steward(
-            self.store, self.index, self.telemetry, held_seconds=config.held, told=rates.hear
+            self.store,
+            self.index,
+            self.telemetry,
+            held_seconds=config.held,
+            told=partial(rates.hear, self.store),
         )
         self._writer = Writer(
             self.store,
@@ -71,7 +70,7 @@ class Collector:
         )
         self.live = Live(
             self.index,
-            Pace(length, config.grace, config.held, config.window),
+            Pace(length, self._grace_seconds(), config.held, config.window),
             basis=energy_basis(self.index),
             write=self._writer.write,
             bug=self.telemetry.bug,
@@ -96,8 +95,31 @@ class Collector:
         self.health = OwnHealth(
             self.telemetry, self.live, self.index, self.intake.agents, write=self._writer.write
         )
+        self._feed = self._make_feed()
         self.notifiers = self._make_notifiers()
         self.page = self._make_page()
+
+    def _grace_seconds(self) -> float:
+        """Return when an interval is rolled up: a steward is told by others first."""
+        return self.config.grace + (TOLD_SECONDS if self.config.role == "steward" else 0.0)
+
+    def _make_feed(self) -> Feed | None:
+        if self.config.role != "steward":
+            return None
+        news = News(
+            entry=self._take,
+            heard=partial(hear_agent, self.intake.agents),
+            marked=self.steward.changed,
+            began=self.steward.look_for_marks,
+        )
+        return Feed(
+            self.store,
+            self.live,
+            self.telemetry,
+            site=self.index.site,
+            grace_seconds=self.config.grace,
+            news=news,
+        )
 
     def _make_notifiers(self) -> list[Notifier]:
         return [
@@ -121,12 +143,14 @@ class Collector:
         return PageServer(self.config.page, answers, self.telemetry.registry)
 
     def _make_receiver(self) -> Receiver:
-        if self.config.socket is not None:
-            return UnixReceiver(self.config.socket.path)
-        if self.config.mqtt is None:
+        config = self.config
+        if config.socket is not None:
+            return UnixReceiver(config.socket.path)
+        if config.mqtt is None:
             raise AssertionError("BUG: a config has either [mqtt] or [socket]")
         return MqttReceiver(
-            self.config.mqtt,
+            config.mqtt,
+            Listening(config.client_id, config.taken_slots),
             connected=self.telemetry.connected.set,
             skipped=self.telemetry.dropped.labels("paused").inc,
         )
@@ -134,9 +158,12 @@ class Collector:
     def _accept(self, entry: Entry) -> bool:
         if not self._writer.accept(entry):
             return False
+        self._take(entry)
+        return True
+
+    def _take(self, entry: Entry) -> None:
         self.live.add(entry)
         self.alerts.add(entry)
-        return True
 
     def _own(self) -> Own:
         waiting = {name: agent.waiting for name, agent in self.intake.agents.items()}
@@ -165,30 +192,23 @@ class Collector:
 
     async def _collect(self) -> None:
         try:
-            await self._open_store()
-            # What lives until the end is looked at no more, and the rest less often: with a large
-            # site in memory collections took a seventh of the CPU. Hardly anything forms cycles.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*_GC_THRESHOLDS)
-            async with asyncio.TaskGroup() as tasks:
-                # It ends last: receipts for what is written at the end still go out.
-                tasks.create_task(self._receiver.run(self.intake.message), name="receiver")
-                await self._work()
-        except ExceptionGroup as group:
-            # What the machine refuses, like a socket's path, is told in its own words.
-            refused, bugs = group.split(OSError)
-            if bugs is not None or refused is None:
-                raise
-            raise _first(refused) from None
+            await open_store(self.store, self.telemetry, self._read_back)
+            await collect(self._receiver, self.intake.message, self._work)
         finally:
-            with contextlib.suppress(StoreUnavailableError):
-                await self.store.close()
+            await close_store(self.store)
+
+    async def _read_back(self) -> None:
+        await self.live.read_back(self.store, None if self._feed is None else self._feed.read_back)
+        await self.alerts.read_back(self.store)
+        for notifier in self.notifiers:
+            await notifier.read_back(self.store)
 
     async def _work(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._writer.run(), name="writer")
+                if self._feed is not None:
+                    tasks.create_task(self._feed.run(), name="feed")
                 tasks.create_task(self.live.run(), name="live")
                 tasks.create_task(self.steward.run(), name="steward")
                 tasks.create_task(self.alerts.run(), name="alerts")
@@ -199,37 +219,3 @@ class Collector:
                     tasks.create_task(self.page.run(), name="page")
         finally:
             await self._writer.drain(_DRAIN_SECONDS)
-
-    async def _open_store(self) -> None:
-        wait, longest = _OPEN_RETRY_SECONDS
-        told = ""
-        while True:
-            try:
-                await self.store.open()
-                await self.live.read_back(self.store)
-                await self.alerts.read_back(self.store)
-                for notifier in self.notifiers:
-                    await notifier.read_back(self.store)
-            except StoreUnavailableError as error:
-                if str(error) != told:
-                    _LOG.error("store: %s; trying again", error)
-                told = str(error)
-            else:
-                self.telemetry.store_up.set(1)
-                if told:
-                    _LOG.info("store: opened")
-                return
-            await asyncio.sleep(wait)
-            wait = min(longest, wait * 2)
-
-
-def _first(group: ExceptionGroup[OSError]) -> OSError:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, ExceptionGroup) else first
-
-
-def make_store(config: CollectorConfig) -> Store:
-    """Return the store of a config, not yet open; SQLite where none is named."""
-    if config.influx is not None:
-        return InfluxStore(config.influx)
-    return SqliteStore(config.sqlite or SqliteConfig(path="meterhouse.sqlite"))

@@ -4,9 +4,9 @@ import contextlib
 import os
 from pathlib import Path
 
-from meterhouse_collector.app import make_store
 from meterhouse_collector.config import CollectorConfig, MqttConfig
 from meterhouse_collector.receive.mqtt import probe
+from meterhouse_collector.running import make_store
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
 from meterhouse_collector.store import StoreUnavailableError
@@ -33,7 +33,7 @@ async def check(config: CollectorConfig) -> tuple[list[str], bool]:
         rows.append(("store", "missing", "https: whoever listens on the way can take the token"))
     rows.append(await _store(config))
     if config.mqtt is not None:
-        rows.append(await _broker(config.mqtt))
+        rows += [await _broker(server, config.client_id) for server in config.mqtt.each_server()]
     if config.socket is not None:
         rows.append(_socket(config.socket.path))
     lines = [f"{what:<8}{state:<10}{text}" for what, state, text in rows]
@@ -53,9 +53,9 @@ async def _store(config: CollectorConfig) -> tuple[str, str, str]:
     return "store", "ok", f"{name} takes and gives rows"
 
 
-async def _broker(config: MqttConfig) -> tuple[str, str, str]:
+async def _broker(config: MqttConfig, client_id: str) -> tuple[str, str, str]:
     peer = f"{config.host}:{config.port}"
-    trouble = await probe(config)
+    trouble = await probe(config, client_id)
     if trouble is not None:
         return "broker", "failed", f"{peer}: {trouble}: is it running, and may we in?"
     return "broker", "ok", f"{peer} lets us in"

@@ -3,13 +3,20 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from meterhouse_agent.wire import INTERVAL_LENGTHS_SECONDS
+from meterhouse_agent import wire
+from meterhouse_collector.gathered import SLOT_NAMES, parse_slots
 from meterhouse_collector.notify.config import AlertsConfig
-from meterhouse_collector.settings import DurationSeconds, Secret, Section, is_loopback
+from meterhouse_collector.settings import (
+    DurationSeconds,
+    Secret,
+    Section,
+    is_loopback,
+    parse_server,
+)
 from meterhouse_collector.store.config import InfluxConfig, SqliteConfig
 
 
@@ -36,11 +43,12 @@ class TlsConfig(Section):
 
 
 class MqttConfig(Section):
-    """The broker, and as whom to come."""
+    """The broker, and as whom to come; ``others`` are more servers of the same cluster."""
 
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 8883
-    client_id: str = "meterhouse-collector"
+    others: tuple[str, ...] = ()
+    client_id: str | None = None
     username: str | None = None
     password: Secret | None = None
     tls: TlsConfig | None = None
@@ -49,9 +57,23 @@ class MqttConfig(Section):
 
     @model_validator(mode="after")
     def _not_overheard(self) -> "MqttConfig":
-        if self.password is not None and self.tls is None and not is_loopback(self.host):
+        local = all(is_loopback(host) for host, _ in self.servers)
+        if self.password is not None and self.tls is None and not local:
             raise ValueError("give [mqtt.tls]: without it the password can be overheard")
         return self
+
+    @property
+    def servers(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each server of the cluster."""
+        more = (parse_server(each, self.port) for each in self.others)
+        return ((self.host, self.port), *more)
+
+    def each_server(self) -> "list[MqttConfig]":
+        """Return one config for each server of the cluster."""
+        return [
+            self.model_copy(update={"host": host, "port": port, "others": ()})
+            for host, port in self.servers
+        ]
 
     @property
     def keepalive_seconds(self) -> int:
@@ -117,6 +139,9 @@ class CollectorConfig(Section):
     """All of a collector's config."""
 
     site: Path
+    role: Literal["all", "intake", "steward"] = "all"
+    part: Annotated[str, Field(pattern=wire.NAME_PATTERN)] | None = None
+    slots: str | None = None
     interval: DurationSeconds = Field("5s", validate_default=True)
     detail_every: DurationSeconds = Field("60s", validate_default=True)
     grace: DurationSeconds = Field("3s", validate_default=True)
@@ -134,10 +159,27 @@ class CollectorConfig(Section):
     @field_validator("interval")
     @classmethod
     def _on_grid(cls, value: float) -> float:
-        if value not in INTERVAL_LENGTHS_SECONDS:
-            allowed = ", ".join(f"{s}s" for s in INTERVAL_LENGTHS_SECONDS)
+        if value not in wire.INTERVAL_LENGTHS_SECONDS:
+            allowed = ", ".join(f"{s}s" for s in wire.INTERVAL_LENGTHS_SECONDS)
             raise ValueError(f"an interval is one of {allowed}")
         return value
+
+    @field_validator("slots")
+    @classmethod
+    def _slots(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_slots(value)
+        return value
+
+    @model_validator(mode="after")
+    def _role_has_what_it_needs(self) -> "CollectorConfig":
+        if self.role != "intake" and (self.part is not None or self.slots is not None):
+            raise ValueError('part and slots are of role = "intake"')
+        if self.role == "intake" and (self.part is None or self.slots is None):
+            raise ValueError('role = "intake" needs part, a name of its own, and slots')
+        if self.role != "all" and (self.mqtt is None or self.influx is None):
+            raise ValueError(f'role = "{self.role}" needs [mqtt] and [influx], which all share')
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "CollectorConfig":
@@ -148,6 +190,20 @@ class CollectorConfig(Section):
         if self.detail_every % self.interval:
             raise ValueError("detail_every must be a multiple of interval")
         return self
+
+    @property
+    def taken_slots(self) -> frozenset[str]:
+        """The slots whose reports it takes: all, those of an intake, or of a steward none."""
+        if self.role == "intake" and self.slots is not None:
+            return parse_slots(self.slots)
+        return frozenset(SLOT_NAMES if self.role == "all" else ())
+
+    @property
+    def client_id(self) -> str:
+        """Its name to the broker, which lets each name in once."""
+        given = None if self.mqtt is None else self.mqtt.client_id
+        words = ("meterhouse-collector", self.part or (self.role if self.role != "all" else None))
+        return given or "-".join(word for word in words if word is not None)
 
 
 _KINDLY: Final = {"extra_forbidden": "no such key", "missing": "is missing"}

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -33,6 +33,9 @@ _AGAIN_SECONDS: Final = 5.0
 _AGAIN_PART: Final = 0.25
 _LEDGER: Final[Mapping[str, type]] = {"node": NodeRow, "meter": MeterRow, "engine": EngineRow}
 ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
+
+
+Told = Callable[[int, int], AsyncIterator[Entry]]
 
 
 class Pace(NamedTuple):
@@ -127,7 +130,10 @@ class Live:
         if start < max(self._closed_before, self._clock() - self.pace.held_seconds):
             # With this row alone it would be rolled up as if all others were silent.
             return
-        interval = self._open.setdefault(start, _Open())
+        self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
+        interval = self._open.setdefault(entry.start_seconds, _Open())
         interval.changed = True
         if entry.node_row is not None:
             interval.nodes.setdefault(entry.node, {})[entry.node] = entry.node_row
@@ -136,8 +142,11 @@ class Live:
         for engine, served in entry.engines.items():
             interval.engines.setdefault(engine, {})[entry.node] = served
 
-    async def read_back(self, store: Store) -> None:
-        """Take up from the ledger what is held, and what was slept through, after a start."""
+    async def read_back(self, store: Store, told: Told | None = None) -> None:
+        """Take up what is held, and what was slept through, after a start.
+
+        It is read from the ledger, or from what ``told`` yields of a window.
+        """
         now = int(self._clock())
         held, length = round(self.pace.held_seconds), self.pace.length_seconds
         begin = (now - held) // length * length
@@ -148,8 +157,12 @@ class Live:
             back -= held
             if points:
                 first = max(point.start_seconds for point in points) + length
-        for measurement, kind in _LEDGER.items():
-            await self._read_ledger(store, measurement, kind, (first, now + _FUTURE_SECONDS))
+        if told is None:
+            for measurement, kind in _LEDGER.items():
+                await self._read_ledger(store, measurement, kind, (first, now + _FUTURE_SECONDS))
+        else:
+            async for entry in told(first, now + _FUTURE_SECONDS):
+                self._take(entry)
         for point in points:
             interval = self._open.setdefault(point.start_seconds, _Open())
             interval.groups.add(group_of(point.tags))

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from meterhouse_agent import wire
 
-Policy = Literal["detail", "ledger", "quarter", "live", "kept", "event"]
+Policy = Literal["detail", "ledger", "quarter", "live", "kept", "event", "part"]
 POLICY_DAYS: Final[dict[Policy, int]] = {
     "detail": 14,
     "ledger": 35,
@@ -22,6 +22,7 @@ POLICY_DAYS: Final[dict[Policy, int]] = {
     "live": 35,
     "kept": 3650,
     "event": 400,
+    "part": 1,
 }
 NOBODY: Final = "none"
 

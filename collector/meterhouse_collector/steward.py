@@ -7,7 +7,7 @@ first; between the steps it rests as long as it worked, so that what is live goe
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from meterhouse_collector.marks import Mark, is_ripe, read_marks
@@ -34,6 +34,10 @@ _KEPT_SECONDS: Final = POLICY_DAYS["ledger"] * _DAY_SECONDS
 _LEDGER: Final = ("node", "meter", "engine", "span")
 
 
+async def _nobody(_: Sequence[Record]) -> None:
+    """Hear what was settled, and do nothing of it."""
+
+
 class Steward:
     """Keeps the quarters of one site true to the ledger, for as long as the ledger is kept."""
 
@@ -46,7 +50,7 @@ class Steward:
         held_seconds: float,
         clock: Callable[[], float] = time.time,
         rest: float = _REST,
-        told: Callable[[Iterable[Record]], None] = lambda _: None,
+        told: Callable[[Sequence[Record]], Awaitable[None]] = _nobody,
     ) -> None:
         self._store = store
         self._index = index
@@ -61,6 +65,7 @@ class Steward:
         self._begun: set[int] = set()
         self._set_aside: set[int] = set()
         self._told: set[str] = set()
+        self._looked_for_marks = True
 
     def changed(self, quarters: Iterable[int]) -> None:
         """Take the writer's word that marks of these quarters were written."""
@@ -68,6 +73,10 @@ class Steward:
             # A spool may bring what was measured before anything else was known.
             self._first = min(self._first, quarter)
             self._marked[quarter] = self._marked.get(quarter, 0) + 1
+
+    def look_for_marks(self) -> None:
+        """Have all marks read again: an intake ended, and may have told nobody of its last."""
+        self._looked_for_marks = False
 
     def may_have_summed(self, at_seconds: int) -> bool:
         """Tell whether the quarter of a time was summed, or is just now, or that is not known yet.
@@ -102,6 +111,8 @@ class Steward:
         """
         if self._done is None:
             await self._look_back()
+        elif not self._looked_for_marks:
+            await self._look_for_open_marks(self._oldest_kept(), self._last_due() + QUARTER)
         due = self._due()
         self._telemetry.quarters_behind.set(len(due))
         newest = [quarter for quarter in due[-1:] if quarter == self._last_due()]
@@ -123,17 +134,22 @@ class Steward:
         known = [await self._store.oldest("ledger", measurement) for measurement in _LEDGER]
         known.append(await self._store.oldest("kept", "quarter"))
         begun = [start // QUARTER * QUARTER for start in known if start is not None]
-        for begins in range(first, last, _DAY_SECONDS):
-            marks = await read_marks(self._store, site, begins, min(begins + _DAY_SECONDS, last))
-            for mark in marks:
-                if mark.open:
-                    self._marked[mark.quarter] = self._marked.get(mark.quarter, 0) + 1
+        await self._look_for_open_marks(first, last)
         self._first = max(first, min(begun, default=last))
         self._done = done
         self._note_done()
         due = self._due()
         if due:
             _LOG.info("%d quarters to sum since %d", len(due), due[0])
+
+    async def _look_for_open_marks(self, first: int, last: int) -> None:
+        site = self._index.site
+        for begins in range(first, last, _DAY_SECONDS):
+            marks = await read_marks(self._store, site, begins, min(begins + _DAY_SECONDS, last))
+            for mark in marks:
+                if mark.open:
+                    self._marked[mark.quarter] = self._marked.get(mark.quarter, 0) + 1
+        self._looked_for_marks = True
 
     def _oldest_kept(self) -> int:
         """Return the first quarter of which the ledger surely still has all rows."""
@@ -178,7 +194,7 @@ class Steward:
 
     async def _worked(self, settlement: Settlement, marks: list[Mark]) -> None:
         try:
-            self._tell(await settlement.marks(marks))
+            await self._tell(await settlement.marks(marks))
         except StoreUnavailableError:
             raise
         except Exception:  # noqa: BLE001 - marks that cannot be worked off stay open, others go on
@@ -188,7 +204,7 @@ class Steward:
         self._begun.update(quarters)
         settlement = Settlement(self._store, self._index, rest=self._rest, clock=self._clock)
         try:
-            self._tell(await settlement.quarters(quarters))
+            await self._tell(await settlement.quarters(quarters))
         except StoreUnavailableError:
             raise
         except Exception:  # noqa: BLE001 - one quarter must not end all others
@@ -207,9 +223,9 @@ class Steward:
         if self._done:
             self._telemetry.last_quarter.set(max(self._done))
 
-    def _tell(self, settled: Settled) -> None:
+    async def _tell(self, settled: Settled) -> None:
         """Count what was left out, and say once of each kind that there was some."""
-        self._records_told(settled.records)
+        await self._records_told(settled.records)
         self._telemetry.unknown_spans.inc(settled.unknown_spans)
         self._telemetry.unread_rows.inc(settled.unread)
         if settled.unread and self._first_of("unread"):

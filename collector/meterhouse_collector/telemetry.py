@@ -115,6 +115,16 @@ class Telemetry:
             "Things in summed quarters that changed since and wait to be summed again.",
             registry=registry,
         )
+        self.slots_untold = Gauge(
+            f"{_PREFIX}slots_untold",
+            "Slots that no intake tells of; only of a steward.",
+            registry=registry,
+        )
+        self.slots_told_twice = Gauge(
+            f"{_PREFIX}slots_told_twice",
+            "Slots that more than one intake tells of; only of a steward.",
+            registry=registry,
+        )
         self.unknown_spans = Counter(
             f"{_PREFIX}unknown_spans_total",
             "Spans met whose quantity no quarter sums.",

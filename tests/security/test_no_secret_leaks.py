@@ -113,7 +113,7 @@ def files(folder: Path) -> Iterator[bytes]:
 
 
 def rows(database: InfluxDB) -> Iterator[bytes]:
-    for policy in ("detail", "ledger", "quarter", "live", "kept", "event"):
+    for policy in ("detail", "ledger", "quarter", "live", "kept", "event", "part"):
         found = database.influxql("meterhouse", f'SELECT * FROM "{policy}"./.*/')  # noqa: S608 - names of ours
         yield repr(found).encode()
 

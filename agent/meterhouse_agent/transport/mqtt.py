@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import ssl
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,18 +52,23 @@ class _MqttLink:
 
 
 class MqttTransport:
-    """Connects one node to the broker, with its last will, and subscribes to its receipts."""
+    """Connects one node to the broker, with its last will, and subscribes to its receipts.
+
+    Of a cluster nodes begin with different servers, and go on to the next after each failure.
+    """
 
     def __init__(self, config: MqttConfig, *, node: str, receipts: str, will: LastWill) -> None:
         self._config = config
         self._node = node
         self._receipts = receipts
         self._will = will
+        self._turn = zlib.crc32(f"{node} begins".encode()) % len(config.servers)
 
     @property
     def peer(self) -> str:
         """Host and port of the broker."""
-        return f"{self._config.host}:{self._config.port}"
+        host, port = self._config.servers[self._turn]
+        return f"{host}:{port}"
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Link]:
@@ -72,21 +78,30 @@ class MqttTransport:
             client = self._client()
             await client.__aenter__()
         except (aiomqtt.MqttError, OSError, ValueError) as error:
-            raise TransportError(f"broker {self.peer}: {error}") from None
+            peer = self._next()
+            raise TransportError(f"broker {peer}: {error}") from None
         try:
             await self._subscribe(client)
             yield _MqttLink(client, self.peer)
+        except TransportError:
+            self._next()
+            raise
         finally:
             # An error of the disconnection must not cover up why the connection ends: a stop would
             # be taken for a loss.
             with contextlib.suppress(aiomqtt.MqttError):
                 await client.__aexit__(None, None, None)
 
+    def _next(self) -> str:
+        """Turn to the next server; return the one that failed."""
+        failed = self.peer
+        self._turn = (self._turn + 1) % len(self._config.servers)
+        return failed
+
     def _client(self) -> aiomqtt.Client:
         config = self._config
         return aiomqtt.Client(
-            config.host,
-            config.port,
+            *config.servers[self._turn],
             identifier=f"meterhouse-agent-{self._node}",
             username=config.username or self._node,
             password=None if config.password is None else _secret(config),
@@ -100,7 +115,8 @@ class MqttTransport:
 
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         try:
-            granted = await client.subscribe(self._receipts, qos=1)
+            # Receipts are sent at QoS 0; to NATS a subscription at QoS 1 is a consumer of its own.
+            granted = await client.subscribe(self._receipts, qos=0)
         except aiomqtt.MqttError as error:
             raise TransportError(f"broker {self.peer}: {error}") from None
         if any(_code(each) >= _REFUSED for each in granted):

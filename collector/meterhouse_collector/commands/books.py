@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, TextIO, TypeVar
 from zoneinfo import ZoneInfo
 
-from meterhouse_collector.app import make_store
 from meterhouse_collector.config import CollectorConfig, load_config
+from meterhouse_collector.running import make_store
 from meterhouse_collector.settlement.books import Books
 from meterhouse_collector.settlement.periods import Period, parse_period
 from meterhouse_collector.site.index import SiteIndex

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-from meterhouse_collector.app import make_store
 from meterhouse_collector.config import CollectorConfig, load_config
 from meterhouse_collector.explain.figure import explained
 from meterhouse_collector.explain.model import Explanation, Period
@@ -29,6 +28,7 @@ from meterhouse_collector.explain.rows import with_readers, with_rows
 from meterhouse_collector.explain.text import text
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rows import POLICY_DAYS
+from meterhouse_collector.running import make_store
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
 from meterhouse_collector.store import Store, StoreUnavailableError

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from meterhouse_collector.app import make_store
 from meterhouse_collector.config import CollectorConfig
 from meterhouse_collector.demo.truth import Truth
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
@@ -14,6 +13,7 @@ from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.roll_up import add_sums
+from meterhouse_collector.running import make_store
 
 
 class Stretch(NamedTuple):

@@ -6,13 +6,14 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gmqtt
 from gmqtt.mqtt.constants import MQTTv311
 
 from meterhouse_agent.wire import PREFIX, SLOTS, MessageKind
 from meterhouse_collector.config import MqttConfig
+from meterhouse_collector.gathered import SLOT_NAMES
 from meterhouse_collector.receive import Deliver
 from meterhouse_collector.receive.frames import Frames
 
@@ -27,20 +28,35 @@ _REFUSED_QOS: Final = 0x80
 _NEVER: Final = -2
 
 
+class Listening(NamedTuple):
+    """To which slots to listen, and under which name; of a steward only to the status."""
+
+    client_id: str = "meterhouse-collector"
+    report_slots: frozenset[str] = frozenset(SLOT_NAMES)
+    status_slots: frozenset[str] = frozenset(SLOT_NAMES)
+
+
+EVERYTHING: Final = Listening()
+
+
 class MqttReceiver:
-    """Subscribes to every report, and to the status of the agents slot by slot.
+    """Subscribes to the reports of some slots, and to the status of their agents slot by slot.
 
     Slot by slot, because all retained messages of a large fleet at once overrun a broker's queue.
+    Of a cluster the next server is tried where a connection fails.
     """
 
     def __init__(
         self,
         config: MqttConfig,
+        listening: Listening = EVERYTHING,
         *,
         connected: Callable[[bool], None],
         skipped: Callable[[], None],
     ) -> None:
         self._config = config
+        self._listening = listening
+        self._turn = 0
         self._connected = connected
         self._skipped = skipped
         self._paused = False
@@ -48,7 +64,7 @@ class MqttReceiver:
         self._client: Any = None
         self._lost = asyncio.Event()
         self._subscribed = asyncio.Event()
-        self._reports_mid = 0
+        self._last_mid = 0
         self._up = False
 
     async def run(self, deliver: Deliver) -> None:
@@ -71,6 +87,7 @@ class MqttReceiver:
                     why = error or "no answer"
                     _LOG.warning("broker %s: %s; trying again", self._peer, why)
                 told = True
+                self._turn = (self._turn + 1) % len(self._config.servers)
             finally:
                 await self._disconnect()
             if time.monotonic() - since > longest:
@@ -90,11 +107,12 @@ class MqttReceiver:
 
     @property
     def _peer(self) -> str:
-        return f"{self._config.host}:{self._config.port}"
+        host, port = self._config.servers[self._turn]
+        return f"{host}:{port}"
 
     async def _connect(self, deliver: Deliver) -> None:
         config = self._config
-        client = gmqtt.Client(config.client_id, clean_session=True)
+        client = gmqtt.Client(self._listening.client_id, clean_session=True)
         # The loop above connects again. The library would too, with 0 retries still once, under
         # the same name: the broker would then drop the connection that the loop has made.
         client.set_config({"reconnect_retries": _NEVER})
@@ -121,7 +139,7 @@ class MqttReceiver:
         def on_subscribe(_: Any, mid: int, granted: tuple[int, ...], *___: Any) -> None:  # noqa: ANN401 - gmqtt is untyped
             if any(qos >= _REFUSED_QOS for qos in granted):
                 self._refused_subscription()
-            if mid == self._reports_mid:
+            if mid == self._last_mid:
                 subscribed.set()
 
         def on_disconnect(*_: Any) -> None:  # noqa: ANN401 - gmqtt is untyped
@@ -134,8 +152,7 @@ class MqttReceiver:
         self._client = client
         async with asyncio.timeout(_CONNECT_SECONDS):
             await client.connect(
-                config.host,
-                config.port,
+                *config.servers[self._turn],
                 ssl=_tls_context(config) or False,
                 keepalive=config.keepalive_seconds,
                 version=MQTTv311,
@@ -146,11 +163,17 @@ class MqttReceiver:
         self._up = True
 
     async def _subscribe(self) -> None:
-        for slot in range(SLOTS):
-            self._client.subscribe(f"{PREFIX}/+/{slot:02d}/+/status", qos=1)
+        mid = 0
+        self._last_mid = -1
+        for slot in sorted(self._listening.status_slots):
+            mid = self._client.subscribe(f"{PREFIX}/+/{slot}/+/status", qos=1)
             await asyncio.sleep(_BETWEEN_SLOTS_SECONDS)
-        reports = f"{PREFIX}/+/+/+/report"
-        self._reports_mid = self._client.subscribe(reports, qos=self._config.qos)
+        slots = self._listening.report_slots
+        for slot in ("+",) if len(slots) == SLOTS else sorted(slots):
+            topic = f"{PREFIX}/+/{slot}/+/report"
+            mid = self._client.subscribe(topic, qos=self._config.qos)
+        # Until then no answer is the last.
+        self._last_mid = mid
         async with asyncio.timeout(_CONNECT_SECONDS):
             await self._subscribed.wait()
 
@@ -166,7 +189,7 @@ class MqttReceiver:
     def _refused_subscription(self) -> None:
         if not self._told_refused:
             self._told_refused = True
-            who = self._config.username or self._config.client_id
+            who = self._config.username or self._listening.client_id
             text = "broker %s: refuses a subscription of %s: check its ACL"
             _LOG.error(text, self._peer, who)
 
@@ -189,11 +212,11 @@ class MqttReceiver:
         self._paused = False
 
 
-async def probe(config: MqttConfig) -> str | None:
+async def probe(config: MqttConfig, client_id: str) -> str | None:
     """Return why the broker does not take the login, None if it does."""
     # Under a name of its own, or the broker would drop a collector that runs.
-    aside = config.model_copy(update={"client_id": f"{config.client_id}-check"})
-    receiver = MqttReceiver(aside, connected=lambda _: None, skipped=lambda: None)
+    aside = Listening(client_id=f"{client_id}-check")
+    receiver = MqttReceiver(config, aside, connected=lambda _: None, skipped=lambda: None)
     return await receiver.try_once()
 
 

@@ -26,6 +26,7 @@ SHARD_DAYS: Final[dict[Policy, int]] = {
     "live": 1,
     "kept": 90,
     "event": 30,
+    "part": 1,
 }
 _DAY_SECONDS: Final = 86_400
 _PAGE: Final = 100
