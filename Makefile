@@ -4,6 +4,7 @@ PYTHON ?= python3
 JOBS ?= 2
 SECONDS ?= 600
 SEED ?= 1
+RUNS ?= 100000
 BIN := .venv/bin
 LOCKED := .venv/.locked
 INSTALLED := .venv/.installed
@@ -11,7 +12,7 @@ SOURCES = $(wildcard agent collector tests grafana docs)
 COMPILE = pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	--python-version 3.11 --all-extras
 
-.PHONY: help demo test check bench verify chaos tools tools-test lock audit clean
+.PHONY: help demo test check bench verify chaos fuzz tools tools-test lock audit clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +22,7 @@ help:
 	@echo 'make verify  the long tests'
 	@echo 'make bench   the benchmarks (QUICK=1: a short run)'
 	@echo 'make chaos   faults drawn from a seed, and the ledger against the truth (SECONDS=40 SEED=7)'
+	@echo 'make fuzz    made-up bytes for all that reads bytes (RUNS=1000000 TARGET=wire SEED=7)'
 	@echo 'make tools   the servers that tests and benchmarks start, once per machine'
 	@echo 'make lock    requirements.lock from pyproject.toml (ARGS=--upgrade: to newer versions)'
 	@echo 'make audit   known vulnerabilities of the locked packages, or why nobody could be asked'
@@ -45,6 +47,9 @@ bench: $(INSTALLED) tools
 
 chaos: $(INSTALLED) tools-test
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) $(ARGS)
+
+fuzz: $(INSTALLED)
+	@$(BIN)/python -m tests.fuzz --runs $(RUNS) --seed $(SEED) $(if $(TARGET),--target $(TARGET))
 
 tools: tools-test
 	@tests/tools/telegraf.sh

@@ -83,7 +83,7 @@ class Accelerators(Struct, omit_defaults=True, kw_only=True, gc=False):
     state_milliseconds: dict[State, list[Count]] = {}
     state_joules: dict[State, list[Amount | None]] = {}
     energy_method: Method | list[Method] = "counter"
-    unhealthy_reasons: dict[int, Text] = {}
+    unhealthy_reasons: Annotated[dict[int, Text], Meta(max_length=MAX_DEVICES)] = {}
     power_watts: Column = []
     power_watts_max: Column = []
     utilization_ratio: Column = []
@@ -136,7 +136,7 @@ class Meter(Struct, omit_defaults=True, kw_only=True, gc=False):
     quality: Quality = "ok"
     power_watts: Gauge | None = None
     power_watts_max: Gauge | None = None
-    registers: list[Register] = []
+    registers: Annotated[list[Register], Meta(max_length=64)] = []
 
 
 class Histogram(Struct, omit_defaults=True, kw_only=True, gc=False):
@@ -156,11 +156,11 @@ class Engine(Struct, omit_defaults=True, kw_only=True, gc=False):
     input_tokens: Count | None = None
     cached_input_tokens: Count | None = None
     output_tokens: Count | None = None
-    requests: dict[Text, Count] = {}
+    requests: Annotated[dict[Text, Count], Meta(max_length=64)] = {}
     running_requests: Gauge | None = None
     waiting_requests: Gauge | None = None
     kv_cache_used_ratio: Gauge | None = None
-    latency: dict[Text, Histogram] = {}
+    latency: Annotated[dict[Text, Histogram], Meta(max_length=64)] = {}
     quality: Quality = "ok"
 
 
@@ -225,15 +225,15 @@ class Device(Struct, omit_defaults=True, kw_only=True):
     accelerator_model: Text
     serial: Text = ""
     memory_total_bytes: Amount | None = None
-    capabilities: list[Text] = []
+    capabilities: Annotated[list[Text], Meta(max_length=64)] = []
 
 
 class Inventory(Struct, omit_defaults=True, kw_only=True):
     """What a node has to measure; the order of ``devices`` is the order of a report's columns."""
 
     devices: Annotated[list[Device], Meta(max_length=MAX_DEVICES)] = []
-    meters: list[Name] = []
-    engines: list[Name] = []
+    meters: Annotated[list[Name], Meta(max_length=1024)] = []
+    engines: Annotated[list[Name], Meta(max_length=256)] = []
 
 
 class SourceState(Struct, omit_defaults=True, kw_only=True):
@@ -255,7 +255,7 @@ class Status(Struct, omit_defaults=True, kw_only=True):
     at_seconds: Seconds
     inventory_hash: Text = ""
     inventory: Inventory | None = None
-    sources: list[SourceState] = []
+    sources: Annotated[list[SourceState], Meta(max_length=1024)] = []
 
 
 _NAME: Final = re.compile(NAME_PATTERN)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
+from meterhouse_collector.bounds import ImplausibleError, check_report, check_tags
 from meterhouse_collector.ledger import (
     Entry,
     ForeignError,
@@ -17,8 +18,9 @@ from meterhouse_collector.ledger import (
     installed,
     inventory_row,
 )
+from meterhouse_collector.quota import Names, QuotaError, Rate, names_in, names_of
 from meterhouse_collector.receipts import Address, Receipts
-from meterhouse_collector.rows import POLICY_DAYS, Row
+from meterhouse_collector.rows import POLICY_DAYS, Row, Series
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.telemetry import Telemetry
 
@@ -33,7 +35,7 @@ _TELL_AGAIN_SECONDS: Final = 3600.0
 _START: Final = re.compile(rb'"start_seconds"\s*:\s*(\d{1,12})[\s,}]')
 _HEAD_BYTES: Final = 4096
 _STRANGERS: Final = "unknown topics"
-_NO_DEVICES: Final = Installed(wire.Inventory(), ())
+_NO_DEVICES: Final = Installed(wire.Inventory(), Series(()))
 
 
 class Grid(NamedTuple):
@@ -98,6 +100,8 @@ class Intake:
         self._clock = clock
         self._told: dict[str, dict[str, float]] = {}
         self._refusing: set[str] = set()
+        self._names = Names(index)
+        self._rate = Rate()
         self._parsed = lru_cache(maxsize=_TOPICS_KEPT)(_parsed)
         self.agents: dict[str, Agent] = {}
         # What hears of each report that was accepted, with its inventory.
@@ -152,6 +156,8 @@ class Intake:
     def _decoded(self, address: wire.Address, payload: bytes, now: float) -> wire.Report:
         if address.site != self._index.site:
             raise _Refused("foreign", final=True, text=f"site {address.site} is not collected here")
+        if not self._rate.allows(address.node, len(payload)):
+            raise _Refused("rate", final=False, text="more reports than are looked at")
         if len(payload) > wire.MAX_PAYLOAD_BYTES:
             raise _Refused("oversized", final=True, text=f"{len(payload)} bytes")
         try:
@@ -161,10 +167,24 @@ class Intake:
         except wire.WireError as error:
             raise _Refused("malformed", final=True, text=str(error)) from None
         if (report.site, report.node) != (address.site, address.node):
-            text = f"says it is {report.site}/{report.node}"
+            text = f"says it is {report.site!r}/{report.node!r}"
             raise _Refused("foreign", final=True, text=text)
         self._check_time(report, now)
+        self._check_content(report)
         return report
+
+    def _check_content(self, report: wire.Report) -> None:
+        try:
+            check_report(report)
+            if report.meters or report.engines or report.spans:
+                check_tags(engine.served_model for engine in report.engines)
+                self._names.take(report.node, names_in(report))
+        except ImplausibleError as error:
+            raise _Refused("implausible", final=True, text=str(error)) from None
+        except QuotaError as error:
+            raise _Refused("quota", final=False, text=str(error)) from None
+        except ValueError as error:
+            raise _Refused("malformed", final=True, text=str(error)) from None
 
     def _check_time(self, report: wire.Report, now: float) -> None:
         length = self._grid.length_seconds
@@ -223,6 +243,9 @@ class Intake:
         self._write(inventory_row(report.site, report.node, start, has.inventory))
 
     def _status(self, address: wire.Address, payload: bytes) -> None:
+        if not self._rate.allows(address.node, len(payload)):
+            self._count("status_rate", final=False, who=address.node)
+            return
         try:
             status = wire.decode_status(payload)
         except wire.WireError as error:
@@ -250,11 +273,25 @@ class Intake:
         if name != status.inventory_hash:
             self._count("status_malformed", final=True, who=status.node, text="inventory's hash")
             return
-        if name not in agent.inventories:
+        if name not in agent.inventories and self._may_learn(status.node, inventory):
             agent.inventories[name] = installed(status.site, status.node, inventory)
-        agent.inventories.move_to_end(name)
+        if name in agent.inventories:
+            agent.inventories.move_to_end(name)
         while len(agent.inventories) > _INVENTORIES_PER_NODE:
             agent.inventories.popitem(last=False)
+
+    def _may_learn(self, node: str, inventory: wire.Inventory) -> bool:
+        names = tuple(names_of(inventory))
+        try:
+            check_tags(name for _, name in names)
+            self._names.take(node, names)
+        except QuotaError as error:
+            self._count("status_quota", final=False, who=node, text=str(error))
+        except ValueError as error:
+            self._count("status_malformed", final=True, who=node, text=str(error))
+        else:
+            return True
+        return False
 
     def _count(self, reason: str, *, final: bool, who: str, text: str = "") -> bool:
         """Count a refusal, and log it once an hour for each agent and reason; tell whether."""

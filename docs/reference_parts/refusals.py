@@ -19,6 +19,10 @@ REFUSALS: Final = {
         "the interval lies more than a minute ahead of the collector's clock",
         "check time synchronisation on both machines; the agent sends it again",
     ),
+    "implausible": (
+        "an amount that no machine can draw or make in the time, or a time far from the report's",
+        "look for it in the collector's log; check the factor of the meter's register",
+    ),
     "malformed": (
         "the message does not decode, or contradicts itself",
         "check that agent and collector are of versions that fit; then report a bug",
@@ -30,6 +34,15 @@ REFUSALS: Final = {
     "oversized": (
         f"the message is larger than {wire.MAX_PAYLOAD_BYTES} bytes",
         "share the meters of this agent out over several",
+    ),
+    "quota": (
+        "the node, or all nodes together, bring more names of meters, engines or models than are "
+        "kept beside those of the site model",
+        "look who invents names; put real ones into the site model, which are not counted",
+    ),
+    "rate": (
+        "the node sends more, or larger, reports than are looked at",
+        "an honest agent cannot; look what else has its key or password",
     ),
     "rejected_by_store": (
         "the database took the request but not this row",
@@ -48,8 +61,13 @@ REFUSALS: Final = {
         "check that agent and collector are of versions that fit; then report a bug",
     ),
     "status_quota": (
-        "more nodes than the collector keeps",
-        "look who invents names of nodes; then run more collectors",
+        "more nodes than the collector keeps, or more names of devices and models than one node "
+        "or all may bring",
+        "look who invents names; put models into the site model, which are not counted",
+    ),
+    "status_rate": (
+        "the node sends more statuses than are looked at",
+        "an honest agent cannot; look what else has its key or password",
     ),
     "too_old": (
         f"the interval began more than {POLICY_DAYS['ledger']} days ago: the ledger keeps no more",

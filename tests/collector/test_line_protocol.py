@@ -21,57 +21,9 @@ from meterhouse_collector.rows import (
     pack,
 )
 from meterhouse_collector.store.line_protocol import LineEncoder
+from tests.collector.line_parser import Value, parse
 from tests.collector.stores import QUARTER, packed, point, readings
 from tests.servers import InfluxDB
-
-Value = float | int | str | bool
-
-
-def take(text: str, ends: str) -> tuple[str, str]:
-    """Return what stands before the first unescaped one of some characters, and the rest."""
-    taken = []
-    position = 0
-    while position < len(text) and text[position] not in ends:
-        if text[position] == "\\" and text[position + 1 : position + 2] in {",", "=", " "}:
-            position += 1
-        taken.append(text[position])
-        position += 1
-    return "".join(taken), text[position:]
-
-
-def take_string(text: str) -> tuple[str, str]:
-    taken = []
-    position = 1
-    while text[position] != '"':
-        if text[position] == "\\" and text[position + 1] in '"\\':
-            position += 1
-        taken.append(text[position])
-        position += 1
-    return "".join(taken), text[position + 1 :]
-
-
-def value_of(text: str) -> Value:
-    if text in {"True", "False"}:
-        return text == "True"
-    return int(text[:-1]) if text.endswith("i") else float(text)
-
-
-def parse(line: bytes) -> tuple[str, dict[str, str], dict[str, Value], int]:
-    measurement, rest = take(line.decode(), ", ")
-    tags = {}
-    while rest.startswith(","):
-        key, rest = take(rest[1:], "=")
-        tags[key], rest = take(rest[1:], ", ")
-    fields: dict[str, Value] = {}
-    while rest[0] in " ," and "=" in rest:
-        key, rest = take(rest[1:], "=")
-        if rest[1] == '"':
-            fields[key], rest = take_string(rest[1:])
-        else:
-            text, rest = take(rest[1:], ", ")
-            fields[key] = value_of(text)
-    return measurement, tags, fields, int(rest)
-
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from('\\ ,="%'))
 names = texts.filter(
@@ -184,29 +136,6 @@ def test_a_refusal_names_the_row_and_the_cause() -> None:
         (point()._replace(tags=(("a", "1"), ("a", "2"))), "a tag is there twice"),
     ):
         with pytest.raises(ValueError, match=said):
-
-
-def test_a_table_is_the_lines_of_its_rows() -> None:
-    tags = [(("device", f"gpu {n}"), ("site", "a,b")) for n in range(4)]
-    rows = b'{"x":1.5,"y":-0.0}\n{}\n{"y":1e16}\n{"x":5}\n'
-    table = Table("detail", "accelerator", Series(tags), rows, 1_800_000_000)
-    assert ENCODER.lines(table) == [ENCODER.line(row) for row in table.readings()]
-    assert len(ENCODER.lines(table)) == 3
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        Table("detail", "a", Series([(("tag", ""),)]), b'{"x":1}\n', 0),
-        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":null}\n', 0),
-        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":1}\n', 2**40),
-        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":1}\n{"x":2}\n', 0),
-    ],
-    ids=["tag", "not finite", "start", "a row too many"],
-)
-def test_a_table_that_cannot_be_written_is_refused(bad: Table) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        ENCODER.lines(bad)
             ENCODER.line(row)
     assert ENCODER.line(point(text="=nan, =inf and =-inf"))
 
@@ -255,3 +184,26 @@ def test_the_server_reads_every_short_name_as_it_was(
     assert {row["time"]: row["device"] for row in found if row not in neighbours} == written
     assert all(row["text"] == row["device"] for row in found if row["number"] is not None)
     assert {row["node"] for row in found} == {"node-1"}
+
+
+def test_a_table_is_the_lines_of_its_rows() -> None:
+    tags = [(("device", f"gpu {n}"), ("site", "a,b")) for n in range(4)]
+    rows = b'{"x":1.5,"y":-0.0}\n{}\n{"y":1e16}\n{"x":5}\n'
+    table = Table("detail", "accelerator", Series(tags), rows, 1_800_000_000)
+    assert ENCODER.lines(table) == [ENCODER.line(row) for row in table.readings()]
+    assert len(ENCODER.lines(table)) == 3
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Table("detail", "a", Series([(("tag", ""),)]), b'{"x":1}\n', 0),
+        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":null}\n', 0),
+        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":1}\n', 2**40),
+        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":1}\n{"x":2}\n', 0),
+    ],
+    ids=["tag", "not finite", "start", "a row too many"],
+)
+def test_a_table_that_cannot_be_written_is_refused(bad: Table) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        ENCODER.lines(bad)

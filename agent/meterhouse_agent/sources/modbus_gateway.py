@@ -8,6 +8,7 @@ from meterhouse_agent.sources.modbus_profiles import Register, decode
 
 if TYPE_CHECKING:
     from pymodbus.client import AsyncModbusTcpClient
+    from pymodbus.pdu import ModbusPDU
 
 # Illegal function, illegal address, illegal value: the meter lives, it only has no such register.
 _NO_SUCH_REGISTER: Final = (1, 2, 3)
@@ -69,19 +70,7 @@ class Gateway:
             raise ConnectionFault(f"no answer in {self._timeout:g} s ({error})") from None
         # The meter took its reading between request and answer: the middle is wrong by the least.
         at = int((asked + (time.monotonic() - begun) / 2) * 1000)
-        if response.isError():
-            code = response.exception_code
-            text = f"exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
-            return Answer(None, at, text, meter_gone=code not in _NO_SUCH_REGISTER)
-        if (
-            response.function_code != register.function_code
-            or len(response.registers) != register.words
-        ):
-            raise ConnectionFault(
-                f"asked for {register.words} words by function {register.function_code}, got "
-                f"{len(response.registers)} by function {response.function_code}"
-            )
-        return Answer(decode(response.registers, register), at, "holds no value")
+        return answer_of(response, register, at)
 
     async def connect(self) -> "AsyncModbusTcpClient":
         """Return the open connection, a new one where there is none."""
@@ -111,3 +100,23 @@ class Gateway:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+def answer_of(response: "ModbusPDU", register: Register, at_milliseconds: int) -> Answer:
+    """Return what a response says of a register; raise ``ConnectionFault`` where it is not one.
+
+    A gateway may answer with another function, or with more or fewer words than were asked for.
+    """
+    if response.isError():
+        code = response.exception_code
+        text = f"exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
+        return Answer(None, at_milliseconds, text, meter_gone=code not in _NO_SUCH_REGISTER)
+    if (
+        response.function_code != register.function_code
+        or len(response.registers) != register.words
+    ):
+        raise ConnectionFault(
+            f"asked for {register.words} words by function {register.function_code}, got "
+            f"{len(response.registers)} by function {response.function_code}"
+        )
+    return Answer(decode(response.registers, register), at_milliseconds, "holds no value")

@@ -1,0 +1,87 @@
+"""Rows made up from bytes: each is a line that says the same when read back, or a refusal."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Final
+
+from meterhouse_collector.rows import PackedRow, Point, Readings, Row
+from meterhouse_collector.store.line_protocol import LineEncoder
+from tests.collector.line_parser import Value, parse
+from tests.fuzz.draw import Draw
+
+_ENCODER: Final = LineEncoder(series_kept=16)
+
+
+Single = PackedRow | Point | Readings
+
+
+def check_row(row: Row) -> bool:
+    """Tell whether what the collector made can be written; assert that it says what was meant."""
+    if isinstance(row, PackedRow | Point | Readings):
+        return check_line(row)
+    return all(parse(line) for line in _ENCODER.lines(row))
+
+
+def check_line(row: Single) -> bool:
+    """Tell whether a row has a line; assert that the line is one and says what the row says."""
+    try:
+        line = _ENCODER.line(row)
+    except ValueError:
+        return False
+    assert b"\n" not in line, line
+    assert b"\r" not in line, line
+    measurement, tags, fields, start = parse(line)
+    assert (measurement, start) == (row.measurement, row.start_seconds), line
+    if isinstance(row, PackedRow):
+        assert tags == {"reader": row.reader, "site": row.site, "thing": row.thing}, line
+        assert fields == {"row": row.row}, line
+        return True
+    assert tags == dict(row.tags), line
+    said = row.fields if isinstance(row, Point) else row.point().fields
+    assert list(map(_typed, fields.items())) == list(map(_typed, said.items())), line
+    return True
+
+
+def _typed(field: tuple[str, Value]) -> tuple[str, type, str]:
+    name, value = field
+    if isinstance(value, float):
+        assert math.isfinite(value), field
+    return name, type(value), repr(value)
+
+
+def drawn_row(draw: Draw) -> Single:
+    """Make up a row of one of the three kinds."""
+    kind, start = draw.below(3), draw.integer() if draw.chance(4) else draw.integer(4)
+    if kind == 0:
+        texts = [draw.text() for _ in range(4)]
+        return PackedRow("ledger", "node", texts[0], texts[1], texts[2], start, texts[3])
+    tags = tuple((draw.text(), draw.text()) for _ in range(draw.below(4)))
+    if kind == 1:
+        return Point("detail", draw.pick(("host", draw.text())), tags, _drawn_fields(draw), start)
+    # What the collector packs itself: plain names, and the encoder writes null for NaN.
+    names = [f"f{number}" for number in range(draw.below(4))]
+    numbers = {name: draw.number() for name in names}
+    row = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
+    text = json.dumps(row, separators=(",", ":")).encode()
+    return Readings("detail", "accelerator", tags, text, start)
+
+
+def _drawn_fields(draw: Draw) -> dict[str, Value]:
+    fields: dict[str, Value] = {}
+    for _ in range(draw.below(5)):
+        makers: tuple[Callable[[], Value], ...] = (
+            draw.number,
+            draw.integer,
+            draw.text,
+            draw.chance,
+        )
+        fields[draw.text()] = draw.pick(makers)()
+    return fields
+
+
+def lines(data: bytes) -> None:
+    """Write rows one after the other, as one encoder does that remembers series."""
+    draw = Draw(data)
+    while draw.left:
+        check_line(drawn_row(draw))
