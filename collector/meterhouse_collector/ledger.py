@@ -96,8 +96,8 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
     node = None
     if report.accelerators is not None or report.host is not None:
         node = node_row(report, has.inventory, index)
-    meters = meter_rows(report)
-    engines = engine_rows(report)
+    meters = meter_rows(report) if report.meters else {}
+    engines = engine_rows(report) if report.engines else {}
     key = (report.site, report.node, report.start_seconds)
     rows: list[Row] = []
     if node is not None:

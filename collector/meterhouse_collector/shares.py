@@ -5,6 +5,7 @@ Every function is pure, and ``node_row`` runs for every report of every node.
 
 from collections.abc import Sequence
 from math import fsum
+from operator import add
 from typing import Final
 
 from meterhouse_agent import wire
@@ -14,8 +15,6 @@ from meterhouse_collector.rows import (
     NodeRow,
     Served,
     Share,
-    StateJoules,
-    StateMilliseconds,
 )
 from meterhouse_collector.site.devices import ENGINE_PREFIX, Grouping, Part
 from meterhouse_collector.site.index import SiteIndex
@@ -69,13 +68,14 @@ def node_row(report: wire.Report, inventory: wire.Inventory, index: SiteIndex) -
 def _shares(accelerators: wire.Accelerators, grouping: Grouping, length: int) -> tuple[Share, ...]:
     milliseconds, joules = accelerators.state_milliseconds, accelerators.state_joules
     devices = grouping.devices
-    lengths = {*map(len, milliseconds.values()), *map(len, joules.values())}
+    times = list(milliseconds.values())
+    lengths = {*map(len, times), *map(len, joules.values())}
     if lengths and lengths != {devices}:
         raise ReportError(f"columns of {sorted(lengths)} entries for {devices} devices")
     methods = accelerators.energy_method
     if not isinstance(methods, str) and len(methods) != devices:
         raise ReportError(f"{len(methods)} energy methods for {devices} devices")
-    longest = _longest(list(milliseconds.values()))
+    longest = _longest(times)
     if longest > length:
         raise ReportError(f"states of {longest} ms in an interval of {length} ms")
     whole = len(grouping.parts) == 1 and len(grouping.parts[0].columns) == devices
@@ -106,13 +106,18 @@ def _share(
 ) -> Share:
     times, missing = [0, 0, 0, 0, 0], part.missing > 0
     energies: list[float | None] = [None, None, None, None, None]
+    complete = set()
     for state, energy in joules.items():
-        energies[_PLACES[state]] = _sum(energy)
+        try:
+            energies[_PLACES[state]] = fsum(energy) if energy else None  # type: ignore[arg-type] # a None among them raises
+            complete.add(state)
+        except TypeError:
+            energies[_PLACES[state]] = _sum(energy)
     for state, time in milliseconds.items():
         place = _PLACES[state]
         times[place] = total = sum(time)
-        if total > 0 and not missing:
-            missing = energies[place] is None or _lacks(time, joules[state])
+        if total > 0 and (energies[place] is None or state not in complete):
+            missing = missing or energies[place] is None or _lacks(time, joules[state])
     uncovered = (len(part.columns) + part.missing) * length - sum(times)
     times[_UNKNOWN] += uncovered
     if part.holder.startswith(ENGINE_PREFIX):
@@ -124,8 +129,8 @@ def _share(
     return Share(
         part.accelerator_model,
         part.holder,
-        _five(times),
-        _five_joules(energies),
+        tuple(times),  # type: ignore[arg-type] # they are five
+        tuple(energies),  # type: ignore[arg-type] # the same
         methods if isinstance(methods, str) else _worst(methods),
         "missing" if missing or uncovered > 0 else "ok",
     )
@@ -133,13 +138,13 @@ def _share(
 
 def _longest(times: Sequence[Milliseconds]) -> int:
     """Return the most that the states of one device come to."""
-    by_device = times[0] if len(times) == 1 else map(sum, zip(*times, strict=True))
+    if len(times) == 1:
+        return max(times[0], default=0)
+    by_device = map(add, *times) if len(times) == 2 else map(sum, zip(*times, strict=True))  # noqa: PLR2004 - most often there are two
     return max(by_device, default=0)
 
 
 def _sum(values: Joules) -> float | None:
-    if values and None not in values:
-        return fsum(values)  # type: ignore[arg-type] # no None among them
     measured = [value for value in values if value is not None]
     return fsum(measured) if measured else None
 
@@ -151,23 +156,11 @@ def _plus(one: float | None, other: float | None) -> float | None:
 
 
 def _lacks(times: Milliseconds, energies: Joules) -> bool:
-    return None in energies and any(
-        e is None and t > 0 for t, e in zip(times, energies, strict=True)
-    )
+    return any(e is None and t > 0 for t, e in zip(times, energies, strict=True))
 
 
 def _worst(methods: Sequence[wire.Method]) -> wire.Method:
     return max(methods, key=_RANKS.__getitem__, default="counter")
-
-
-def _five(times: list[int]) -> StateMilliseconds:
-    active, held_idle, free, unhealthy, unknown = times
-    return active, held_idle, free, unhealthy, unknown
-
-
-def _five_joules(energies: list[float | None]) -> StateJoules:
-    active, held_idle, free, unhealthy, unknown = energies
-    return active, held_idle, free, unhealthy, unknown
 
 
 def _check_covered(thing: str, covered: int, length: int) -> None:

@@ -21,7 +21,6 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 # for fields, so that a quote further on swallows the next line (found with 2.7.12).
 _SWALLOWS: Final = re.compile(r"\\(?: |\Z)")
 _MEASUREMENT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_LINE_BREAK: Final = re.compile(r"[\n\r\x00]")
 _ESCAPED: Final = re.compile(r"([,= ])")
 _RESERVED: Final = frozenset({"time", "_field", "_measurement"})
 _COLON_TO_EQUALS: Final = bytes.maketrans(b":", b"=")
@@ -169,7 +168,8 @@ def _escaped(what: str, text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    if _LINE_BREAK.search(text):
+    # Faster than a regular expression, and this runs for every row of the ledger.
+    if "\n" in text or "\r" in text or "\0" in text:
         raise ValueError("a text holds a line break")
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
