@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from meterhouse_collector.alerts.engine import Alerts
 from meterhouse_collector.alerts.known import Own
+from meterhouse_collector.alerts.metrics import AlertMetrics
 from meterhouse_collector.alerts.things import waiting_seconds
 from meterhouse_collector.config import CollectorConfig
 from meterhouse_collector.feed import TOLD_SECONDS, Feed, News, hear_agent
@@ -96,6 +97,7 @@ class Collector:
             self.telemetry, self.live, self.index, self.intake.agents, write=self._writer.write
         )
         self._feed = self._make_feed()
+        self.telemetry.registry.register(AlertMetrics(self.alerts.looked, self.alerts.book.open))
         self.notifiers = self._make_notifiers()
         self.page = self._make_page()
 

@@ -7,7 +7,7 @@ in the site file and not here is a budget's.
 
 ``rollup`` says what Grafana asks of the rollup or of the detail; without it Grafana's rule follows
 what the collector found, by the points of ``event``. ``promql`` is what Prometheus compares;
-without it its rule follows ``meterhouse_alert_beyond``.
+without it its rule follows ``meterhouse_alert_firing``.
 """
 
 from typing import Final, Literal, NamedTuple
@@ -111,7 +111,6 @@ CAPACITY: Final = (
         side="below",
         limit=0.99,
         rollup="delivered",
-        promql="meterhouse_delivered_ratio",
     ),
     AlertRow(
         "accelerator_lost",
@@ -363,7 +362,6 @@ OWN: Final = (
         side="below",
         limit=COVERAGE_FLOOR,
         rollup="coverage",
-        promql="meterhouse_idle_capacity_ratio_coverage_ratio",
     ),
     AlertRow(
         "node_silent",
@@ -418,7 +416,6 @@ OWN: Final = (
         "meterhouse",
         limit=4.0,
         clear=1.0,
-        promql="meterhouse_collector_quarters_behind",
     ),
     AlertRow(
         "collector_silent",
@@ -430,7 +427,7 @@ OWN: Final = (
         "meterhouse",
         limit=120.0,
         rollup="rows",
-        promql="time() - meterhouse_window_end_seconds",
+        promql="time() - max by (site) (last_over_time(meterhouse_window_end_seconds[1d]))",
         own=False,
     ),
 )

@@ -1,6 +1,6 @@
 """/metrics: the collector's own, and the KPIs; a KPI without a value is absent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -8,10 +8,14 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from meterhouse_agent import wire
+from meterhouse_collector.kpi import cost, idle
 from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.live import Snapshot
-from meterhouse_collector.web.api import Answers
+from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.roll_up import add_sums
+from meterhouse_collector.site.index import GroupKey
+from meterhouse_collector.web.api import GROUPS_MAX, Answers
 from meterhouse_collector.web.figures import power_of, tokens_of
 
 _PREFIX: Final = "meterhouse_"
@@ -61,11 +65,65 @@ class KpiMetrics(Collector):
         for state in wire.STATES:
             family.add_metric((self._answers.site, state), sums[f"{state}_seconds"] / seconds)
         yield family
+        yield from self._pools(snapshot)
+        yield from self._models(snapshot)
+
+    def _pools(self, snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
+        seconds = float(snapshot.end_seconds - snapshot.start_seconds)
+        labels = ("site", "cluster", "pool", "tenant")
+        count = _group_gauge("pool_accelerators", "Mean count by state.", (*labels, "state"))
+        ratio = _group_gauge("pool_idle_capacity_ratio", "Of one pool.", labels)
+        coverage = _group_gauge(
+            "pool_idle_capacity_ratio_coverage_ratio", "Share that was measured.", labels
+        )
+        pools = _gathered(
+            snapshot.groups, lambda g: (g.site, g.cluster, g.pool, g.tenant), "installed_seconds"
+        )
+        for pool, sums in pools.items():
+            kpi = idle.idle_capacity_ratio(sums)
+            coverage.add_metric(pool, kpi.coverage)
+            if kpi.value is not None:
+                ratio.add_metric(pool, kpi.value)
+            for state in wire.STATES:
+                count.add_metric((*pool, state), sums[f"{state}_seconds"] / seconds)
+        yield from (family for family in (count, ratio, coverage) if family.samples)
+
+    def _models(self, snapshot: Snapshot) -> Iterator[GaugeMetricFamily]:
+        labels = ("site", "served_model")
+        name = "served_model_cost_per_million_output_tokens"
+        value = _group_gauge(name, "Of one served model.", labels)
+        coverage = _group_gauge(f"{name}_coverage_ratio", "Share that was measured.", labels)
+        models = _gathered(
+            snapshot.groups, lambda g: (g.site, g.served_model), "engine_installed_seconds"
+        )
+        for model, sums in models.items():
+            kpi = cost.cost_per_million_output_tokens(sums, currency="")
+            coverage.add_metric(model, kpi.coverage)
+            if kpi.value is not None:
+                value.add_metric(model, kpi.value)
+        yield from (family for family in (value, coverage) if family.samples)
 
     def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:
         family = GaugeMetricFamily(f"{_PREFIX}{name}", text, labels=("site",))
         family.add_metric((self._answers.site,), value)
         return family
+
+
+def _group_gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{_PREFIX}{name}", text, labels=labels)
+
+
+def _gathered(
+    groups: Mapping[GroupKey, Sums], of: Callable[[GroupKey], tuple[str, ...]], size: str
+) -> dict[tuple[str, ...], Sums]:
+    """Return the largest gatherings of groups that there is anything of."""
+    parts: dict[tuple[str, ...], list[Sums]] = {}
+    for group, sums in groups.items():
+        if sums[size] > 0:
+            parts.setdefault(of(group), []).append(sums)
+    found = {name: add_sums(members) for name, members in parts.items()}
+    largest = sorted(found, key=lambda name: (-found[name][size], name))
+    return {name: found[name] for name in largest[:GROUPS_MAX]}
 
 
 def exposition(own: CollectorRegistry, answers: Answers) -> bytes:
