@@ -223,7 +223,7 @@ def evidence(known: SiteIndex, interval: IntervalRows, **changed: object) -> Evi
         expected=EXPECTED,
         rates=rates,
         dues=None,
-        dues_from=price_of(known, START),
+        dues_from=price_of(known, START, rates),
         stored=roll_up(interval, known, EXPECTED, rates),
         stored_at="kept.rollup, revision 0",
         accruals=accrued(known, period("quarter", START, LENGTH, known.model.time_zone)),

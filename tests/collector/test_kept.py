@@ -10,8 +10,10 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.money.billing_month import billing_month
+from meterhouse_collector.money.energy import JOULES_PER_KWH
 from meterhouse_collector.rows import Point
 from meterhouse_collector.settle import Settlement, settle_quarters
+from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.store import Store
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.sqlite import SqliteStore
@@ -154,8 +156,7 @@ async def test_a_price_that_comes_later_gives_what_served_a_cost(store: Store) -
     assert isclose(total(after, "energy"), float(site.fields["due_energy_money"]), rel_tol=1e-12)
 
 
-async def test_a_price_that_only_the_month_knows_gives_what_served_a_cost(store: Store) -> None:
-    tier = """
+TIER = """
 [[tariff]]
 name = "grid"
 valid_from = 2020-01-01
@@ -164,7 +165,10 @@ kind = "tier"
 name = "step"
 step = [{ per_kwh = 0.25 }]
 """
-    site = index(HARDWARE, tier)
+
+
+async def test_a_price_that_only_the_month_knows_gives_what_served_a_cost(store: Store) -> None:
+    site = index(HARDWARE, TIER)
     assert site.price_per_joule(FIRST) is None
     await reported(store, starts(1))
     await settle_quarters(store, site, starts(1))
@@ -173,6 +177,51 @@ step = [{ per_kwh = 0.25 }]
     assert fsum(float(p.fields["serving_money"]) for p in points) > 0
     assert fsum(float(p.fields["serving_output_tokens"]) for p in points) > 0
     assert fsum(float(p.fields["unpriced_seconds"]) for p in points) == 0
+
+
+async def test_live_price_of_a_tier_follows_what_is_kept_of_its_month(store: Store) -> None:
+    two = index(HARDWARE, TIER.replace("{ per", "{ up_to_kwh = 0.5, per_kwh = 0.4 }, { per"))
+    month = billing_month(FIRST, ZoneInfo(two.model.time_zone))
+    first = month.begins
+    quarters = [first + number * QUARTER for number in range(4)]
+    book = RateBook(two, clock=lambda: first + 4 * QUARTER)
+
+    def price(start: int) -> float | None:
+        found = two.price_per_joule(start, book.at(start).month_kwh)
+        return None if found is None else round(found * JOULES_PER_KWH, 9)
+
+    await book.hear(store, ())
+    assert price(first) == 0.4
+    # The first quarters may still wait for late rows; then it is not known what there was.
+    assert price(first + 3 * QUARTER) == 0.4
+    assert price(first + 4 * QUARTER) is None
+    await reported(store, quarters)
+    settled = await settle_quarters(store, two, quarters)
+    await book.hear(store, settled.records)
+    # 5 * 6 kJ in each interval of 60 s are 0.125 kWh in a quarter.
+    assert 4 * peak_kw(6000) / 4 == pytest.approx(0.5)
+    assert price(quarters[-1] + QUARTER) == 0.25
+    assert price(quarters[-1] + 3 * QUARTER) == 0.25
+    assert price(quarters[-1] + 9 * QUARTER) is None
+    assert price(month.ends) == 0.4
+    late = month.ends + 4 * QUARTER
+    assert price(late) is None
+    reason = two.why_no_price(late, book.at(late).month_kwh)
+    assert reason == "step: the month's import so far is not known"
+
+
+async def test_a_quarter_that_was_not_kept_leaves_the_price_of_a_tier_unknown(
+    store: Store,
+) -> None:
+    site = index(HARDWARE, TIER)
+    month = billing_month(FIRST, ZoneInfo(site.model.time_zone))
+    quarters = [month.begins + number * QUARTER for number in (0, 2, 3, 4, 5, 6)]
+    await reported(store, quarters)
+    settled = await settle_quarters(store, site, quarters)
+    now = quarters[-1] + QUARTER
+    book = RateBook(site, clock=lambda: now)
+    await book.hear(store, settled.records)
+    assert site.price_per_joule(now, book.at(now).month_kwh) is None
 
 
 async def test_rent_and_operations_accrue_with_the_register(store: Store) -> None:

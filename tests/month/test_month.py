@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from math import isclose
 from pathlib import Path
 from typing import Final
@@ -28,9 +29,15 @@ Record = Callable[[str, object], None]
 MONTH: Final = Scenario(
     first=date(2025, 10, 1), days=31, changed=date(2025, 10, 12), retired=date(2025, 10, 20)
 )
-TWO_DAYS: Final = replace(MONTH, days=2, changed=date(2025, 10, 2), retired=date(2025, 10, 2))
-MORNING: Final = replace(TWO_DAYS, hours=10.0, nodes=4, silent_seconds=3600)
-FEW_NODES: Final = replace(TWO_DAYS, nodes=16)
+TWO_DAYS: Final = replace(
+    MONTH,
+    days=2,
+    changed=date(2025, 10, 2),
+    retired=date(2025, 10, 2),
+    silent_seconds=3600,
+)
+MORNING: Final = replace(TWO_DAYS, hours=10.0, nodes=4)
+FEW_NODES: Final = replace(TWO_DAYS, nodes=8)
 # The steward works after so many batches of half an hour: the less often, the more comes at once.
 HOURLY, EVENING, DAILY = 2, 16, 48
 PRECISION: Final = 1e-9
@@ -39,7 +46,7 @@ PRECISION: Final = 1e-9
 @pytest.mark.parametrize("node", ["sim-000", "sim-002", "sim-003", FACILITY])
 def test_reports_from_closed_forms_are_those_of_an_agent(node: str) -> None:
     scenario = MORNING
-    reports = Reports(scenario)
+    reports = _morning()
     # After all that goes wrong that morning.
     begins = scenario.begins + 6 * 3600
     # At first an agent reads a register before it is due.
@@ -51,6 +58,11 @@ def test_reports_from_closed_forms_are_those_of_an_agent(node: str) -> None:
             assert _counted(report) == _counted(reports.facility_report(start))
         else:
             assert _counted(report) == _counted(reports.node_report(node, start))
+
+
+@lru_cache(maxsize=1)
+def _morning() -> Reports:
+    return Reports(MORNING)
 
 
 def _counted(report: wire.Report) -> object:
@@ -77,7 +89,7 @@ def _counted(report: wire.Report) -> object:
 
 
 async def test_a_morning_of_a_small_site_whatever_comes_late(tmp_path: Path) -> None:
-    reports, reckoned = Reports(MORNING), reckon(MORNING)
+    reports, reckoned = _morning(), reckon(MORNING)
     played = []
     for disorder in (IN_ORDER, DISORDER._replace(late_seconds=4 * 3600)):
         async with sqlite(tmp_path) as store:
@@ -106,8 +118,8 @@ async def test_two_days_come_to_the_same_in_another_store_whatever_comes_late(
         second = await play(other, reports, DISORDER, settle_every=DAILY)
         assert_equal(second.account, reckoned, scenario)
         await assert_same(one.store, other.store, scenario, (first, second))
-    _record(record_property, "two days, 16 nodes, SQLite, in order", first)
-    _record(record_property, "two days, 16 nodes, InfluxDB, 5 % late", second)
+    _record(record_property, f"two days, {scenario.nodes} nodes, SQLite, in order", first)
+    _record(record_property, f"two days, {scenario.nodes} nodes, InfluxDB, 5 % late", second)
 
 
 @pytest.mark.verify

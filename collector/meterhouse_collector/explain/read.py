@@ -17,6 +17,7 @@ from meterhouse_collector.quarter_rows import Ledger, QuarterRows
 from meterhouse_collector.rollup.expected import latest_known, power_of
 from meterhouse_collector.rollup.flow_branches import Thing
 from meterhouse_collector.rollup.quarter import QUARTER
+from meterhouse_collector.rollup.rates import Rates
 from meterhouse_collector.rollup.roll_up import pick_row
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.rows import POLICY_DAYS, MeterRow, NodeRow, PackedRow, Policy
@@ -32,10 +33,19 @@ _DAY_SECONDS: Final = 86_400
 _BEFORE_SECONDS: Final = 3600
 
 
-def price_of(index: SiteIndex, start_seconds: float) -> str:
+def price_of(index: SiteIndex, start_seconds: float, rates: Rates) -> str:
     """Say what a joule costs at an instant."""
-    price = index.price_per_joule(start_seconds)
-    return "no price is known" if price is None else f"{number(price)} for each joule billed"
+    price = index.price_per_joule(start_seconds, rates.month_kwh)
+    if price is None:
+        return f"no price is known: {index.why_no_price(start_seconds, rates.month_kwh)}"
+    return f"{number(price)} for each joule billed"
+
+
+async def rates_at(store: Store, index: SiteIndex, start_seconds: int) -> Rates:
+    """Return the rates at an instant, with what its month had imported by then."""
+    book = RateBook(index)
+    await book.learn(store, start_seconds)
+    return book.at(start_seconds)
 
 
 def is_kept(policy: Policy, period: Period, now_seconds: float) -> bool:
@@ -67,6 +77,7 @@ async def read_quarter(
         await ledger.read_quarter(start - k * QUARTER) for k in range(1, FILLED_QUARTERS + 1)
     ]
     stored = await stored_groups(store, index, "kept", period)
+    rates = await rates_at(store, index, start)
     waiting = sorted({f"{mark.kind} {mark.thing}" for mark in marks if mark.open})
     return Evidence(
         period=period,
@@ -74,9 +85,9 @@ async def read_quarter(
         rows_from=rows_from,
         readers={},
         expected=latest_known(power_of(rows.meters, rows.nodes) for rows in earlier),
-        rates=RateBook(index).at(start),
+        rates=rates,
         dues=stored_dues(stored, index),
-        dues_from="the bill of its month so far" if stored else price_of(index, start),
+        dues_from="the bill of its month so far" if stored else price_of(index, start, rates),
         stored=stored,
         stored_at="kept.rollup" if record is None else f"kept.rollup, revision {record.revision}",
         stored_notes=tuple(why_it_may_differ(record, waiting, index)),
@@ -103,15 +114,16 @@ async def read_interval(
         return None
     rows = _picked(by_reader, period)
     stored = await stored_groups(store, index, "live", period)
+    rates = await rates_at(store, index, start)
     return Evidence(
         period=period,
         rows=rows,
         rows_from="rows of the ledger",
         readers={thing: _readers(found) for thing, found in by_reader.items()},
         expected=await _expected(store, index, rows),
-        rates=RateBook(index).at(start),
+        rates=rates,
         dues=stored_dues(stored, index),
-        dues_from=price_of(index, start),
+        dues_from=price_of(index, start, rates),
         stored=stored,
         stored_at="live.rollup",
         notes=(f"{unread} rows cannot be read, and are left out",) if unread else (),

@@ -1,6 +1,7 @@
 """What a second costs, beside the capital of each device itself: what a rollup adds by time."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 BySeconds = tuple[float, float, float]
@@ -12,7 +13,7 @@ class Rates(NamedTuple):
 
     ``devices`` is per device-second by pool and accelerator model, None where a price is not known.
     ``unplaced`` is nobody's device. What is due for joules beside the price of energy is as far as
-    it is known now.
+    it is known now, and so is ``month_kwh``, the import of the month by tariff with tiers.
     """
 
     devices: Mapping[tuple[str, str], BySeconds | None] = {}
@@ -20,6 +21,7 @@ class Rates(NamedTuple):
     demand_per_second: float = 0.0
     water_per_second: float = 0.0
     carbon_per_second: float = 0.0
+    month_kwh: Mapping[str, Decimal] = {}
 
 
 NO_RATES: Final = Rates()

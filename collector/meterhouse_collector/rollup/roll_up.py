@@ -100,7 +100,7 @@ def roll_up(
 
 def live_dues(interval: IntervalRows, index: SiteIndex, energy: SiteEnergy, rates: Rates) -> Dues:
     """Return what is due for the joules of one interval, as far as it is known live."""
-    price = index.price_per_joule(interval.start_seconds)
+    price = index.price_per_joule(interval.start_seconds, rates.month_kwh)
     length = interval.length_seconds
     return Dues(
         energy=bill(energy.billed, price),

@@ -1,7 +1,8 @@
 """What a second costs at an instant, from what accrues in its quarter hour."""
 
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -9,8 +10,10 @@ from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rollup.rates import ZERO_RATES, BySeconds, Rates
 from meterhouse_collector.settlement.accrual import Accrual, accruals
+from meterhouse_collector.settlement.imports import Imported, month_imports, read_imported
 from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.store import Store
 
 Devices = Mapping[tuple[str, str], int]
 
@@ -21,10 +24,12 @@ class RateBook:
     Between two midnights of the site nothing of it changes, and these fall on quarter hours.
     """
 
-    def __init__(self, index: SiteIndex) -> None:
+    def __init__(self, index: SiteIndex, clock: Callable[[], float] = time.time) -> None:
         self._index: Final = index
+        self._clock = clock
         self._known: tuple[int, Rates] = (-1, Rates())
         self._heard: Record | None = None
+        self._imported = Imported(-1, {})
 
     def at(self, start_seconds: float) -> Rates:
         """Return the rates in force at an instant, with demand, water and carbon as last heard."""
@@ -32,7 +37,9 @@ class RateBook:
         if self._known[0] != quarter:
             found = accruals(self._index, quarter, quarter + QUARTER_SECONDS)
             devices = registered(self._index, quarter)
-            self._known = quarter, rates_of(found, devices, QUARTER_SECONDS)
+            rates = rates_of(found, devices, QUARTER_SECONDS)
+            month_kwh = month_imports(self._index, self._imported, quarter)
+            self._known = quarter, rates._replace(month_kwh=month_kwh)
         heard = self._heard
         if heard is None:
             return self._known[1]
@@ -42,12 +49,22 @@ class RateBook:
             carbon_per_second=heard.carbon_money / QUARTER_SECONDS,
         )
 
-    def hear(self, records: Iterable[Record]) -> None:
-        """Take the bill of the latest quarter as what is provisionally due until the next."""
+    async def hear(self, store: Store, records: Sequence[Record]) -> None:
+        """Take the bill of the latest quarter as what is provisionally due until the next.
+
+        What tariffs with tiers have billed of the month is read again. Raises
+        ``StoreUnavailableError``.
+        """
         latest = max(records, key=lambda record: record.start_seconds, default=None)
         known = self._heard
         if latest is not None and (known is None or latest.start_seconds >= known.start_seconds):
             self._heard = latest
+        await self.learn(store, self._clock())
+
+    async def learn(self, store: Store, at_seconds: float) -> None:
+        """Read what tariffs with tiers have billed until an instant, of its month."""
+        self._imported = await read_imported(store, self._index, at_seconds)
+        self._known = (-1, Rates())
 
 
 def registered(index: SiteIndex, start_seconds: float) -> Counter[tuple[str, str]]:

@@ -26,6 +26,7 @@ from meterhouse_collector.site.register import GroupKey, Holding, Placement, Pla
 __all__ = ["GroupKey", "Holding", "Placement", "Plan", "SiteIndex"]
 
 MAX_GROUPINGS: Final = 65_536
+NOTHING_IMPORTED: Final[Mapping[str, Decimal]] = {}
 
 
 class SiteIndex:
@@ -48,7 +49,7 @@ class SiteIndex:
         self.boundary_meters: Final = _named(t.meter for tree in ever for t in tree.facility)
         self.it_meters: Final = _named(t.meter for tree in ever for t in tree.it)
         self._readers: Final = self._engine_readers()
-        self._price: tuple[int, float | None] = (-1, None)
+        self._price: tuple[tuple[int, object], float | None] = ((-1, None), None)
         self._groupings: Final[dict[str, tuple[wire.Inventory, Plan | None, Grouping]]] = {}
 
     @property
@@ -117,20 +118,35 @@ class SiteIndex:
         """Return the price that an asset was purchased at, or None where none was in force."""
         return self._capital.hardware(asset)
 
-    def price_per_joule(self, start_seconds: float) -> float | None:
+    def price_per_joule(
+        self, start_seconds: float, month_kwh: Mapping[str, Decimal] = NOTHING_IMPORTED
+    ) -> float | None:
         """Return what a joule of import costs at an instant, or None where that is not known.
 
-        It is the sum of the tariffs in force, which may each be a part: energy, network, levies.
+        It is the sum of the tariffs in force, which may each be a part: energy, network, levies. A
+        tariff with tiers needs its import of the month so far.
         """
-        quarter = int(start_seconds // QUARTER_SECONDS)
-        if self._price[0] != quarter:
-            self._price = (quarter, self._joule_price(quarter * QUARTER_SECONDS))
+        asked = int(start_seconds // QUARTER_SECONDS), month_kwh
+        if self._price[0] != asked:
+            found = self._joule_price(asked[0] * QUARTER_SECONDS, month_kwh)
+            self._price = (asked, None if isinstance(found, NoAmount) else found)
         return self._price[1]
 
-    def _joule_price(self, quarter_seconds: int) -> float | None:
+    def why_no_price(
+        self, start_seconds: float, month_kwh: Mapping[str, Decimal] = NOTHING_IMPORTED
+    ) -> str | None:
+        """Say why it is not known what a joule costs, None where it is."""
+        quarter = int(start_seconds // QUARTER_SECONDS) * QUARTER_SECONDS
+        found = self._joule_price(quarter, month_kwh)
+        return found.reason if isinstance(found, NoAmount) else None
+
+    def _joule_price(
+        self, quarter_seconds: int, month_kwh: Mapping[str, Decimal]
+    ) -> float | NoAmount:
+        at, zone = quarter_seconds, self._zone
         parts = [
-            (live_price_per_kwh(tariff.components, quarter_seconds, self._zone), tariff.currency)
-            for tariff in self.dated.tariff.at(quarter_seconds).values()
+            (live_price_per_kwh(t.components, at, zone, month_kwh.get(t.name)), t.currency)
+            for t in self.dated.tariff.at(at).values()
         ]
         parts += [
             (colocation.per_kwh, colocation.currency)
@@ -140,13 +156,15 @@ class SiteIndex:
         day, total = self.model.day(quarter_seconds), Decimal(0)
         for amount, currency in parts:
             if isinstance(amount, NoAmount):
-                return None
+                return amount
             currencies = (currency or self.model.currency, self.model.currency)
-            money = convert_currency(amount, currencies, day, self.model.exchange_rate).amount
-            if money is None:
-                return None
-            total += money
-        return float(total) / JOULES_PER_KWH if parts else None
+            money = convert_currency(amount, currencies, day, self.model.exchange_rate)
+            if money.amount is None:
+                return NoAmount(money.reason or "no rate of exchange is known")
+            total += money.amount
+        if not parts:
+            return NoAmount("no tariff and no colocation with a price per kWh is in force")
+        return float(total) / JOULES_PER_KWH
 
     def _meter_trees(self) -> tuple[MeterTree, ...]:
         trees = []
