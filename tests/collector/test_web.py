@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from meterhouse_collector.live import Live
-from meterhouse_collector.web.history import POINTS_MAX, Past
+from meterhouse_collector.web.history import POINTS_MAX, Past, last_of
 from meterhouse_collector.web.server import CLIENTS_MAX, PageServer
 from tests.stand_ins.live_site import LENGTH, SITE, START, LiveSite
 
-FILES = ("", "page.css", "page.js", "chart.js", "format.js", "tables.js", "icon.svg")
+STATIC = resources.files("meterhouse_collector.web").joinpath("static")
+FILES = [file.name.removeprefix("page.html") for file in STATIC.iterdir()]
 KPIS = (
     "pue",
     "idle_capacity_ratio",
@@ -300,6 +302,9 @@ async def test_a_gap_in_the_history_is_a_gap() -> None:
     for number in range(6):
         await site.interval(number, silent=("meters",) if number == 2 else ())
     past = Past().history(site.live.intervals(), site.live.window())
+    last = last_of(past)
+    assert last.start_seconds == past.start_seconds[-1:]
+    assert last.kpis["pue"].value == past.kpis["pue"].value[-1:]
     assert past.start_seconds == [START + n * LENGTH for n in range(6)]
     assert [value is None for value in past.kpis["pue"].value] == [n == 2 for n in range(6)]
     assert past.kpis["idle_capacity_ratio"].value == [27 / 40] * 6

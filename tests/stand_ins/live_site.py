@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
+from meterhouse_collector.alerts.book import Book
 from meterhouse_collector.config import PageConfig
 from meterhouse_collector.intake import Agent
 from meterhouse_collector.kpi.pue import energy_basis
@@ -15,8 +16,10 @@ from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Served, Share
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
+from meterhouse_collector.store import Store
 from meterhouse_collector.telemetry import Telemetry
 from meterhouse_collector.web.api import Answers
+from meterhouse_collector.web.fleet import LETTERS
 from meterhouse_collector.web.server import PageServer
 
 START: Final = 1_780_000_000
@@ -85,7 +88,7 @@ def _entry(node: str, start: int, **parts: object) -> Entry:
 class LiveSite:
     """The site, and what a collector would know of it live; its clock stands still."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None) -> None:
         self.index = SiteIndex(parse_site(SITE, "site.toml"))
         self.now = float(START)
         self.bugs: list[str] = []
@@ -98,7 +101,15 @@ class LiveSite:
             bug=self.bugs.append,
             clock=lambda: self.now,
         )
-        self.answers = Answers(self.live, self.agents, self.index, clock=lambda: self.now)
+        self.book = Book()
+        self.answers = Answers(
+            self.live,
+            self.agents,
+            self.index,
+            book=self.book,
+            store=store,
+            clock=lambda: self.now,
+        )
         self.telemetry = Telemetry(CollectorRegistry())
 
     def page(
@@ -137,6 +148,31 @@ class LiveSite:
         )
         agent.report_seconds = agent.status_seconds = self.now - seconds_ago
         return agent
+
+    def tell(self, node: str, number: int, letters: str, *, watts: float = 300.0) -> None:
+        """Have the map hear a report: a letter for each device, which is its state all through."""
+        columns = {
+            state: [LENGTH * 1000 if letter == of else 0 for of in letters]
+            for letter, state in zip(LETTERS, wire.STATES, strict=True)
+        }
+        report = wire.Report(
+            schema=wire.SCHEMA,
+            site="site",
+            node=node,
+            start_seconds=START + number * LENGTH,
+            length_seconds=LENGTH,
+            inventory_hash=node,
+            accelerators=wire.Accelerators(
+                state_milliseconds=columns,
+                power_watts=[watts] * len(letters),
+                sm_activity_ratio=[0.5] * len(letters),
+            ),
+        )
+        devices = [
+            wire.Device(device=f"d{at}", vendor="nvidia", accelerator_model="M")
+            for at in range(len(letters))
+        ]
+        self.answers.fleet.take(report, wire.Inventory(devices=devices))
 
     async def interval(
         self, number: int, *, tokens: int = 1000, silent: tuple[str, ...] = ()
