@@ -106,7 +106,13 @@ def licence(name: str) -> str:
     texts = [text for text in metadata.get_all("License") or [] if len(text) <= _LONGEST]
     classifiers = metadata.get_all("Classifier") or []
     kinds = [each.removeprefix(_OF_A_KIND) for each in classifiers if each.startswith(_OF_A_KIND)]
-    return ", ".join(expressions or texts or kinds) or "not stated"
+    return ", ".join(expressions or texts or kinds) or _titled(name) or "not stated"
+
+
+def _titled(name: str) -> str:
+    """Return the first line of the licence that lies in the package, empty where none does."""
+    text = distribution(name).read_text("licenses/LICENSE") or ""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

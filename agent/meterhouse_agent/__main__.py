@@ -114,7 +114,7 @@ async def _serve(config: AgentConfig) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with contextlib.ExitStack() as served, contextlib.suppress(_Stopped):
+    with contextlib.ExitStack() as served:
         if config.metrics is not None:
             served.enter_context(metrics_served(config.metrics, metrics.registry))
         try:
@@ -123,7 +123,7 @@ async def _serve(config: AgentConfig) -> None:
                 for node, agent in agents.items():
                     tasks.create_task(agent.run(), name=f"agent[{node}]")
         except* _Stopped:
-            raise _Stopped from None
+            pass
 
 
 class _Stopped(Exception):  # noqa: N818 - no error
