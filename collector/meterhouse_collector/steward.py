@@ -111,6 +111,7 @@ class Steward:
         """
         if self._done is None:
             await self._look_back()
+            await self._records_told(())
         elif not self._looked_for_marks:
             await self._look_for_open_marks(self._oldest_kept(), self._last_due() + QUARTER)
         due = self._due()
