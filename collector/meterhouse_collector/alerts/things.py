@@ -83,22 +83,25 @@ class ThingWatch:
     def add_detail(self, entry: Entry) -> None:
         """Take what an entry says of single devices, unless it is older than what is known."""
         found = [
-            _DETAIL.decode(each.row)
+            each
             for row in entry.rows
             if isinstance(row, stored.Table) and row.measurement == "accelerator"
-            for each in row.readings()
+            for each, line in zip(
+                _DETAIL.decode_lines(row.rows), row.rows.splitlines(), strict=True
+            )
+            if line != b"{}"
         ]
         if not found or self._details.get(entry.node, (0,))[0] > entry.start_seconds:
             return
         length = 0 if entry.node_row is None else entry.node_row.length_milliseconds
-        throttled = _most(each.throttled_milliseconds for each in found)
+        throttled = _most([each.throttled_milliseconds for each in found])
         self._details[entry.node] = (
             entry.start_seconds,
             Readings(
                 entry.node,
-                _most(each.temperature_celsius for each in found),
+                _most([each.temperature_celsius for each in found]),
                 None if throttled is None or length <= 0 else min(1.0, throttled / length),
-                _most(each.ecc_uncorrected_errors for each in found),
+                _most([each.ecc_uncorrected_errors for each in found]),
             ),
         )
 
@@ -139,7 +142,7 @@ def _unhealthy_devices(row: NodeRow) -> float:
 
 
 def _most(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
+    return max([value for value in values if value is not None], default=None)
 
 
 def waiting_seconds(waiting: Mapping[str, int], length_seconds: int) -> dict[str, float]:
