@@ -4,9 +4,15 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import struct
+import threading
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import aiomqtt
@@ -173,3 +179,31 @@ async def test_a_socket_lost_before_it_is_watched_shows_no_traceback(
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(caplog.records) == 1
+
+
+async def test_a_socket_lost_while_another_thread_connects_it_is_a_lost_connection() -> None:
+    """The broker resets a connection as soon as it is there, before anything is said on it."""
+    loop, registering = asyncio.get_running_loop(), threading.Event()
+
+    def dawdle(frame: FrameType, event: str, _: object) -> None:
+        # By then the library has made sure that there is a socket, and then it uses it.
+        if event == "call" and frame.f_code.co_name == "on_socket_register_write":
+            registering.set()
+            time.sleep(0.3)
+
+    def reset() -> None:
+        connection, _ = server.accept()
+        registering.wait(LONG_SECONDS)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(2) as pool:
+        resetting = loop.run_in_executor(pool, reset)
+        threading.setprofile(dawdle)
+        try:
+            with pytest.raises(TransportError, match="connection lost"):
+                async with mqtt(server.getsockname()[1]).connect():
+                    pass
+        finally:
+            threading.setprofile(None)
+        await resetting

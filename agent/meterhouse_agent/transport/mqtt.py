@@ -80,6 +80,10 @@ class MqttTransport:
         except (aiomqtt.MqttError, OSError, ValueError) as error:
             peer = self._next()
             raise TransportError(f"broker {peer}: {error}") from None
+        except AttributeError as error:
+            # It connects on a thread: lost meanwhile, the socket is None there.
+            _LOG.debug("a socket was lost while it was connected: %s", error)
+            raise TransportError(f"broker {self._next()}: connection lost") from None
         try:
             await self._subscribe(client)
             yield _MqttLink(client, self.peer)
