@@ -27,7 +27,9 @@ export function say(where, text) {
 
 export function table(where, head, rows) {
   const cells = (names, kind) => names.map((name, at) => {
-    const cell = name instanceof Node ? name : element(kind === "head" || at === 0 ? "th" : "td", { text: name });
+    // A heading without words heads nothing.
+    const heads = name !== "" && (kind === "head" || at === 0);
+    const cell = name instanceof Node ? name : element(heads ? "th" : "td", { text: name });
     if (cell.tagName === "TH") cell.scope = kind === "head" ? "col" : "row";
     return cell;
   });

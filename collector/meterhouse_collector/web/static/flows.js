@@ -83,7 +83,8 @@ function label(ends) {
   }
   const labels = ends.map((end) => {
     const made = element("span", { className: end.x > 900 ? "end" : "" }, element("b", { text: watts(end.power) }), ` ${end.label}`);
-    made.style.left = `${(end.x > 900 ? end.x : end.x + BAR) / 10}%`;
+    if (end.x > 900) made.style.right = `${(WIDTH - end.x) / 10}%`;
+    else made.style.left = `${(end.x + BAR) / 10}%`;
     made.style.top = `${(places.get(end) / HEIGHT) * 100}%`;
     return made;
   });

@@ -5,6 +5,7 @@ import { $, element, LETTERS, say, STATES } from "/dom.js";
 const LARGEST = 88;
 const LEAST = 2;
 const HEADING = 20;
+const LARGE = 1500;
 
 // How many columns a node's cells have: all in one row, or as square as can be.
 const SHAPES = [(devices) => devices, (devices) => Math.min(devices, Math.max(1, 2 ** Math.ceil(Math.log2(Math.sqrt(devices)))))];
@@ -89,11 +90,23 @@ export class FleetMap {
     try {
       const answer = await fetch("/api/layout");
       if (answer.ok) this.layout = await answer.json();
+      this.remember();
     } catch {
       // The next event asks again.
     }
     this.asking = false;
     if (this.layout) this.arrange();
+  }
+
+  remember() {
+    const devices = this.layout.nodes.reduce((sum, node) => sum + node.devices.length, 0);
+    const large = devices > LARGE ? "large" : "";
+    document.documentElement.dataset.fleet = large;
+    try {
+      localStorage.setItem("fleet", large);
+    } catch {
+      // Then it is found out again each time.
+    }
   }
 
   arrange() {

@@ -1,16 +1,17 @@
-// Before anything is drawn: the theme chosen here, else the system's.
+// Before anything is drawn: the theme chosen here, else the system's, and how large the fleet was.
 
 (() => {
   const CHOICES = ["auto", "light", "dark"];
   const NAMES = { auto: "System", light: "Light", dark: "Dark" };
-  const read = () => {
+  const read = (name) => {
     try {
-      return localStorage.getItem("theme");
+      return localStorage.getItem(name);
     } catch {
       return null;
     }
   };
-  let chosen = CHOICES.includes(read()) ? read() : "auto";
+  let chosen = CHOICES.includes(read("theme")) ? read("theme") : "auto";
+  document.documentElement.dataset.fleet = read("fleet") === "large" ? "large" : "";
   const apply = () => {
     const dark = chosen === "dark" || (chosen === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
     document.documentElement.dataset.theme = dark ? "dark" : "light";
