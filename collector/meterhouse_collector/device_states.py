@@ -6,9 +6,9 @@ from meterhouse_agent import wire
 from meterhouse_collector.site.devices import ENGINE_PREFIX, Grouping
 
 _PLACES: Final = {state: place for place, state in enumerate(wire.STATES)}
-_HELD_IDLE: Final = _PLACES["held_idle"]
-_FREE: Final = _PLACES["free"]
-_UNKNOWN: Final = _PLACES["unknown"]
+_HELD_IDLE: Final = float(_PLACES["held_idle"])
+_FREE: Final = float(_PLACES["free"])
+_UNKNOWN: Final = float(_PLACES["unknown"])
 
 
 def state_numbers(
@@ -22,20 +22,20 @@ def state_numbers(
     times = accelerators.state_milliseconds
     if not times:
         return [None] * grouping.devices
-    places = [_PLACES[state] for state in times]
-    held = {
-        column
-        for part in grouping.parts
-        if part.holder.startswith(ENGINE_PREFIX)
-        for column in part.columns
-    }
+    length = length_seconds * 1000
+    places = [float(_PLACES[state]) for state in times]
     found: list[float | None] = []
-    for column, parts in enumerate(zip(*times.values(), strict=True)):
+    for parts in zip(*times.values(), strict=True):
         most = max(parts)
         if most == 0:
             found.append(None)
-            continue
-        uncovered = length_seconds * 1000 - sum(parts)
-        place = places[parts.index(most)] if most > uncovered else _UNKNOWN
-        found.append(float(_HELD_IDLE if place == _FREE and column in held else place))
+        elif most > length - sum(parts):
+            found.append(places[parts.index(most)])
+        else:
+            found.append(_UNKNOWN)
+    if "free" in times:
+        for part in grouping.parts:
+            if part.holder.startswith(ENGINE_PREFIX):
+                for column in part.columns:
+                    found[column] = _HELD_IDLE if found[column] == _FREE else found[column]
     return found

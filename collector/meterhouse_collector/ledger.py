@@ -215,8 +215,11 @@ def _detail(
     grouping = index.grouping(report.node, has.inventory, report.start_seconds)
     states = state_numbers(columns, grouping, report.length_seconds)
     energies: list[float | None] = []
-    if columns.state_joules:
-        by_device = zip(*columns.state_joules.values(), strict=True)
+    joules = tuple(columns.state_joules.values())
+    if len(joules) == 1:
+        energies = joules[0]
+    elif joules:
+        by_device = zip(*joules, strict=True)
         energies = [None if None in parts else fsum(parts) for parts in by_device]
     lacking = [None] * len(has.series.tags)
     filled = [column or lacking for column in (states, energies, *_columns_of(columns))]
