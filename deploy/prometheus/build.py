@@ -25,8 +25,6 @@ from meterhouse_collector.alerts.words import Links, board_link, runbook_link
 
 TARGET: Final = Path(__file__).parent / "meterhouse.rules.yml"
 GROUPS: Final = {"capacity": CAPACITY, "energy": ENERGY, "money": MONEY, "collector": OWN}
-# For so long a value that is missing ends nothing.
-HELD: Final = "6h"
 _HEAD: Final = """\
 # Written by python -m deploy.prometheus.build from the alert catalogue: change that, not this file.
 # Most alerts fire as the collector's own do: their limits and times are those of the site file.
@@ -72,25 +70,20 @@ def _rule(row: AlertRow) -> Iterator[str]:
 def expression(row: AlertRow) -> str:
     """Return what Prometheus asks.
 
-    Where nothing is known, what fires goes on firing: a KPI without a value resolves nothing.
+    What the collector found stands while nothing is known: a KPI without a value resolves nothing.
     """
     if row.promql is None:
         of = f'{{alert="{row.name}"}}'
         return f"{VALUE}{of} and on (site, rule, subject) {FIRING}{of} == 1"
     sign = ">" if row.side == "above" else "<"
-    beyond = f"{row.promql} {sign} {row.limit:g}"
-    if row.name != "pue_below_one":
-        return beyond
-    firing = f'ALERTS{{alertname="{row.name}", alertstate="firing"}}'
-    held = f"last_over_time({row.promql}[{HELD}]) and on (site) {firing}"
-    return f"({beyond}) or (({held}) unless on (site) {row.promql})"
+    return f"{row.promql} {sign} {row.limit:g}"
 
 
 def _summary(row: AlertRow) -> str:
     figure = _FORMATS[row.unit]
     value = figure.format("{{ $value")
     if row.promql is not None:
-        return row.summary.format(subject="site {{ $labels.site }}", value=value, limit=_plain(row))
+        return row.summary.format(subject="the collector", value=value, limit=_plain(row))
     asked = f"`{LIMIT}{{rule=%q,site=%q,subject=%q}}`"
     limit = (
         f"{{{{ with printf {asked} $labels.rule $labels.site $labels.subject | query }}}}"

@@ -17,7 +17,7 @@ from meterhouse_collector.kpi.compute import kpis
 from meterhouse_collector.live import Snapshot
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.metrics import KpiMetrics
-from tests.collector.alerting import CHAT, devices, known, sums
+from tests.collector.alerting import CHAT, devices, known
 from tests.collector.collecting import MemoryStore, index
 from tests.collector.test_alert_engine import IDLE, START, Site
 from tests.servers import binary
@@ -95,37 +95,6 @@ def following(row: AlertRow) -> dict[str, Any]:
     }
 
 
-def below_one() -> dict[str, Any]:
-    """Return a PUE below 1 that loses its value while it fires, and gets a good one again."""
-    row = CATALOGUE["pue_below_one"]
-    labels = {"severity": "ticket", "site": "s", "job": "m"}
-    text = "The PUE of site s is 0.9, below 1: a meter is missing or wrong"
-    fires = expected(row, text, **labels)
-    moments: Moments = ((4, []), (7, [fires]), (20, [fires]), (40, [fires]), (52, []))
-    return {
-        "interval": "1m",
-        "input_series": [
-            {"series": 'meterhouse_pue{site="s",job="m"}', "values": "0.9x10 stale _x38 1.2x10"}
-        ],
-        "alert_rule_test": [
-            {"eval_time": f"{at}m", "alertname": row.name, "exp_alerts": alerts}
-            for at, alerts in moments
-        ],
-    }
-
-
-def never_below_one() -> dict[str, Any]:
-    """Return a PUE that is well, then has no value: nothing fires."""
-    return {
-        "interval": "1m",
-        "input_series": [{"series": 'meterhouse_pue{site="s"}', "values": "1.2x10 stale _x40"}],
-        "alert_rule_test": [
-            {"eval_time": f"{at}m", "alertname": "pue_below_one", "exp_alerts": []}
-            for at in (5, 20, 50)
-        ],
-    }
-
-
 def store_down() -> dict[str, Any]:
     row = CATALOGUE["store_down"]
     fires = expected(row, "The store takes no rows", severity="page", job="m")
@@ -164,7 +133,6 @@ def silent() -> dict[str, Any]:
 
 SCENARIOS: Final = {
     **{row.name: [following(row)] for row in FOLLOWING},
-    "pue_below_one": [below_one(), never_below_one()],
     "store_down": [store_down()],
     "collector_silent": [silent()],
 }
@@ -190,9 +158,9 @@ def test_every_rule_fires_where_it_must_and_nowhere_else(tmp_path: Path) -> None
 
 def test_a_rule_that_is_wrong_fails_its_scenario(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yml"
-    wrong.write_text(rules().replace("meterhouse_pue < 1", "meterhouse_pue < 0.5"))
+    wrong.write_text(rules().replace("store_up < 1", "store_up < 0"))
     path = tmp_path / "tests.yml"
-    content = {"rule_files": [str(wrong)], "evaluation_interval": "15s", "tests": [below_one()]}
+    content = {"rule_files": [str(wrong)], "evaluation_interval": "15s", "tests": [store_down()]}
     path.write_text(json.dumps(content))
     assert promtool("test", "rules", str(path)).returncode != 0
 
@@ -209,9 +177,6 @@ async def test_each_metric_of_a_rule_is_exposed() -> None:
     families = list(registry.collect())
     exposed = {family.name for family in families}
     exposed |= {sample.name for family in families for sample in family.samples}
-    # The PUE of this site has no value: its name is that of the KPI.
-    exposed.add("meterhouse_pue")
-    assert "pue" in kpis(sums(), window=site.live.window())
     named = set(re.findall(r"(?<![\w/-])meterhouse_\w+", rules())) - {
         "meterhouse_capacity",
         "meterhouse_energy",

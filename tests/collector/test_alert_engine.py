@@ -249,7 +249,7 @@ async def test_every_point_has_all_fields_of_the_same_types(store: Store) -> Non
     assert {tuple(sorted(p.fields)) for p in found} == {tuple(sorted(found[0].fields))}
     for point in found:
         tags = dict(point.tags)
-        named = ("site", "node", "device", "kind", "alert", "alertname", "subject")
+        named = ("site", "node", "device", "kind", "alert", "alertname", "urgency", "subject")
         assert tags.keys() == {*named}
         assert (tags["kind"], tags["node"], tags["device"]) == ("alert", "none", "none")
         assert (tags["alertname"], tags["subject"]) == ("idle", "site site-a")

@@ -41,9 +41,7 @@ Board = Literal[
     "community",
     "meterhouse",
 ]
-Ask = Literal[
-    "pue", "pue_missing", "coverage", "delivered", "unhealthy", "errors", "throttled", "hot", "rows"
-]
+Ask = Literal["coverage", "delivered", "errors", "rows"]
 
 
 class AlertRow(NamedTuple):
@@ -121,7 +119,6 @@ CAPACITY: Final = (
         "devices",
         "node",
         limit=0.0,
-        rollup="unhealthy",
     ),
     AlertRow(
         "accelerator_errors",
@@ -144,7 +141,6 @@ CAPACITY: Final = (
         "node",
         limit=0.5,
         clear=0.25,
-        rollup="throttled",
     ),
     AlertRow(
         "accelerator_hot",
@@ -156,7 +152,6 @@ CAPACITY: Final = (
         "node",
         limit=85.0,
         clear=80.0,
-        rollup="hot",
     ),
 )
 
@@ -182,8 +177,6 @@ ENERGY: Final = (
         "energy",
         side="below",
         limit=1.0,
-        rollup="pue",
-        promql="meterhouse_pue",
     ),
     AlertRow(
         "pue_without_value",
@@ -194,7 +187,6 @@ ENERGY: Final = (
         "seconds",
         "energy",
         limit=900.0,
-        rollup="pue_missing",
     ),
     AlertRow(
         "demand",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Final, NamedTuple
 
-from meterhouse_collector.alerts import figures, points, spend
+from meterhouse_collector.alerts import figures, plans, points, spend
 from meterhouse_collector.alerts.amounts import QUARTER, KeptAmounts
 from meterhouse_collector.alerts.back import last_points
 from meterhouse_collector.alerts.book import Book
@@ -158,6 +158,7 @@ class Alerts:
         self._write_all(figures.commitment_points(self._index.site, uses))
         if self._known is not None:
             self._write(figures.site_point(self._known))
+            self._write_all(plans.plan_points(self._known))
         return whole
 
     def _look_at_thresholds(self, known: QuarterKnown, kinds: Collection[ThresholdKind]) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from meterhouse_collector.alerts.conditions.budget import Seen, Spend
 from meterhouse_collector.alerts.conditions.commitment import projected_use_ratio
-from meterhouse_collector.alerts.known import LiveKnown, Use
+from meterhouse_collector.alerts.known import LiveKnown, LoadKnown, Use
 from meterhouse_collector.kpi.headroom import PathLimit, headroom, it_headroom_watts
 from meterhouse_collector.kpi.pue import label
 from meterhouse_collector.rows import NOBODY, Point, Policy
@@ -18,6 +18,7 @@ from meterhouse_collector.site.targets import Budget
 Values = Mapping[str, float | str | None]
 
 LIMIT: Final = "limit"
+SOURCE: Final = "source"
 DEMAND: Final = "demand"
 HEADROOM: Final = "headroom"
 BUDGET: Final = "budget"
@@ -30,24 +31,19 @@ def live_points(known: LiveKnown) -> list[Point]:
     """Return the limits of the power path, the running demand, and the IT power that fits."""
     at, site = known.at_seconds, known.model.name
     found = [
-        _point(
-            "live",
-            LIMIT,
-            {"site": site, "limit": load.name},
-            {
-                "limit_watts": load.limit_watts,
-                "load_watts": load.load_watts,
-                "it_headroom_watts": None
-                if load.load_watts is None
-                else it_headroom_watts(
-                    limit_watts=load.limit_watts,
-                    load_watts=load.load_watts,
-                    marginal_ratio=load.marginal_ratio,
-                ),
-            },
-            at,
-        )
-        for load in known.loads
+        *(_limit(site, "power", load, at) for load in known.loads),
+        *(_limit(site, "cooling", load, at) for load in known.things.cooling),
+        *(
+            _point(
+                "live",
+                SOURCE,
+                {"site": site, "kind": source.kind, "source": source.name},
+                {"power_watts": source.watts},
+                at,
+            )
+            for source in known.things.sources
+            if source.watts is not None
+        ),
     ]
     found += [
         _point(
@@ -74,6 +70,23 @@ def live_points(known: LiveKnown) -> list[Point]:
         }
         found.append(_point("live", HEADROOM, {"site": site}, values, at))
     return found
+
+
+def _limit(site: str, kind: str, load: LoadKnown, at_seconds: float) -> Point:
+    fits = None
+    if load.load_watts is not None:
+        fits = it_headroom_watts(
+            limit_watts=load.limit_watts,
+            load_watts=load.load_watts,
+            marginal_ratio=load.marginal_ratio,
+        )
+    values: Values = {
+        "limit_watts": load.limit_watts,
+        "load_watts": load.load_watts,
+        "it_headroom_watts": fits,
+    }
+    tags = {"site": site, "kind": kind, "limit": load.name}
+    return _point("live", LIMIT, tags, values, at_seconds)
 
 
 def site_point(known: LiveKnown) -> Point:

@@ -62,6 +62,8 @@ def _point(
         "kind": KIND,
         "alert": key.fingerprint,
         "alertname": rule.kind,
+        # Not "severity": a tag and a field of one name hide each other.
+        "urgency": rule.severity,
         "subject": subject_of(subject)[:_SUBJECT_MAX],
     }
     fields: dict[str, float | int | str | bool] = {

@@ -1,0 +1,80 @@
+"""What is promised, as plain points: the next increments of power, and the runway. Pure."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Final
+
+from meterhouse_collector.alerts.known import LiveKnown
+from meterhouse_collector.kpi.runway import Increment, PlannedLimit, runway
+from meterhouse_collector.rows import NOBODY, Point
+from meterhouse_collector.site.model import SiteModel
+
+INCREMENT: Final = "increment"
+RUNWAY: Final = "runway"
+
+
+def plan_points(known: LiveKnown) -> list[Point]:
+    """Return what is still to come of each grid connection, and when planned load fits no more."""
+    at, model = int(known.at_seconds), known.model
+    today = model.day(known.at_seconds)
+    return [*_increments(model, today, at), *_runway(known, today, at)]
+
+
+def _increments(model: SiteModel, today: date, at: int) -> Iterator[Point]:
+    for connection in model.grid_connection:
+        for step in connection.increment:
+            if step.delivered is not None:
+                continue
+            tags = (
+                ("connection", connection.name),
+                ("increment", step.name),
+                ("site", model.name),
+            )
+            fields: dict[str, float | int | str | bool] = {
+                "added_watts": float(step.watts),
+                "due_in_days": float((step.due - today).days),
+            }
+            yield Point("event", INCREMENT, tags, fields, at)
+
+
+def _runway(known: LiveKnown, today: date, at: int) -> Iterator[Point]:
+    """Hold planned load against the limits whose load is known now.
+
+    The peak at a limit is the load that is compared with it now; a limit of a grid connection
+    grows by its increments on the days that were promised last.
+    """
+    loads = [each for each in known.loads if each.load_watts is not None]
+    if not loads:
+        return
+    limits = []
+    steps = {c.name: c.increment for c in known.model.grid_connection}
+    for each in loads:
+        limit, peak = each.limit_watts, each.load_watts or 0.0
+        limits.append(PlannedLimit(each.name, today, limit, peak, each.marginal_ratio))
+        for step in sorted(steps.get(each.name, ()), key=lambda step: step.due):
+            if step.delivered is None:
+                limit += step.watts
+                due = max(today, step.due)
+                limits.append(PlannedLimit(each.name, due, limit, peak, each.marginal_ratio))
+    found = runway(today_on=today, increments=_devices(known.model, today), limits=limits)
+    fields: dict[str, float | int | str | bool] = {
+        "month": found.month or NOBODY,
+        "binding": found.binding or NOBODY,
+        "next_month": found.next_month or NOBODY,
+        "next_binding": found.next_binding or NOBODY,
+        "reason": found.reason or "",
+    }
+    if found.short_watts is not None:
+        fields["short_watts"] = found.short_watts
+    yield Point("event", RUNWAY, (("site", known.model.name),), fields, at)
+
+
+def _devices(model: SiteModel, today: date) -> list[Increment]:
+    return [
+        Increment(max(today, coming.promised[-1].due), coming.quantity, coming.peak_watts)
+        for coming in model.pipeline
+        if coming.kind == "devices"
+        and coming.promised
+        and coming.peak_watts is not None
+        and coming.stage_on(today) != "in_production"
+    ]
