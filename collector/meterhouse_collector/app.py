@@ -142,7 +142,12 @@ class Collector:
             self.live, self.intake.agents, self.index, book=self.alerts.book, store=self.store
         )
         self.intake.seen = answers.fleet.take
-        return PageServer(self.config.page, answers, self.telemetry.registry)
+        return PageServer(
+            self.config.page,
+            answers,
+            self.telemetry.registry,
+            refused=lambda reason: self.telemetry.page_refused.labels(reason).inc(),
+        )
 
     def _make_receiver(self) -> Receiver:
         config = self.config

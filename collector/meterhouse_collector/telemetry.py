@@ -170,6 +170,12 @@ class Telemetry:
             ("receiver",),
             registry=registry,
         )
+        self.page_refused = Counter(
+            f"{_PREFIX}page_refused_total",
+            "Connections and requests that the page refused, by reason.",
+            ("reason",),
+            registry=registry,
+        )
         self._bugs = Counter(
             f"{_PREFIX}bugs_total",
             "Errors of this program, by where; the first of each is in the log.",

@@ -121,6 +121,7 @@ class LiveSite:
             self.answers,
             self.telemetry.registry,
             send_seconds=send_seconds,
+            refused=lambda reason: self.telemetry.page_refused.labels(reason).inc(),
         )
 
     @asynccontextmanager

@@ -5,6 +5,7 @@ import errno
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -15,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from meterhouse_collector.config import PageConfig
 from meterhouse_collector.web.access import Guard, server_tls
 from meterhouse_collector.web.api import Answers
+from meterhouse_collector.web.connections import Connections, http_logger
 from meterhouse_collector.web.metrics import exposition
 from meterhouse_collector.web.routes import Handler, add_api, add_files
 
@@ -53,6 +55,7 @@ class PageServer:
         registry: CollectorRegistry,
         *,
         send_seconds: float = _SEND_SECONDS,
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._answers = answers
@@ -60,6 +63,8 @@ class PageServer:
         self._send_seconds = send_seconds
         self._guard = Guard(token=None, login=None)
         self._runner: web.AppRunner | None = None
+        self._refused = refused
+        self._connections: Connections | None = None
         self._news = asyncio.Event()
         self._closing = False
         self.clients = 0
@@ -82,11 +87,19 @@ class PageServer:
             handler_cancellation=True,
             access_log=None,
             shutdown_timeout=_SHUTDOWN_SECONDS,
+            logger=http_logger(self._refused),
+            # Nobody has anything to send: what he sends is neither unpacked nor waited for.
+            auto_decompress=False,
+            lingering_time=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
+        if runner.server is None:
+            raise AssertionError("BUG: a runner that is set up has a server")
+        connections = Connections(runner.server, context, refused=self._refused)
         try:
-            await web.TCPSite(runner, host, port, ssl_context=context).start()
+            bound = connections.listen(host, port)
         except OSError as error:
+            connections.close()
             await runner.cleanup()
             taken = error.errno == errno.EADDRINUSE
             reason = "it is in use" if taken else error.strerror or str(error)
@@ -94,8 +107,7 @@ class PageServer:
                 f"page: cannot listen on port {port} of {host}: {reason}; "
                 "choose another port, or 0 for any that is free"
             ) from None
-        self._runner = runner
-        bound = runner.addresses[0][1]
+        self._runner, self._connections = runner, connections
         shown = f"[{host}]" if ":" in host else host
         self.address = f"{'http' if context is None else 'https'}://{shown}:{bound}/"
 
@@ -119,6 +131,8 @@ class PageServer:
         self._closing = True
         self._tell()
         runner, self._runner = self._runner, None
+        if self._connections is not None:
+            self._connections.close()
         if runner is not None:
             await runner.cleanup()
 
@@ -127,7 +141,7 @@ class PageServer:
         news.set()
 
     def _application(self) -> web.Application:
-        application = web.Application(middlewares=[self._admit])
+        application = web.Application(middlewares=[self._note, self._admit])
         add_files(application)
         add_api(application, self._answers)
         application.router.add_get("/metrics", self._metrics)
@@ -137,9 +151,26 @@ class PageServer:
         return application
 
     @web.middleware
+    async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._connections is None:
+            raise AssertionError("BUG: a request before there are connections")
+        self._connections.asks(request.protocol)
+        try:
+            return await handler(request)
+        finally:
+            self._connections.waits(request.protocol)
+
+    @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.body_exists:
+            self._refused("body")
+            text = "nothing is to be sent here\n"
+            answer = web.Response(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text=text)
+            answer.force_close()
+            return answer
         if request.path == _HEALTH or self._guard.lets_in(request.headers.get("Authorization")):
             return await handler(request)
+        self._refused("login")
         challenges = [("WWW-Authenticate", each) for each in self._guard.challenges]
         text = "give the token, or user and password\n"
         return web.Response(status=HTTPStatus.UNAUTHORIZED, text=text, headers=challenges)
@@ -150,6 +181,7 @@ class PageServer:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if self.clients >= CLIENTS_MAX:
+            self._refused("clients")
             text = f"{CLIENTS_MAX} clients are connected: no more are served\n"
             return web.Response(status=503, text=text, headers={"Retry-After": "30"})
         response = web.StreamResponse(
