@@ -133,7 +133,7 @@ class Intake:
         except _Refused as refusal:
             self._refuse(whom, payload, refusal)
             return
-        self._receipts.waiting(whom, report.waiting)
+        self._receipts.waiting(whom, report.waiting, report.waiting_since_seconds)
         if not self._accept(entry):
             self._telemetry.dropped.labels("intake_full").inc()
             return

@@ -29,6 +29,7 @@ class _Due:
     refused: dict[int, Refusal] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
     waiting: int = 0
+    since_seconds: int | None = None
     credit: int = 0
     urgent: bool = False
     heard: bool = True
@@ -83,10 +84,13 @@ class Receipts:
             due.wanted.add(inventory_hash)
         due.urgent = True
 
-    def waiting(self, address: Address, count: int) -> None:
-        """Note, with each report that is taken, how many more wait in the node's spool."""
+    def waiting(self, address: Address, count: int, since_seconds: int | None = None) -> None:
+        """Note, with each report that is taken, how many more wait in the node's spool, and since.
+
+        ``since_seconds`` is the start of the oldest.
+        """
         due = self._of(address)
-        due.waiting = count
+        due.waiting, due.since_seconds = count, since_seconds
         due.credit = max(0, due.credit - 1)
         due.urgent = due.urgent or count > 0
 
@@ -94,6 +98,12 @@ class Receipts:
     def total_waiting(self) -> int:
         """How many reports wait in the spools of the nodes that were heard of late."""
         return sum(due.waiting for due in self._due.values())
+
+    @property
+    def waiting_since_seconds(self) -> int | None:
+        """The start of the oldest report that waits in a spool, None where none does."""
+        starts = (due.since_seconds for due in self._due.values() if due.waiting > 0)
+        return min((start for start in starts if start is not None), default=None)
 
     @property
     def nodes(self) -> int:

@@ -100,6 +100,11 @@ class Telemetry:
             "Reports that wait in the spools of the agents.",
             registry=registry,
         )
+        self.behind = Gauge(
+            f"{_PREFIX}agents_behind_seconds",
+            "Age of the oldest report that waits in a spool of an agent.",
+            registry=registry,
+        )
         self.quarters_behind = Gauge(
             f"{_PREFIX}quarters_behind",
             "Quarters that have ended and are not summed yet.",

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from meterhouse_collector.backlog import Backlog
 from meterhouse_collector.held import BATCH_ENTRIES, ENTRIES_MAX, Held
 from meterhouse_collector.ledger import Entry, late_marks
 from meterhouse_collector.marks import stamp_marks
@@ -71,6 +72,7 @@ class Writer:
         self._trouble = ""
         self._said_at = float("-inf")
         self._told: dict[str, float] = {}
+        self._backlog = Backlog()
 
     def accept(self, entry: Entry) -> bool:
         """Take an entry, unless there is no room."""
@@ -228,7 +230,10 @@ class Writer:
         if now - self._said_at < _SAY_SECONDS and not everything:
             return
         self._said_at = now
-        self._telemetry.waiting.set(self._receipts.total_waiting)
+        waiting, since = self._receipts.total_waiting, self._receipts.waiting_since_seconds
+        self._telemetry.waiting.set(waiting)
+        behind = self._backlog.note(waiting, since, now=self._timing.clock(), tick=now)
+        self._telemetry.behind.set(behind)
         room = 0 if everything else self.room
         said = self._receipts.say(now, room=room, send=self._send, everything=everything)
         self._telemetry.receipts.inc(said)

@@ -1,5 +1,6 @@
 """Receipts: what is said to whom, how often, and how credit is divided."""
 
+import logging
 import time
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse_agent import wire
+from meterhouse_collector.backlog import Backlog
 from meterhouse_collector.receipts import Address, Receipts
 from tests.collector.collecting import LENGTH, say
 
@@ -96,6 +98,31 @@ def test_everything_is_said_at_the_end_and_without_credit() -> None:
 
     assert it.say(0.1, room=0, send=send, everything=True) == 1
     assert (found[0].stored, found[0].credit) == ([(10, 10)], 0)
+
+
+def test_how_far_behind_the_spools_are_is_the_age_of_the_oldest_that_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    it, backlog = receipts(), Backlog()
+
+    def note(tick: float) -> float:
+        since = it.waiting_since_seconds
+        return backlog.note(it.total_waiting, since, now=10_000.0, tick=tick)
+
+    assert note(0.0) == 0.0
+    it.waiting(ONE, 700, 6_400)
+    it.waiting(TWO, 20, 9_000)
+    assert [note(tick) for tick in (1.0, 2.0, 62.0)] == [3_600.0] * 3
+    it.waiting(ONE, 0, None)
+    assert (it.total_waiting, note(63.0)) == (20, 1_000.0)
+    it.waiting(TWO, 1, 9_990)
+    assert [note(tick) for tick in (64.0, 65.0)] == [10.0, 10.0]
+    # A clock that is set back makes no negative age.
+    it.waiting(TWO, 1, 10_050)
+    assert note(66.0) == 0.0
+    told = "720 reports wait in the agents' spools, the oldest of 60 min ago"
+    assert caplog.messages == [told, told, "the agents' spools are caught up with"]
 
 
 def test_credit_is_no_more_than_what_waits_and_not_given_twice() -> None:

@@ -19,10 +19,11 @@ async def write_apart(
     """Write rows; where that fails with an error of this program, halve until the rest is written.
 
     Rows that fail alone are rejected, and ``bug`` is called with each such error at hand; but where
-    nothing can be written it is not they: then the error is raised, and ``StoreUnavailableError``
-    as the store does.
+    nothing measured can be written it is not they: then the error is raised, and
+    ``StoreUnavailableError`` as the store does.
     """
     rejections: list[Rejection] = []
+    trouble: Exception | None = None
     waiting = [(0, rows)]
     begun, tries, wrote = time.monotonic(), 0, False
     while waiting:
@@ -32,10 +33,8 @@ async def write_apart(
         except StoreUnavailableError:
             raise
         except Exception as error:
-            tries += 1
-            last = len(part) == 1 and not waiting
-            hopeless = tries >= _TRIES and time.monotonic() - begun >= _TRIES_SECONDS
-            if not wrote and (last or hopeless):
+            tries, trouble = tries + 1, error
+            if not wrote and tries >= _TRIES and time.monotonic() - begun >= _TRIES_SECONDS:
                 raise
             if len(part) == 1:
                 bug()
@@ -44,6 +43,13 @@ async def write_apart(
             middle = len(part) // 2
             waiting += [(first + middle, part[middle:]), (first, part[:middle])]
         else:
-            wrote = True
+            wrote = wrote or any(map(_measured, part))
             rejections += [replace(each, index=first + each.index) for each in found]
+    if trouble is not None and not wrote:
+        raise trouble
     return sorted(rejections, key=lambda rejection: rejection.index)
+
+
+def _measured(row: Row) -> bool:
+    # Marks come with each late report, and are written where nothing else can be.
+    return row.policy == "ledger" and row.measurement != "dirty"
