@@ -1,6 +1,6 @@
 """Reports into ledger rows. Pure: the site model says who may speak for what and who holds what."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import fsum
 from operator import attrgetter
 from typing import Final, NamedTuple, get_args
@@ -9,7 +9,13 @@ import msgspec
 
 from meterhouse_agent import wire
 from meterhouse_collector.device_states import state_numbers
-from meterhouse_collector.kpi.catalogue import DETAIL_FIELDS, DETAIL_STATE, HOST_FIELDS
+from meterhouse_collector.kpi.catalogue import (
+    DETAIL_FIELDS,
+    DETAIL_STATE,
+    HOST_FIELDS,
+    QUEUE_FIELDS,
+)
+from meterhouse_collector.rollup.points import tag_value
 from meterhouse_collector.rows import (
     NOBODY,
     POLICY_DAYS,
@@ -36,6 +42,7 @@ _MAX_MARKS: Final = 200_000
 _KINDS: Final[tuple[wire.ThingKind, ...]] = get_args(wire.ThingKind)
 _MARKS: Final = {kind: pack(DirtyRow(kind)) for kind in _KINDS}
 HOST_FIELD_NAMES: Final = tuple(field.name for field in HOST_FIELDS)
+QUEUE_FIELD_NAMES: Final = tuple(field.name for field in QUEUE_FIELDS)
 _COLUMNS: Final = tuple(f.name for f in DETAIL_FIELDS if f.name != "energy_joules")
 _columns_of: Final = attrgetter(*_COLUMNS)
 # What a device lacks is left out of its row.
@@ -114,6 +121,7 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
         if report.accelerators is not None:
             rows.append(_detail(report, report.accelerators, has, index))
         rows.extend(_host_detail(report))
+        rows.extend(_queues(report, engines))
     return Entry(*key, node, meters, engines, rows)
 
 
@@ -236,3 +244,20 @@ def _host_detail(report: wire.Report) -> Iterator[Point]:
     if fields:
         tags = (("site", report.site), ("node", report.node))
         yield Point("detail", "host", tags, {**fields}, report.start_seconds)
+
+
+def _queues(report: wire.Report, engines: Mapping[str, EngineRow]) -> Iterator[Point]:
+    for name, engine in engines.items():
+        for served in engine.served:
+            fields: dict[str, float | int | str | bool] = {
+                field: float(value)
+                for field in QUEUE_FIELD_NAMES
+                if (value := getattr(served, field)) is not None
+            }
+            if fields:
+                tags = (
+                    ("site", report.site),
+                    ("engine", name),
+                    ("served_model", tag_value(served.served_model)),
+                )
+                yield Point("detail", "engine", tags, fields, report.start_seconds)

@@ -1,16 +1,18 @@
 """What the alert engine knows, as points for boards."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
-from meterhouse_collector.alerts import figures
+from meterhouse_collector.alerts import figures, plans
 from meterhouse_collector.alerts.conditions.budget import Window, look_at
-from meterhouse_collector.alerts.known import DemandKnown, LoadKnown, Use
+from meterhouse_collector.alerts.known import DemandKnown, LoadKnown, Source, Things, Use
 from meterhouse_collector.rows import Point
 from meterhouse_collector.site.contracts import Commitment
 from tests.collector.alerting import known
+from tests.collector.collecting import index
 from tests.collector.test_alert_money import ENDS, HOUR, NOON, budget, spending
 
 
@@ -118,3 +120,51 @@ def test_the_site_says_its_currency_and_what_its_pue_is() -> None:
     point = figures.site_point(known({}))
     assert point.fields["currency"] == "EUR"
     assert "PUE" in str(point.fields["pue_label"])
+
+
+def test_increments_and_the_month_in_which_planned_load_fits_no_more() -> None:
+    # Known at 1e9 seconds, which is 2001-09-09.
+    site = index(
+        """
+[[grid_connection]]
+name = "feed"
+contracted_watts = 1000000.0
+marginal_pue = 1.25
+[[grid_connection.increment]]
+name = "phase-2"
+watts = 500000.0
+promised = [{ said = 2001-01-01, due = 2001-12-08 }]
+[[pipeline]]
+name = "racks"
+kind = "devices"
+accelerator_model = "h100"
+quantity = 400
+peak_watts = 1000.0
+promised = [{ said = 2001-01-01, due = 2001-11-01 }]
+"""
+    )
+    # 900 kW now + 400 * 1 kW * 1.25 = 1,400 kW: above 1,000 from November, below 1,500 after.
+    loads = [LoadKnown("feed", 1e6, 9e5, 1.25), LoadKnown("ups", 2e6, None, 1.0)]
+    points = plans.plan_points(known({}, of=site, loads=loads))
+    assert {p.policy for p in points} == {"event"}
+    [step] = by_tag(points, "increment", "increment").items()
+    assert step == ("phase-2", {"added_watts": 5e5, "due_in_days": 90.0})
+    found = by_tag(points, "runway", "x")[""]
+    assert (found["month"], found["binding"], found["next_month"]) == ("2001-11", "feed", "none")
+    assert found["short_watts"] == pytest.approx(4e5)
+
+
+def test_without_a_known_load_there_is_no_runway() -> None:
+    assert plans.plan_points(known({}, loads=[LoadKnown("ups", 2e6, None, 1.0)])) == []
+
+
+def test_cooling_and_what_gives_power_beside_the_grid() -> None:
+    things = Things(
+        cooling=(LoadKnown("chillers", 1.2e6, 9e5, 1.0),),
+        sources=(Source("battery", "b1", 2e5), Source("generator", "g1", None)),
+    )
+    points = figures.live_points(replace(known({}), things=things))
+    assert by_tag(points, "limit", "kind") == {
+        "cooling": {"limit_watts": 1.2e6, "load_watts": 9e5, "it_headroom_watts": 3e5}
+    }
+    assert by_tag(points, "source", "source") == {"b1": {"power_watts": 2e5}}

@@ -116,6 +116,10 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
             "cpu_utilization_ratio=0.0,memory_used_bytes=34359738368.0,temperature_celsius=54.0"
             " 1780000000"
         ),
+        (
+            "engine,engine=chat,served_model=llama-3.3-70b,site=site-a running_requests=4.0,"
+            "waiting_requests=0.0 1780000000"
+        ),
     ]
 
 

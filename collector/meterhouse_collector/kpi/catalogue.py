@@ -240,3 +240,8 @@ HOST_FIELDS: Final = (
     Field("memory_used_bytes", "bytes", "mean"),
     Field("temperature_celsius", "degrees Celsius", "of its processors"),
 )
+
+QUEUE_FIELDS: Final = (
+    Field("running_requests", "requests", "that the engine worked at, mean"),
+    Field("waiting_requests", "requests", "that waited for it, mean"),
+)

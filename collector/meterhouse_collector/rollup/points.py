@@ -47,10 +47,15 @@ def kept_points(
     ]
 
 
+def tag_value(text: str) -> str:
+    """Return a text as a store can hold it in a tag."""
+    return _ODD.sub("?", text) or "?"
+
+
 @lru_cache(maxsize=4096)
 def group_tags(group: GroupKey) -> Tags:
     """Return the tags of a group, as a store can hold them."""
-    values = (_ODD.sub("?", value) or "?" for value in group)
+    values = map(tag_value, group)
     return tuple(zip(GroupKey._fields, values, strict=True))
 
 
