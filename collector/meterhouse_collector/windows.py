@@ -22,6 +22,7 @@ from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rollup.roll_up import roll_up
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import Point
+from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
 from meterhouse_collector.window_latency import window_observed
@@ -69,7 +70,7 @@ async def window_sums(
     """
     if start_seconds % QUARTER:
         raise ValueError(f"a window from {start_seconds}: it must begin with a quarter")
-    sums = _Groups()
+    sums, book = _Groups(), RateBook(index)
     kept: set[int] = set()
     async for points in _by_day(store, index, Stretch(start_seconds, end_seconds)):
         whole = [p for p in points if p.start_seconds + QUARTER <= end_seconds]
@@ -79,10 +80,10 @@ async def window_sums(
     ended = max(kept, default=start_seconds - QUARTER) + QUARTER
     live = max(ended, end_seconds // QUARTER * QUARTER - (_LIVE_QUARTERS - 1) * QUARTER)
     if live < end_seconds:
-        await _add_live(store, index, sums, Stretch(live, end_seconds))
+        await _add_live(store, _Known(index, book), sums, Stretch(live, end_seconds))
     zone = ZoneInfo(index.model.time_zone)
     for stretch in _stretches((q for q in missing if q < live), zone):
-        sums.add((await asyncio.to_thread(_silent, index, stretch)).items())
+        sums.add((await asyncio.to_thread(_silent, _Known(index, book), stretch)).items())
     return sums.values()
 
 
@@ -99,6 +100,13 @@ async def window_kpis(store: Store, index: SiteIndex, window: Stretch) -> dict[s
         observed=await window_observed(store, index.site, *window),
     )
     return kpis(total.values()[index.site_group], window=known)
+
+
+class _Known(NamedTuple):
+    """What is known of a time without rows: the register, and what accrues by it."""
+
+    site: SiteIndex
+    book: RateBook
 
 
 class _Groups:
@@ -136,8 +144,9 @@ async def _by_day(store: Store, index: SiteIndex, window: Stretch) -> AsyncItera
         yield [point for point in points if ("site", index.site) in point.tags]
 
 
-async def _add_live(store: Store, index: SiteIndex, sums: _Groups, window: Stretch) -> None:
+async def _add_live(store: Store, known: _Known, sums: _Groups, window: Stretch) -> None:
     """Add the live sums of the intervals, and what is silent between them."""
+    index = known.site
     start, end = window
     points = await store.points("live", "rollup", start_seconds=start, end_seconds=end)
     mine = [(group_of(p.tags), p) for p in points if ("site", index.site) in p.tags]
@@ -151,10 +160,10 @@ async def _add_live(store: Store, index: SiteIndex, sums: _Groups, window: Stret
     at = start
     for begins, seconds in sorted(told.items()):
         if at < begins:
-            sums.add(_silent(index, Stretch(at, begins)).items())
+            sums.add(_silent(known, Stretch(at, begins)).items())
         at = max(at, begins + seconds)
     if end - at > _ROLLED_SECONDS:
-        sums.add(_silent(index, Stretch(at, end)).items())
+        sums.add(_silent(known, Stretch(at, end)).items())
 
 
 def _stretches(quarters: Iterable[int], zone: ZoneInfo) -> Iterator[Stretch]:
@@ -169,7 +178,8 @@ def _stretches(quarters: Iterable[int], zone: ZoneInfo) -> Iterator[Stretch]:
         yield Stretch(joined[0], joined[-1] + QUARTER)
 
 
-def _silent(index: SiteIndex, stretch: Stretch) -> dict[GroupKey, Sums]:
-    """Return what the register says of a time of which nothing else is known."""
+def _silent(known: _Known, stretch: Stretch) -> dict[GroupKey, Sums]:
+    """Return what register and contracts say of a time of which nothing else is known."""
     start, end = stretch
-    return roll_up(IntervalRows(start, end - start, {}, {}, {}), index)
+    rows = IntervalRows(start, end - start, {}, {}, {})
+    return roll_up(rows, known.site, rates=known.book.at(start))

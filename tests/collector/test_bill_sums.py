@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse_collector.money.bill_lines import NoAmount, QuarterEnergy
-from meterhouse_collector.money.decimals import add, even_share, kwh_from_joules
+from meterhouse_collector.money.decimals import add, even_share, exact, kwh_from_joules
+from meterhouse_collector.money.exact import signed
 from meterhouse_collector.money.unit_prices import live_price_per_kwh
 from tests.collector.bills import BERLIN, instant, lines, quarters, tariff
 
@@ -92,8 +93,13 @@ def test_part_beyond_the_last_is_turned_down() -> None:
 
 @given(st.floats(min_value=0, max_value=1e15))
 def test_kwh_of_joules_is_exact_to_50_digits(joules: float) -> None:
-    kwh = kwh_from_joules(joules)
-    assert abs(kwh * 3_600_000 - Decimal(joules)) <= abs(Decimal(joules)) * Decimal("1e-27")
+    kwh, written = kwh_from_joules(joules), Decimal(str(joules))
+    assert abs(kwh * 3_600_000 - written) <= abs(written) * Decimal("1e-27")
+
+
+@given(st.decimals(min_value=-(10**9), max_value=10**9, places=4))
+def test_a_float_is_the_decimal_that_it_is_written_as(amount: Decimal) -> None:
+    assert exact(float(amount)) == signed("amount", float(amount)) == amount
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])

@@ -1,15 +1,14 @@
 """The KPIs: worked checks, test vectors, bounds, and a catalogue that is complete both ways."""
 
-import json
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse_agent import wire
-from meterhouse_collector.kpi import cost, idle, pue, token_cost
+from meterhouse_collector.kpi import cost, idle, pue
 from meterhouse_collector.kpi.catalogue import (
     DETAIL_FIELDS,
     LATENCIES,
@@ -29,6 +28,7 @@ from meterhouse_collector.rollup.pricing import Sums, zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
+from tests.collector.vectors import Vector, vectors
 
 KWH = energy.JOULES_PER_KWH
 METERED = EnergyBasis(boundary_metered=True, it_metered=True, category=2, slowest_step_seconds=0.0)
@@ -37,12 +37,11 @@ QUANTILE = "latency_quantile"
 HOUR = 3600.0
 
 
-def vector(name: str) -> dict[str, Any]:
-    """Return one test vector of those that the tests of all parts share."""
-    for entry in json.loads((Path(__file__).parents[1] / "fixtures/kpi_vectors.json").read_text()):
-        if entry["id"] == name:
-            return dict(entry)
-    raise KeyError(name)
+def given_by(name: str, formula: str) -> list[Vector]:
+    """Return the vectors of a name that are for a formula."""
+    found = [vector for vector in vectors() if (vector.id, vector.formula) == (name, formula)]
+    assert found
+    return found
 
 
 def sums(**fields: float) -> Sums:
@@ -65,22 +64,26 @@ def site_pue(parts: Sums, seconds: float = HOUR, basis: EnergyBasis = METERED) -
 
 
 def test_pue_is_the_ratio_of_sums_and_never_the_mean_of_ratios() -> None:
-    known = vector("PUE-WEIGHT")
-    parts = [joint(*pair) for pair in known["inputs"]["intervals_facility_it_kWh"]]
+    [known] = given_by("PUE-WEIGHT", "joint_pue")
+    facility, equipment = (branch["kwh"] for branch in known.inputs["branches"])
+    parts = [joint(*pair) for pair in zip(facility, equipment, strict=True)]
     found = site_pue(add_sums(parts), seconds=2 * HOUR)
-    assert found.value == pytest.approx(known["expected"]["pue_ratio_of_sums"], rel=1e-9)
-    assert found.value != pytest.approx(known["must_not"]["pue"], rel=1e-2)
+    assert found.value == pytest.approx(known.expected["pue_ratio"], rel=1e-9)
+    assert found.value != pytest.approx(known.must_not["pue_ratio"], rel=1e-2)
 
 
-@pytest.mark.parametrize(("category", "meter"), [(1, "ups_out"), (2, "pdu_out"), (3, "it_in")])
+@pytest.mark.parametrize(
+    ("category", "meter"), [(1, "ups_output"), (2, "pdu_output"), (3, "it_input")]
+)
 def test_pue_says_its_category(category: int, meter: str) -> None:
-    known = vector("PUE-CATEGORY")
+    [known] = given_by("PUE-CATEGORY", "pue_by_category")
     text = 'name = "s"\ncurrency = "EUR"\ntime_zone = "UTC"\n'
     text += '[[meter]]\nname = "u"\nrole = "boundary"\n'
     text += f'[[meter]]\nname = "i"\nrole = "it"\ncategory = {category}\n'
     basis = pue.energy_basis(SiteIndex(parse_site(text, "s")))
-    found = site_pue(joint(known["inputs"]["facility"], known["inputs"][meter]), basis=basis)
-    assert found.value == pytest.approx(known["expected"][f"cat{category}"], rel=1e-9)
+    given_joules = known.inputs["facility_joules"], known.inputs[f"{meter}_joules"]
+    found = site_pue(joint(*given_joules), basis=basis)
+    assert found.value == pytest.approx(known.expected[f"category_{category}_ratio"], rel=1e-9)
     assert found.label == f"iPUE, category {category}"
 
 
@@ -95,9 +98,9 @@ def test_mixed_cut_has_its_most_upstream_category() -> None:
 
 
 def test_eu_core_vector() -> None:
-    known = vector("EU-CORE")
-    found = site_pue(joint(known["inputs"]["EDC_kWh"], known["inputs"]["EIT_kWh"]))
-    assert found.value == pytest.approx(known["expected"]["PUE"], rel=1e-9)
+    [known] = given_by("EU-CORE", "eu_core")
+    found = site_pue(joint(known.inputs["facility_kwh"], known.inputs["it_kwh"]))
+    assert found.value == pytest.approx(known.expected["pue_ratio"], rel=1e-9)
 
 
 def test_only_a_trailing_year_is_called_pue() -> None:
@@ -223,11 +226,15 @@ def output_cost(parts: Sums, **options: float) -> KpiValue:
 
 
 def test_cost_per_million_tokens_at_low_and_high_load() -> None:
-    known = vector("CPM-LOAD")
-    for rate, word in zip(known["inputs"]["tps"], ("low", "high"), strict=True):
-        parts = serving(serving_money=known["inputs"]["rate"], serving_output_tokens=rate * HOUR)
+    known = given_by("CPM-LOAD", "cost_per_million_output_tokens")
+    assert [vector.inputs["output_tokens"] / HOUR for vector in known] == [50, 250]
+    for vector in known:
+        parts = serving(
+            serving_money=vector.inputs["serving_money"],
+            serving_output_tokens=vector.inputs["output_tokens"],
+        )
         found = output_cost(parts)
-        assert found.value == pytest.approx(known["expected"][word], rel=1e-9)
+        assert found.value == pytest.approx(vector.expected, rel=1e-9)
         assert found.unit == "USD per million tokens"
 
 
@@ -282,19 +289,6 @@ def test_cost_without_boundary_meters_is_a_lower_bound() -> None:
     window = Window(HOUR, METERED._replace(boundary_metered=False), "EUR")
     label = kpis(serving(), window=window)["cost_per_million_tokens"].label
     assert label == "cost per million tokens, energy of IT only: lower bound"
-
-
-def test_cost_of_a_sweep_of_a_cluster() -> None:
-    known = vector("GPU-SWEEP")
-    given_values, expected = known["inputs"], known["expected"]
-    device_hour = given_values["node_h"] / given_values["gpus"]
-    assert given_values["nodes"] * given_values["node_h"] == expected["cluster_h"]
-    assert device_hour == expected["gpu_h"]
-    assert device_hour * given_values["job_min"] / 60 == pytest.approx(expected["useful"])
-    for seconds, word in zip(given_values["lat_s"], ("lat20", "lat3"), strict=True):
-        # A request that holds a device for so long, as one "token".
-        found = token_cost.per_million(device_hour * seconds / HOUR, 1_000_000)
-        assert found == pytest.approx(expected[word])
 
 
 def test_bill_is_metered_energy_times_tariff_or_nothing_known() -> None:
@@ -352,18 +346,15 @@ def test_numerator_and_denominator_of_the_catalogue_are_what_is_divided(row: Kpi
 
 def test_every_kpi_is_tested_by_a_vector() -> None:
     text = Path(__file__).read_text()
-    vectors = {
-        "pue": "PUE-WEIGHT",
-        "cost_per_million_output_tokens": "CPM-LOAD",
-    }
+    named = {"pue": "PUE-WEIGHT", "cost_per_million_output_tokens": "CPM-LOAD"}
     worked = {"idle_capacity_ratio", "cost_per_million_tokens", "cost_per_million_computed_tokens"}
     # The others are the very formulas that tests/vectors computes.
     formulas = {kpi.name for kpi in LIVE_KPIS if (kpi.of or kpi.name) in FORMULAS}
-    assert vectors.keys() | worked | formulas == FUNCTIONS.keys()
+    assert named.keys() | worked | formulas == FUNCTIONS.keys()
     for name in worked:
         assert f'["{name}"].value' in text or f"{name}(capacity(" in text
-    for name in vectors.values():
-        assert f'vector("{name}")' in text
+    for name in named.values():
+        assert f'given_by("{name}"' in text
 
 
 def test_catalogue_names_each_field_once_and_with_its_unit() -> None:

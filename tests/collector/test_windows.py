@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from math import fsum
 from pathlib import Path
 
 import pytest
 
+from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.rollup.points import live_point
 from meterhouse_collector.rollup.roll_up import add_sums, roll_up
@@ -22,6 +24,20 @@ from tests.collector.collecting import SITE
 from tests.collector.settling import FIRST, KNOWN, STEP, rows_of, told
 
 INSTALLED = 4
+STAFF = """
+[[operations]]
+name = "people"
+kind = "staff"
+amount = 8760
+per = "year"
+valid_from = 2020-01-01
+"""
+
+
+def _year_seconds() -> int:
+    year = datetime.fromtimestamp(FIRST, UTC).year
+    begins, ends = (datetime(each, 1, 1, tzinfo=UTC).timestamp() for each in (year, year + 1))
+    return int(ends - begins)
 
 
 @pytest.fixture
@@ -80,6 +96,15 @@ async def test_a_quarter_that_is_missing_is_unknown(store: Store) -> None:
     covered = await window_kpis(store, KNOWN, Stretch(FIRST, FIRST + 900))
     assert covered["idle_capacity_ratio"].value == pytest.approx(0.25)
     assert covered["idle_capacity_ratio"].coverage == 1.0
+
+
+async def test_a_quarter_that_is_missing_still_costs_what_accrues_by_contract(store: Store) -> None:
+    staff = SITE + STAFF
+    site = SiteIndex(parse_site(staff, "site.toml"))
+    for start, end in ((FIRST, FIRST + 900), (FIRST, FIRST + 4 * 900)):
+        sums = add_sums((await window_sums(store, site, start, end)).values())
+        operations = fsum(sums[f"{state}_operations_money"] for state in wire.STATES)
+        assert operations == pytest.approx(8760 / _year_seconds() * (end - start))
 
 
 async def test_live_intervals_that_are_missing_are_unknown(store: Store) -> None:

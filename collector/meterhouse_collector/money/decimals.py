@@ -1,4 +1,8 @@
-"""Decimal arithmetic of money: 50 digits where something is divided, and exact from a float."""
+"""Decimal arithmetic of money: 50 digits where something is divided.
+
+One rule for floats, here and in every formula: a float means the decimal that it is written as.
+0.1 is one tenth, whether it was measured, stored or typed.
+"""
 
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
@@ -12,12 +16,16 @@ ZERO: Final = Decimal(0)
 _SHARE_DIGITS: Final = Decimal("1e-30")
 
 
-def exact(value: float | Decimal) -> Decimal:
-    """Return the very number a float stands for; raise ``ValueError`` where it is not finite."""
-    decimal = Decimal(value)
+def exact(value: float | Decimal, name: str = "") -> Decimal:
+    """Return the decimal that a number is written as; raise ``ValueError`` for what is not finite.
+
+    ``name`` is what the error calls it.
+    """
+    decimal = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
     if not decimal.is_finite():
-        raise ValueError(f"found {value}, allowed: a finite number")
-    return decimal
+        raise ValueError(f"found {name} {value}, allowed: a finite number".replace("  ", " "))
+    # Without the .0 of a whole float, for what is written of it.
+    return decimal.to_integral_value() if decimal == decimal.to_integral_value() else decimal
 
 
 def kwh_from_joules(energy_joules: float | Decimal) -> Decimal:

@@ -1,14 +1,11 @@
-"""What money formulas are given, checked and made decimals; sums and splits that lose nothing.
-
-A float means the decimal that it is written as: 0.1 is one tenth.
-"""
+"""What money formulas are given, checked and made decimals; sums and splits that lose nothing."""
 
 from collections.abc import Callable, Iterable
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, localcontext
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
-from meterhouse_collector.money.decimals import CONTEXT
+from meterhouse_collector.money.decimals import CONTEXT, exact
 
 Number = Decimal | float
 
@@ -34,10 +31,7 @@ def precise(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def signed(name: str, value: Number) -> Decimal:
     """Return a finite number as a decimal; raise ``ValueError`` for what is none."""
-    number = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    if not number.is_finite():
-        raise ValueError(f"found {name} {value}, allowed: a finite number")
-    return number
+    return exact(value, name)
 
 
 def amount(name: str, value: Number) -> Decimal:

@@ -9,6 +9,8 @@ from math import fsum
 from typing import Final, Literal, NamedTuple
 
 from meterhouse_collector.kpi.jointly import MISSING_SHARE_MAX
+from meterhouse_collector.money.decimals import exact
+from meterhouse_collector.money.grid_rest import grid_rest
 from meterhouse_collector.rollup.meter_sides import energy_side
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy
 from meterhouse_collector.site.carbon import EnergySource
@@ -48,12 +50,11 @@ def supplied(
         if side.filled is None or abs(side.gap) > missing_max:
             return None
         found.append(Supplied(kind, source, side.filled))
-    signs = (-each.joules if each.kind == "export" else each.joules for each in found)
-    rest = fsum((energy.facility.filled, *(-joules for joules in signs)))
+    rest = grid_rest(exact(energy.facility.filled), ((p.kind, exact(p.joules)) for p in found))
     grids = [source for source in sources if source.kind == "grid"]
     # Of several grids the one without meters has the rest.
     unmetered = [source for source in grids if not source.meters]
-    found.append(Supplied("grid", next(iter((*unmetered, *grids)), None), rest))
+    found.append(Supplied("grid", next(iter((*unmetered, *grids)), None), float(rest)))
     return tuple(found)
 
 

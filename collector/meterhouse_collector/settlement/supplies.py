@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from meterhouse_collector.money.bill_lines import QuarterEnergy
 from meterhouse_collector.money.decimals import CONTEXT, ZERO, add, kwh_from_joules
+from meterhouse_collector.money.grid_rest import grid_rest
 from meterhouse_collector.site.carbon import EnergySource
 from meterhouse_collector.site.model import SiteModel
 
@@ -33,19 +34,23 @@ def quarter_energy(model: SiteModel, quarter: SiteQuarter) -> QuarterEnergy:
     A source whose meters are of the boundary is part of what these net: it is taken off the grid's
     import, and so is a PPA, which comes over the same connection.
     """
-    grid = _kwh(quarter.billed_joules)
     supplied: dict[str, Decimal | None] = dict(quarter.fuel_litres)
     exported: Decimal | None = ZERO
+    netted: list[tuple[str, Decimal | None]] = []
     for source in _measured(model, quarter):
         kwh = _kwh(quarter.source_joules[source.name])
         if source.kind in ("ppa", "on_site"):
             supplied[source.name] = kwh
-            if source.kind == "ppa" or _is_of_boundary(model, source):
-                grid = None if grid is None or kwh is None else CONTEXT.subtract(grid, kwh)
         elif source.kind == "export":
             exported = None if exported is None or kwh is None else CONTEXT.add(exported, kwh)
-            if _is_of_boundary(model, source):
-                grid = None if grid is None or kwh is None else CONTEXT.add(grid, kwh)
+        else:
+            continue
+        if source.kind == "ppa" or _is_of_boundary(model, source):
+            netted.append((source.kind, kwh))
+    grid = _kwh(quarter.billed_joules)
+    if grid is not None:
+        parts = [(kind, kwh) for kind, kwh in netted if kwh is not None]
+        grid = grid_rest(grid, parts) if len(parts) == len(netted) else None
     if grid is not None and grid < 0:
         # More left than came: without a meter of the export, the net is what is known of it.
         exported = None if exported is None else CONTEXT.subtract(exported, grid)
