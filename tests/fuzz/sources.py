@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
 from meterhouse_agent import wire
@@ -20,7 +19,7 @@ from meterhouse_agent.sources.engine_page import (
     PageReader,
 )
 from meterhouse_agent.sources.engine_profiles import PROFILES
-from meterhouse_agent.sources.modbus_gateway import ConnectionFault, answer_of
+from meterhouse_agent.sources.modbus_gateway import ConnectionFault, answer_of, end_at_damage
 from meterhouse_agent.sources.modbus_profiles import (
     EnergyRegister,
     PowerRegister,
@@ -110,18 +109,20 @@ class Gateways:
         stream = _drawn_answer(draw, register) if draw.chance() else draw.rest()
         cut = draw.below(len(stream) + 1)
         for part in (stream[:cut], stream[cut:]):
-            try:
-                receiving.data_received(part)
-            except ModbusException:
-                # What the gateway then drops the connection for.
-                return
+            receiving.data_received(part)
             assert len(receiving.recv_buffer) <= receiving.max_buffer_size
-        if receiving.response_future.done():
-            _check_answer(receiving.response_future.result(), register)
+        heard = receiving.response_future
+        if heard.done():
+            fault = heard.exception()
+            assert fault is None or isinstance(fault, ConnectionFault)
+            if fault is None:
+                _check_answer(heard.result(), register)
 
 
 async def _client() -> AsyncModbusTcpClient:
-    return AsyncModbusTcpClient("127.0.0.1", port=502, timeout=1, retries=0, reconnect_delay=0)
+    made = AsyncModbusTcpClient("127.0.0.1", port=502, timeout=1, retries=0, reconnect_delay=0)
+    end_at_damage(made)
+    return made
 
 
 def _drawn_register(draw: Draw) -> EnergyRegister | PowerRegister:

@@ -93,6 +93,7 @@ class Gateway:
         if not await self._client.connect():
             self.drop()
             raise GatewayFault(f"no connection in {self._timeout:g} s")
+        end_at_damage(self._client)
         return self._client
 
     def drop(self) -> None:
@@ -100,6 +101,30 @@ class Gateway:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+def end_at_damage(client: "AsyncModbusTcpClient") -> None:
+    """Have what is no frame end its request; the library would end in the loop, with a traceback.
+
+    A gateway could fill the log so, at each request.
+    """
+    from pymodbus.exceptions import ModbusException  # noqa: PLC0415 - as above
+
+    link = client.ctx
+    hear = link.callback_data
+
+    def heard(data: bytes, addr: tuple[str, int] | None = None) -> int:
+        try:
+            return hear(data, addr)
+        except ModbusException as error:
+            if not link.response_future.done():
+                fault = ConnectionFault(f"an answer that is none ({error})")
+                link.response_future.set_exception(fault)
+                # Where no request waits for it, it is not to be told either.
+                link.response_future.exception()
+            return len(data)
+
+    link.callback_data = heard  # type: ignore[method-assign] # it offers no other place
 
 
 def answer_of(response: "ModbusPDU", register: Register, at_milliseconds: int) -> Answer:
