@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -343,3 +344,104 @@ class Alertmanager(Server):
             raise ServerError(f"alerts: {answer.status} {text.decode(errors='replace')}")
         found: list[dict[str, Any]] = json.loads(text)
         return found
+
+
+class Nats(Server):
+    """One server of a NATS cluster with JetStream, spoken to by MQTT; ``cluster`` makes several.
+
+    ``conf`` is the text of its configuration, in which the words of ``words`` are filled in;
+    without one, anybody may do anything on the loopback.
+    """
+
+    program = "nats-server"
+    anonymous = (
+        "server_name: {name}\nlisten: 127.0.0.1:{clients}\nlame_duck_duration: 30s\n"
+        "jetstream {{ store_dir: {folder}/jetstream, max_memory_store: 256MB, "
+        "max_file_store: 1GB }}\n"
+        "cluster {{ name: meterhouse, listen: 127.0.0.1:{routes}, routes: [{peers}] }}\n"
+        "mqtt {{ listen: 127.0.0.1:{port} }}\n"
+    )
+
+    def __init__(self, folder: Path, name: str, conf: str | None = None) -> None:
+        super().__init__(folder)
+        self.name = name
+        self.conf = self.anonymous if conf is None else conf
+        self._more = (Port(), Port())
+        self.peers: list[Nats] = [self]
+
+    @property
+    def route_port(self) -> int:
+        """The port on which the servers of the cluster speak to each other."""
+        return self._more[1].number
+
+    def _arguments(self) -> list[str]:
+        peers = ", ".join(f"nats-route://127.0.0.1:{peer.route_port}" for peer in self.peers)
+        text = self.conf.format(
+            name=self.name,
+            clients=self._more[0].number,
+            routes=self.route_port,
+            port=self.port,
+            peers=peers,
+            folder=self.folder,
+        )
+        path = self.folder / "nats.conf"
+        path.write_text(text)
+        return ["-c", str(path)]
+
+    def _answers(self) -> bool:
+        # The listener opens before there is a leader; until then it takes no session.
+        return mqtt_answers(self.port)
+
+    def close(self) -> None:
+        """Kill the server and give its ports back."""
+        super().close()
+        for port in self._more:
+            port.release()
+
+
+def mqtt_answers(port: int) -> bool:
+    """Tell whether a broker on the loopback answers a connection without a login."""
+    connect = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x0a\x00\x06answer"
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+            connection.settimeout(3)
+            connection.sendall(connect)
+            return connection.recv(4)[:1] == b"\x20"
+    except OSError:
+        return False
+
+
+class NatsCluster:
+    """Three servers; as a context manager they run inside the block."""
+
+    def __init__(self, folder: Path, conf: str | None = None) -> None:
+        self.servers = [Nats(folder / name, name, conf) for name in ("n1", "n2", "n3")]
+        for server in self.servers:
+            server.peers = self.servers
+
+    def start(self) -> None:
+        """Start all servers, and return when each serves: none does before two are there."""
+        with ThreadPoolExecutor(len(self.servers)) as pool:
+            for _ in pool.map(Nats.start, self.servers):
+                pass
+
+    def close(self) -> None:
+        """Kill all servers."""
+        for server in self.servers:
+            server.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -52,6 +52,14 @@ class News(NamedTuple):
     heard: Callable[[str, float, int], None]
 
 
+class _Twice(NamedTuple):
+    """Since when a slot was told by more than one part, when last, and by which."""
+
+    since: float
+    last: float
+    parts: frozenset[str]
+
+
 class Feed:
     """Reads what is told of the slots of one site."""
 
@@ -74,14 +82,14 @@ class Feed:
         self._news = news
         self._clock = clock
         self._next: int | None = None
-        self._open: dict[int, set[str]] = {}
+        self._open: dict[int, dict[str, set[str]]] = {}
         self._due_again: set[int] = set()
         self._seen: dict[tuple[int, str, str], int] = {}
         self._again_seen: dict[tuple[int, str], float] = {}
         self._marked_seen: dict[tuple[int, str], float] = {}
-        self._whole = 0
         self._lives: dict[str, int] = {}
-        self._twice_since: dict[str, float] = {}
+        self._judged_from = clock()
+        self._twice: dict[str, _Twice] = {}
         self._said_twice: frozenset[str] = frozenset()
         self._said_untold: frozenset[str] = frozenset()
 
@@ -123,28 +131,28 @@ class Feed:
         if self._next is None or self._next > due + self._live.pace.held_seconds:
             self._next = due - length
         first = int(max(self._next, held)) // length * length
-        self._open.update({start: set() for start in range(first, due, length)})
+        self._open.update({start: {} for start in range(first, due, length)})
         self._next = max(self._next, due)
         again, self._due_again = self._due_again, set()
         wanted = sorted(again | self._open.keys())
         try:
             for start in wanted:
                 if start >= held:
-                    self._take(start, await self._read(start, start + length), now)
+                    self._take(start, await self._read(start, start + length))
         except BaseException:
             self._due_again |= again
             raise
-        given_up = now - _UNTOLD_AFTER_SECONDS - self._grace - length
-        for start in sorted(s for s in self._open if s < given_up):
-            told = self._open.pop(start)
-            if start > self._whole:
-                self._tell_untold(frozenset(SLOT_NAMES) - told)
+        for start in sorted(self._open):
+            told, age = self._open[start], now - start - length - self._grace
+            whole = len(told) == len(SLOT_NAMES) and age >= TOLD_SECONDS
+            if whole or age >= _UNTOLD_AFTER_SECONDS:
+                self._judge(start, self._open.pop(start), now)
         self._forget(held, now)
 
-    def _take(self, start: int, rows: list[PackedRow], now: float) -> None:
-        parts: dict[str, list[str]] = {}
+    def _take(self, start: int, rows: list[PackedRow]) -> None:
+        told = self._open.get(start, {})
         for row in rows:
-            parts.setdefault(row.thing, []).append(row.reader)
+            told.setdefault(row.thing, set()).add(row.reader)
             key, digest = (start, row.thing, row.reader), hash(row.row)
             if self._seen.get(key) == digest:
                 continue
@@ -156,15 +164,14 @@ class Feed:
             for entry in gathered.entries(self._site, start):
                 self._news.entry(entry)
             self._hear(gathered, start, row.reader)
-        told = self._open.get(start)
-        if told is None:
+
+    def _judge(self, start: int, told: dict[str, set[str]], now: float) -> None:
+        """Note which slots were told by none, or by two, in an interval that nobody adds to."""
+        if start < self._judged_from:
             return
-        told.update(parts)
-        self._note_twice({slot for slot, names in parts.items() if len(names) > 1}, parts, now)
-        if len(told) == len(SLOT_NAMES):
-            del self._open[start]
-            self._whole = max(self._whole, start)
-            self._tell_untold(frozenset())
+        self._judged_from = start
+        self._note_twice({slot: parts for slot, parts in told.items() if len(parts) > 1}, now)
+        self._note_untold(frozenset(SLOT_NAMES) - told.keys())
 
     def _hear(self, gathered: Gathered, start: int, part: str) -> None:
         ends = float(start + self._live.pace.length_seconds)
@@ -188,14 +195,18 @@ class Feed:
         self._again_seen.update({(s, part): at for s, at in again.items()})
         self._due_again.update(again)
 
-    def _note_twice(self, twice: set[str], parts: dict[str, list[str]], now: float) -> None:
-        self._twice_since = {slot: self._twice_since.get(slot, now) for slot in twice}
-        self._telemetry.slots_told_twice.set(len(twice))
-        lasting = frozenset(
-            s for s, at in self._twice_since.items() if now - at >= _HAND_OVER_SECONDS
-        )
-        if lasting and lasting != self._said_twice:
-            names = sorted({name for slot in lasting for name in parts[slot]})
+    def _note_twice(self, twice: dict[str, set[str]], now: float) -> None:
+        for slot, parts in twice.items():
+            since = self._twice[slot].since if slot in self._twice else now
+            self._twice[slot] = _Twice(since, now, frozenset(parts))
+        # One of both may be late: an interval in which one lacks says nothing yet.
+        gone = now - _UNTOLD_AFTER_SECONDS
+        self._twice = {slot: seen for slot, seen in self._twice.items() if seen.last > gone}
+        self._telemetry.slots_told_twice.set(len(self._twice))
+        long_ago = now - _HAND_OVER_SECONDS
+        lasting = frozenset(slot for slot, seen in self._twice.items() if seen.since <= long_ago)
+        if lasting - self._said_twice:
+            names = sorted({name for slot in lasting for name in self._twice[slot].parts})
             _LOG.error(
                 "slots %s are told by %s: nothing is counted twice, but all is done twice; "
                 "let their [slots] not overlap",
@@ -204,7 +215,7 @@ class Feed:
             )
         self._said_twice = lasting
 
-    def _tell_untold(self, untold: frozenset[str]) -> None:
+    def _note_untold(self, untold: frozenset[str]) -> None:
         self._telemetry.slots_untold.set(len(untold))
         if untold and untold != self._said_untold:
             _LOG.error(

@@ -25,8 +25,8 @@ _TICK_SECONDS: Final = 0.25
 _AGAIN_SECONDS: Final = 2.0
 # For so long it says what it told again and marked: the steward may have been away for a moment.
 _SAID_SECONDS: Final = 150.0
-# After so long the steward looks only where it is told to.
-_LOOKED_AT_SECONDS: Final = 5.0
+# After so long the steward may look only where it is told to.
+_LOOKED_AT_SECONDS: Final = 1.0
 _FUTURE_SECONDS: Final = 60
 _RETRY_SECONDS: Final = 2.0
 _LAST_SECONDS: Final = 5.0

@@ -93,6 +93,14 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
         ({"interval": 5}, 'agent.toml: interval: found 5: a duration is a text like "5s"'),
         ({"mqtt": {}}, "agent.toml: mqtt.host: is missing"),
         ({"mqtt": {"host": "b", "port": 0}}, "agent.toml: mqtt.port: found 0: "),
+        (
+            {"mqtt": {"host": "b", "others": ["c:70000"]}},
+            "agent.toml: mqtt: 'c:70000' is no server: it is a text like",
+        ),
+        (
+            {"mqtt": {"host": "::1", "others": ["b"], "password": {"env": "PATH"}}},
+            "agent.toml: mqtt: give [mqtt.tls]: without it the password can be overheard",
+        ),
         ({"mqtt": {"host": "b", "tls": {"key_file": "k"}}}, "agent.toml: mqtt.tls: "),
         ({"mqtt": None}, "agent.toml: (whole file): give either [mqtt] or [socket]"),
         ({"spool": {"directory": "s", "max_bytes": 1}}, "agent.toml: spool.max_bytes: found 1: "),

@@ -207,3 +207,38 @@ async def test_a_socket_lost_while_another_thread_connects_it_is_a_lost_connecti
         finally:
             threading.setprofile(None)
         await resetting
+
+
+async def lose(transport: MqttTransport, server: Mosquitto) -> None:
+    """Connect, and listen until the server is gone."""
+    async with transport.connect() as link:
+        await asyncio.to_thread(server.kill)
+        async for _ in link.receipts():
+            pass
+
+
+async def test_where_a_server_fails_the_next_of_its_cluster_is_tried(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    with Mosquitto(tmp_path / "other") as other:
+        transport = mqtt(mosquitto.port, others=[f"127.0.0.1:{other.port}"])
+        peers = []
+        for _ in range(3):
+            async with transport.connect():
+                peers.append(transport.peer)
+        assert len(set(peers)) == 1, "a good connection is no reason to go elsewhere"
+        first = mosquitto if peers[0].endswith(str(mosquitto.port)) else other
+        with pytest.raises(TransportError, match="broker"):
+            await lose(transport, first)
+        async with transport.connect():
+            assert transport.peer != peers[0]
+
+
+def test_nodes_of_a_fleet_begin_with_different_servers() -> None:
+    config = MqttConfig.model_validate({"host": "a", "others": ["b", "c"]})
+    will = LastWill("t", b"")
+    peers = [
+        MqttTransport(config, node=f"node-{n}", receipts="r", will=will).peer for n in range(300)
+    ]
+    assert sorted(set(peers)) == ["a:8883", "b:8883", "c:8883"]
+    assert min(map(peers.count, set(peers))) > 60

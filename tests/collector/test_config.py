@@ -49,7 +49,8 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
     table = _uncommented(sample())
     del table["socket"], table["sqlite"], table["mqtt"]["password"], table["influx"]["ca_file"]
     table["mqtt"]["tls"] = {}
-    del table["influx"]["compress"]
+    del table["influx"]["compress"], table["mqtt"]["others"], table["mqtt"]["client_id"]
+    del table["part"], table["slots"]
     del table["alerts"]
     for key in ("token", "username", "password", "certificate_file", "key_file"):
         del table["page"][key]
@@ -65,6 +66,28 @@ def test_a_commented_out_line_of_the_sample_is_the_default() -> None:
         ({"interval": "7s"}, "collector.toml: interval: found '7s': an interval is one of"),
         ({"detail_every": "7s"}, "collector.toml: (whole file): detail_every must be a multiple"),
         ({"mqtt": None}, "collector.toml: (whole file): give either [mqtt] or [socket]"),
+        ({"slots": "00-31"}, 'collector.toml: (whole file): part and slots are of role = "intake"'),
+        (
+            {"role": "intake", "slots": "00-31"},
+            'collector.toml: (whole file): role = "intake" needs part, a name of its own',
+        ),
+        (
+            {"role": "intake", "part": "a", "slots": "00-64"},
+            "collector.toml: slots: found '00-64': slots are a text like",
+        ),
+        ({"role": "intake", "part": "A b", "slots": "00"}, "collector.toml: part: found 'A b': "),
+        (
+            {"role": "steward", "influx": None},
+            'collector.toml: (whole file): role = "steward" needs [mqtt] and [influx]',
+        ),
+        (
+            {"mqtt": {"host": "b", "others": ["c:d"]}},
+            "collector.toml: mqtt: 'c:d' is no server: it is a text like",
+        ),
+        (
+            {"mqtt": {"host": "localhost", "others": ["b"], "password": {"env": "PATH"}}},
+            "collector.toml: mqtt: give [mqtt.tls]: without it the password can be overheard",
+        ),
         ({"page": {"port": 70000}}, "collector.toml: page.port: found 70000: "),
         ({"page": {"token": "hunter2"}}, "collector.toml: page.token: Input should be a valid "),
         (
@@ -145,3 +168,35 @@ def test_a_wrong_site_model_is_exit_code_2(
 def test_the_samples_are_printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     assert tomllib.loads(capsys.readouterr().out)
+
+
+def role(**more: object) -> CollectorConfig:
+    influx = {"url": "http://h:1", "org": "o", "token": {"env": "PATH"}}
+    table = {"site": "s", "mqtt": {"host": "b", "port": 1883}, "influx": influx}
+    return validate(table | more, "collector.toml")
+
+
+def test_each_role_has_its_slots_and_a_name_of_its_own_to_the_broker() -> None:
+    all_, steward = role(), role(role="steward")
+    intake = role(role="intake", part="a", slots="00-03")
+    assert len(all_.taken_slots) == 64
+    assert steward.taken_slots == set()
+    assert intake.taken_slots == {"00", "01", "02", "03"}
+    assert all_.client_id == "meterhouse-collector"
+    assert steward.client_id == "meterhouse-collector-steward"
+    assert intake.client_id == "meterhouse-collector-a"
+    assert role(mqtt={"host": "b", "client_id": "c"}).client_id == "c"
+
+
+def test_more_servers_of_a_cluster_have_the_first_ones_port_unless_they_say() -> None:
+    others = ["c", "d:8884", "[2001:db8::1]", "[::1]:1"]
+    mqtt = role(mqtt={"host": "b", "port": 1883, "others": others}).mqtt
+    assert mqtt is not None
+    assert mqtt.servers == (
+        ("b", 1883),
+        ("c", 1883),
+        ("d", 8884),
+        ("2001:db8::1", 1883),
+        ("::1", 1),
+    )
+    assert [each.servers for each in mqtt.each_server()] == [(each,) for each in mqtt.servers]

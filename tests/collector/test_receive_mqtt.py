@@ -11,7 +11,7 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.config import MqttConfig
-from meterhouse_collector.receive.mqtt import MqttReceiver
+from meterhouse_collector.receive.mqtt import Listening, MqttReceiver
 from tests.collector.collecting import topic
 from tests.collector.hearing import DEADLINE_SECONDS, Heard, until
 from tests.servers import Mosquitto, Port, binary
@@ -206,3 +206,34 @@ async def test_paused_it_passes_over_reports_and_still_hears_status(mosquitto: M
         assert heard.skipped >= 1
         receiver.resume()
         await heard_again(mosquitto.port, heard, b"after")
+
+
+async def test_where_a_server_fails_the_next_of_its_cluster_is_tried(
+    mosquitto: Mosquitto, tmp_path: Path
+) -> None:
+    with Mosquitto(tmp_path / "other") as other:
+        heard = Heard()
+        async with heard.by(mqtt(mosquitto.port, heard, others=[f"127.0.0.1:{other.port}"])):
+            await heard_again(mosquitto.port, heard, b"first")
+            mosquitto.kill()
+            await heard_again(other.port, heard, b"second")
+
+
+async def test_only_the_reports_of_its_slots_are_heard(mosquitto: Mosquitto) -> None:
+    heard = Heard()
+    config = MqttConfig.model_validate({"host": "127.0.0.1", "port": mosquitto.port})
+    mine, others = wire.slot_of("node-1"), wire.slot_of("node-2")
+    assert mine != others
+    receiver = MqttReceiver(
+        config,
+        Listening("an-intake", frozenset({mine}), frozenset({mine})),
+        connected=heard.connected.append,
+        skipped=heard.skip,
+    )
+    async with heard.by(receiver):
+        await heard_again(mosquitto.port, heard, b"first")
+        for kind in ("report", "status"):
+            await publish(mosquitto.port, topic(kind, "node-2"), b"foreign")
+            await publish(mosquitto.port, topic(kind, "node-1"), kind.encode())
+        await until(lambda: {b"report", b"status"} <= set(heard.payloads))
+    assert b"foreign" not in heard.payloads

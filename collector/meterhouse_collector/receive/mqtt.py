@@ -26,6 +26,7 @@ _REPORT: Final = f"/{MessageKind.REPORT.value}"
 _REFUSED_QOS: Final = 0x80
 # To gmqtt -1 is for ever.
 _NEVER: Final = -2
+_NO_MID: Final = -1
 
 
 class Listening(NamedTuple):
@@ -64,7 +65,7 @@ class MqttReceiver:
         self._client: Any = None
         self._lost = asyncio.Event()
         self._subscribed = asyncio.Event()
-        self._last_mid = 0
+        self._last_mid = _NO_MID
         self._up = False
 
     async def run(self, deliver: Deliver) -> None:
@@ -163,17 +164,21 @@ class MqttReceiver:
         self._up = True
 
     async def _subscribe(self) -> None:
-        mid = 0
-        self._last_mid = -1
-        for slot in sorted(self._listening.status_slots):
-            mid = self._client.subscribe(f"{PREFIX}/+/{slot}/+/status", qos=1)
+        listening, self._last_mid = self._listening, _NO_MID
+        slots = listening.report_slots
+        wildcards = ("+",) if len(slots) == SLOTS else sorted(slots)
+        # What is published at QoS 1 is retained in any case, and an inventory that got lost is
+        # asked for; to NATS each subscription at QoS 1 is a consumer in three servers.
+        wanted = [
+            *((f"{slot}/+/status", 0) for slot in sorted(listening.status_slots)),
+            *((f"{slot}/+/report", self._config.qos) for slot in wildcards),
+        ]
+        for number, (below, qos) in enumerate(wanted, 1):
+            mid = self._client.subscribe(f"{PREFIX}/+/{below}", qos=qos)
+            if number == len(wanted):
+                # Before that is answered, and not while it is the last only so far.
+                self._last_mid = mid
             await asyncio.sleep(_BETWEEN_SLOTS_SECONDS)
-        slots = self._listening.report_slots
-        for slot in ("+",) if len(slots) == SLOTS else sorted(slots):
-            topic = f"{PREFIX}/+/{slot}/+/report"
-            mid = self._client.subscribe(topic, qos=self._config.qos)
-        # Until then no answer is the last.
-        self._last_mid = mid
         async with asyncio.timeout(_CONNECT_SECONDS):
             await self._subscribed.wait()
 

@@ -1,0 +1,47 @@
+"""Slots as they are written, and rows of a slot there and back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterhouse_collector.gathered import (
+    SLOT_NAMES,
+    Gathered,
+    packed,
+    parse_slots,
+    slots_text,
+    told_of,
+    unpacked,
+)
+from meterhouse_collector.rows import PackedRow
+from tests.collector.collecting import now_on_grid
+from tests.collector.test_live import entry, meter
+
+
+@given(st.sets(st.sampled_from(SLOT_NAMES), min_size=1))
+def test_slots_are_read_as_they_are_said(slots: set[str]) -> None:
+    assert parse_slots(slots_text(slots)) == slots
+
+
+def test_ranges_and_single_slots_together() -> None:
+    assert parse_slots("00-02, 63") == {"00", "01", "02", "63"}
+    assert slots_text(["63", "00", "01", "02"]) == "00-02,63"
+
+
+@pytest.mark.parametrize("text", ["", "0-3", "00-64", "5", "31-00", "00-", "-31", "aa", "00,,01"])
+def test_what_names_no_slots_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="slots are a text"):
+        parse_slots(text)
+
+
+def test_an_entry_comes_back_as_it_was_but_for_what_is_written() -> None:
+    start = now_on_grid()
+    given_entry = entry("node-1", start, meters=meter(5.0))
+    gathered = Gathered(began_seconds=1, readers={"node-1": told_of(given_entry)})
+    read = unpacked(packed(gathered, "site-a", "07", "a", start))
+    assert read is not None
+    assert list(read.entries("site-a", start)) == [given_entry._replace(rows=[])]
+
+
+def test_a_row_that_cannot_be_read_is_none() -> None:
+    assert unpacked(PackedRow("part", "gathered", "site-a", "07", "a", 0, "{")) is None
