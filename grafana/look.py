@@ -1,28 +1,22 @@
-"""How panels look: one colour for each state and side, the same on every board."""
+"""How everything looks: one colour means one thing on every board."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from grafana_foundation_sdk.builders import bargauge, stat, timeseries
-from grafana_foundation_sdk.builders.common import ReduceDataOptions, StackingConfig
-from grafana_foundation_sdk.builders.common import VizTooltipOptions as Tooltip
-from grafana_foundation_sdk.builders.dashboard import FieldColor
-from grafana_foundation_sdk.models.common import (
-    BarGaugeDisplayMode,
-    BarGaugeNamePlacement,
-    BigValueColorMode,
-    BigValueGraphMode,
-    BigValueTextMode,
-    GraphDrawStyle,
-    StackingMode,
-    TooltipDisplayMode,
-    VizOrientation,
+from grafana_foundation_sdk.builders import bargauge, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
+from grafana_foundation_sdk.models.dashboard import (
+    DynamicConfigValue,
+    Threshold,
+    ThresholdsMode,
+    ValueMap,
+    ValueMappingResult,
 )
-from grafana_foundation_sdk.models.dashboard import DynamicConfigValue, FieldColorModeId
 
-from grafana.influxql import DATA_SOURCE, QueryBuilder
+from meterhouse_agent.wire import STATES
 
-# Told apart also by those who do not see red or green (Okabe and Ito).
+# States and sides are told apart also by those who do not see red or green (Okabe and Ito); no
+# colour stands for two things.
 COLOURS: Final = {
     "active": "#009E73",
     "held_idle": "#E69F00",
@@ -31,15 +25,55 @@ COLOURS: Final = {
     "unknown": "#999999",
     "facility": "#CC79A7",
     "it": "#0072B2",
+    "losses": "#7B4B3A",
+    "grid": "#332288",
+    "ppa": "#6699CC",
+    "on_site": "#DDAA33",
+    "fuel": "#663333",
+    "storage": "#AA4499",
+    "purchased_cooling": "#44BBCC",
+    "export": "#BBBB77",
+    "renewable": "#448822",
+    "reused_heat": "#EE7766",
+    "water": "#3377CC",
+    "carbon": "#555555",
+    "capital": "#4B6C8B",
+    "rent": "#88AACC",
+    "energy": "#C8B400",
+    "demand": "#A07800",
+    "operations": "#8877AA",
+    "input": "#77AADD",
+    "cached": "#BBCCEE",
+    "output": "#225599",
+    "requests": "#99BB55",
+    "p50": "#BBAADD",
+    "p95": "#7755BB",
+    "p99": "#441188",
+    "contracted": "#666688",
+    "delivered": "#22AA99",
+    "limit": "#B2182B",
+    "good": "#117733",
+    "warning": "#F0C040",
+    "bad": "#CC3311",
+    "temperature": "#F4846C",
+    "bound": "#BBBBBB",
+    "money": "#5D8A3A",
 }
 PERCENT: Final = "percentunit"
 WATTS: Final = "watt"
+JOULES: Final = "joule"
+SECONDS: Final = "s"
+CELSIUS: Final = "celsius"
+BYTES: Final = "bytes"
+HERTZ: Final = "hertz"
+LITRES: Final = "litre"
+KILOGRAMS: Final = "masskg"
 PLAIN: Final = "none"
 SHORT: Final = "short"
-# A line across a gap would claim what nobody measured; longer intervals show points.
-GAP_MILLISECONDS: Final = 300_000
+TEXT: Final = "string"
 
-Panel = stat.Panel | bargauge.Panel | timeseries.Panel
+Panel = stat.Panel | bargauge.Panel | timeseries.Panel | table.Panel | statetimeline.Panel
+Look = Sequence[DynamicConfigValue]
 
 
 class Size:
@@ -50,6 +84,7 @@ class Size:
     WIDEST_TILE: Final = (12, 4)
     THIRD: Final = (8, 8)
     HALF: Final = (12, 8)
+    WHOLE: Final = (24, 8)
 
 
 def colour(name: str) -> DynamicConfigValue:
@@ -62,77 +97,42 @@ def called(name: str) -> DynamicConfigValue:
     return DynamicConfigValue("displayName", name)
 
 
-def tiles(
-    title: str, text: str, queries: Sequence[str], *, unit: str, decimals: int, no_value: str
-) -> stat.Panel:
-    """Return a panel of figures over the whole window."""
-    panel = (
-        stat.Panel()
-        .graph_mode(BigValueGraphMode.NONE)
-        .color_mode(BigValueColorMode.NONE)
-        .text_mode(BigValueTextMode.AUTO)
-        .reduce_options(_last())
+def united(unit: str, decimals: int | None = None) -> list[DynamicConfigValue]:
+    """Return the overrides that give a column a unit of its own."""
+    found = [DynamicConfigValue("unit", unit)]
+    return found if decimals is None else [*found, DynamicConfigValue("decimals", decimals)]
+
+
+def dashed() -> DynamicConfigValue:
+    """Return the override that draws a limit apart from what is measured."""
+    return DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]})
+
+
+def state_looks() -> dict[str, Look]:
+    """Return the looks of columns named after the states."""
+    return {state: [colour(state), called(state.replace("_", " "))] for state in STATES}
+
+
+def state_mapping() -> ValueMap:
+    """Return what shows the number of a state as its name and colour."""
+    return ValueMap(
+        options={
+            str(number): ValueMappingResult(
+                text=state.replace("_", " "), color=COLOURS[state], index=number
+            )
+            for number, state in enumerate(STATES)
+        }
     )
-    _dress(panel, title, text, queries, no_value)
-    return panel.unit(unit).decimals(decimals)
 
 
-def lines(
-    title: str, text: str, queries: Sequence[str], *, unit: str, no_value: str
-) -> timeseries.Panel:
-    """Return a panel of lines over time, broken where nothing was measured."""
-    panel = timeseries.Panel().insert_nulls(GAP_MILLISECONDS).line_width(2).fill_opacity(0)
-    panel.tooltip(Tooltip().mode(TooltipDisplayMode.MULTI))
-    _dress(panel, title, text, queries, no_value)
-    return panel.unit(unit)
-
-
-def stack(
-    title: str, text: str, queries: Sequence[str], *, unit: str, no_value: str
-) -> timeseries.Panel:
-    """Return a panel of stacked bars over time, with nothing where nothing was measured."""
-    panel = (
-        timeseries.Panel()
-        .draw_style(GraphDrawStyle.BARS)
-        .stacking(StackingConfig().mode(StackingMode.NORMAL).group("A"))
-        .bar_width_factor(1)
-        .line_width(0)
-        .fill_opacity(90)
-        .tooltip(Tooltip().mode(TooltipDisplayMode.MULTI))
-    )
-    _dress(panel, title, text, queries, no_value)
-    return panel.unit(unit)
-
-
-def bars(
-    title: str, text: str, queries: Sequence[str], *, unit: str, decimals: int, no_value: str
-) -> bargauge.Panel:
-    """Return a panel of horizontal bars over the whole window."""
-    panel = (
-        bargauge.Panel()
-        .orientation(VizOrientation.HORIZONTAL)
-        .display_mode(BarGaugeDisplayMode.BASIC)
-        .name_placement(BarGaugeNamePlacement.LEFT)
-        .color_scheme(FieldColor().mode(FieldColorModeId.FIXED).fixed_color("text"))
-        .reduce_options(_last())
-        .min(0)
-    )
-    _dress(panel, title, text, queries, no_value)
-    return panel.unit(unit).decimals(decimals)
-
-
-def override(panel: Panel, names: Mapping[str, Sequence[DynamicConfigValue]]) -> None:
+def override(panel: Panel, looks: Mapping[str, Look]) -> None:
     """Let series, by their column, look their own way."""
-    for name, properties in names.items():
+    for name, properties in looks.items():
         panel.override_by_name(name, list(properties))
 
 
-def _dress(panel: Panel, title: str, text: str, queries: Sequence[str], no_value: str) -> None:
-    panel.title(title).description(text).datasource(DATA_SOURCE).no_value(no_value)
-    for letter, query in zip("ABCDEF", queries, strict=False):
-        panel.with_target(QueryBuilder(query).ref_id(letter))
-
-
-def _last() -> ReduceDataOptions:
-    # One row came back: the division over the whole window is the query's, not Grafana's.
-    return ReduceDataOptions().values(False).calcs(["lastNotNull"])  # noqa: FBT003 - the SDK's
+def thresholds(*steps: tuple[float, str], base: str = "good") -> ThresholdsConfig:
+    """Return the colours of a value from each of these values on, and below the first."""
+    made = [Threshold(value=None, color=COLOURS[base])]
+    made += [Threshold(value=value, color=COLOURS[name]) for value, name in steps]
+    return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(made)

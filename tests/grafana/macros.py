@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 ALL: Final = "$__all"
-_VARIABLE: Final = re.compile(r"\$(\w+)")
+_VARIABLE: Final = re.compile(r"\$(\w+)|\$\{(\w+):raw\}")
 _SPECIAL: Final = re.compile(r"[\\^$*+?.()|\[\]{}/]")
 
 
@@ -26,12 +26,15 @@ def interpolate(
 
     In the browser: a variable of one value becomes that value, escaped because all of ours stand
     in regular expressions; one of several values becomes ``(a|b)``, each escaped; *All* becomes
-    the variable's own pattern, which is ``.*``; ``$__from`` and ``$__to`` are milliseconds. On the
-    server: ``$timeFilter``, whose end is inclusive, ``$__interval_ms`` and ``$__interval``.
+    the variable's own pattern, which is ``.*``; one that is ``raw`` is put in as it is;
+    ``$__from`` and ``$__to`` are milliseconds. On the server: ``$timeFilter``, whose end is
+    inclusive, ``$__interval_ms`` and ``$__interval``.
     """
     start, end = start_seconds * 1000, end_seconds * 1000
 
     def value(match: re.Match[str]) -> str:
+        if match[2] is not None:
+            return str(choices[match[2]])
         name = match[1]
         if name in {"__from", "__to"}:
             return str(start if name == "__from" else end)

@@ -1,0 +1,314 @@
+"""Energy: PUE and its basis, the path of the power, what it loses, its sources, water, carbon."""
+
+from typing import Final
+
+from grafana_foundation_sdk.builders import bargauge, stat, timeseries
+
+from grafana.boards.overview import power, pue_coverage, pue_tile, pue_trend
+from grafana.common import alerts
+from grafana.figures import coverage_tile, kpi_tile
+from grafana.frame import Board, Placed, Section
+from grafana.influxql import GROUP_TAGS, Scope, points_query, rollup_query, table_query
+from grafana.look import (
+    KILOGRAMS,
+    LITRES,
+    PERCENT,
+    PLAIN,
+    WATTS,
+    Size,
+    called,
+    colour,
+    state_looks,
+)
+from grafana.shapes import Said, bars, lines, stack, tiles, words
+from meterhouse_agent.wire import STATES
+
+KWH: Final = "kwatth"
+IN_KWH: Final = " / 3600000"
+_KINDS: Final = ("pue", "pue_without_value", "meter_stale", "on_battery", "generator_running")
+SOURCES: Final = {
+    "grid": "grid_joint_joules",
+    "ppa": "ppa_joint_joules",
+    "on_site": "on_site_joint_joules",
+    "fuel": "fuel_joint_joules",
+    "purchased_cooling": "purchased_cooling_joint_joules",
+    "storage": "storage_joint_joules",
+    "export": "export_joint_joules",
+}
+_SOURCE_NAMES: Final = {
+    "ppa": "PPA",
+    "on_site": "on site",
+    "purchased_cooling": "purchased cooling",
+    "storage": "storage, discharged less charged",
+}
+SOURCE_LOOKS: Final = {
+    name: [colour(name), called(_SOURCE_NAMES.get(name, name))] for name in SOURCES
+}
+_SOURCES_TEXT: Final = (
+    "Over the intervals in which all sources are known. Grid is what no other source gave; "
+    "storage is below 0 where more was charged than discharged."
+)
+_CARBON: Final = {
+    "by location": "location_carbon_kg",
+    "by market": "market_carbon_kg",
+    "fuel": "fuel_carbon_kg",
+    "refrigerant": "refrigerant_carbon_kg",
+}
+
+
+def board() -> Board:
+    """Return the board of energy."""
+    return Board(
+        "meterhouse-energy",
+        "energy",
+        "Where energy comes from, where it goes, and what comes with it.",
+        hours=7 * 24,
+        resolution="kept",
+        variables=("resolution", *GROUP_TAGS),
+        sections=(
+            Section("", _pue()),
+            Section("The path of the power", _path()),
+            Section("Sources", source_panels()),
+            Section("Water and carbon", [*water_panels(), *carbon_panels()]),
+            Section("Alerts", [Placed(alerts("Alerts of energy", _KINDS), Size.WHOLE)]),
+        ),
+    )
+
+
+def _pue() -> list[Placed]:
+    label = table_query(
+        {"PUE": 'last("pue_label")', "currency": 'last("currency")'}, "event.site", by=("site",)
+    )
+    said = Said(
+        "What this PUE is",
+        "Category by where IT energy is read, and the length of the collector's live window: only "
+        "a trailing year is called PUE. Written once a quarter hour.",
+        "the collector says nothing",
+    )
+    return [
+        Placed(pue_tile(), Size.TILE),
+        Placed(pue_coverage(), Size.TILE),
+        Placed(words(said, label), (8, 4)),
+        Placed(_ups_efficiency(), Size.TILE),
+        Placed(_ups_coverage(), Size.TILE),
+        Placed(pue_trend(), Size.HALF),
+        Placed(power(), Size.HALF),
+    ]
+
+
+def _ups_efficiency() -> stat.Panel:
+    return kpi_tile("ups_efficiency", "UPS efficiency", "ratio", unit=PERCENT, decimals=1)
+
+
+def _ups_coverage() -> stat.Panel:
+    text = "Share of the window's time in which both sides of the UPS are known."
+    return coverage_tile("ups_efficiency", "UPS: coverage", text)
+
+
+def _path() -> list[Placed]:
+    return [
+        Placed(_flow(), Size.THIRD),
+        Placed(_losses(), Size.THIRD),
+        Placed(_by_state(), Size.THIRD),
+        Placed(_billed(), Size.HALF),
+        Placed(_other_sources(), Size.HALF),
+    ]
+
+
+def _flow() -> bargauge.Panel:
+    """Return the mean power at each place of the path, from the boundary to what computes."""
+    site = rollup_query(
+        {
+            "facility": "facility_joint_joules / pue_joint_seconds",
+            "IT": "it_joint_joules / pue_joint_seconds",
+        },
+        where="pue_joint_seconds > 0",
+        scope=Scope.SITE,
+    )
+    ups = rollup_query(
+        {
+            "into the UPS": "ups_in_joint_joules / ups_joint_seconds",
+            "out of the UPS": "ups_out_joint_joules / ups_joint_seconds",
+        },
+        where="ups_joint_seconds > 0",
+        scope=Scope.SITE,
+    )
+    drawn = " + ".join(f"{state}_joules" for state in STATES)
+    devices = rollup_query(
+        {
+            "nodes": "node_energy_joules / interval_seconds",
+            "devices": f"({drawn}) / interval_seconds",
+            "active devices": "active_joules / interval_seconds",
+        },
+        where="interval_seconds > 0",
+        scope=Scope.SITE,
+    )
+    text = (
+        "Mean power from the boundary to what computes: joules / seconds of the intervals in which "
+        "each place is known. Nodes are those that are metered whole."
+    )
+    looks = {
+        "facility": [colour("facility")],
+        "IT": [colour("it")],
+        "active devices": [colour("active")],
+    }
+    said = Said("Power path", text, "no energy was measured")
+    return bars(said, [site, ups, devices], unit=WATTS, decimals=1, looks=looks)
+
+
+def _losses() -> timeseries.Panel:
+    site = rollup_query(
+        {"all but IT": "(facility_joint_joules - it_joint_joules) / pue_joint_seconds"},
+        where="pue_joint_seconds > 0",
+        scope=Scope.SITE,
+        over_time=True,
+    )
+    ups = rollup_query(
+        {"UPS": "(ups_in_joint_joules - ups_out_joint_joules) / ups_joint_seconds"},
+        where="ups_joint_seconds > 0",
+        scope=Scope.SITE,
+        over_time=True,
+    )
+    text = (
+        "Mean power that did not reach IT: facility - IT, which is cooling, losses and the "
+        "building; and of it what the UPS kept: in - out."
+    )
+    looks = {"all but IT": [colour("facility")], "UPS": [colour("losses")]}
+    said = Said("Cooling and losses", text, "no energy was measured")
+    return lines(said, [site, ups], unit=WATTS, looks=looks)
+
+
+def _by_state() -> timeseries.Panel:
+    columns: dict[str, str] = {
+        state: f"{state}_drawn_joules / interval_seconds" for state in STATES
+    }
+    query = rollup_query(
+        columns, where="interval_seconds > 0", scope=Scope.GROUPS_AND_TIME, over_time=True
+    )
+    text = (
+        "Mean power drawn by devices in each state, the rest of their nodes spread over them: "
+        "joules / seconds."
+    )
+    said = Said("Power by state", text, "no energy was measured")
+    return stack(said, [query], unit=WATTS, looks=state_looks())
+
+
+def _billed() -> stat.Panel:
+    query = rollup_query(
+        {
+            "billed": f"billed_joules{IN_KWH}",
+            "estimated": f"estimated_billed_joules{IN_KWH}",
+            "hours without": "unbilled_seconds / 3600",
+        },
+        where="billed_joules > 0",
+        scope=Scope.SITE,
+    )
+    text = (
+        "What the energy tariff applies to in kWh, the part of it that fills gaps, and the hours "
+        "whose energy is not known. Never joint energy, and never multiplied by PUE."
+    )
+    said = Said("Billed energy", text, "nothing is billed")
+    return tiles(said, [query], unit=PLAIN, decimals=1)
+
+
+def _other_sources() -> timeseries.Panel:
+    query = points_query(
+        {"watts": 'max("power_watts")'}, "live.source", over_time=True, by=("kind", "source")
+    )
+    text = (
+        "The most that each battery, UPS and generator gave in each step, as far as it is metered."
+    )
+    said = Said("Batteries and generators", text, "none is metered")
+    return lines(said, [query], unit=WATTS, alias="$tag_kind $tag_source")
+
+
+def source_panels() -> list[Placed]:
+    """Return the mix of the sources, and their renewable part."""
+    whole = rollup_query(
+        {name: f"{field}{IN_KWH}" for name, field in SOURCES.items()},
+        where="sources_joint_seconds > 0",
+        scope=Scope.SITE,
+    )
+    over_time = rollup_query(
+        {name: f"{field} / sources_joint_seconds" for name, field in SOURCES.items()},
+        where="sources_joint_seconds > 0",
+        scope=Scope.SITE,
+        over_time=True,
+    )
+    nothing = "no interval has all of its sources"
+    mix = Said("Source mix", _SOURCES_TEXT, nothing)
+    power_of = Said("Power by source", f"Mean power: joules / seconds. {_SOURCES_TEXT}", nothing)
+    part = kpi_tile("ref", "Renewable energy factor", "REF", unit=PERCENT, decimals=1)
+    text = "Share of the window's time in which all sources are known."
+    return [
+        Placed(bars(mix, [whole], unit=KWH, decimals=1, looks=SOURCE_LOOKS), Size.THIRD),
+        Placed(lines(power_of, [over_time], unit=WATTS, looks=SOURCE_LOOKS), Size.THIRD),
+        Placed(part, (4, 8)),
+        Placed(coverage_tile("ref", "Sources: coverage", text), (4, 8)),
+    ]
+
+
+def water_panels() -> list[Placed]:
+    """Return the water taken in, and what it is per kWh of IT energy."""
+    query = rollup_query(
+        {"water": "water_litres / interval_seconds"},
+        where="interval_seconds > 0 AND water_litres > 0",
+        scope=Scope.SITE,
+        over_time=True,
+    )
+    said = Said("Water taken in", "Litres / second, as measured.", "no water was measured")
+    looks = {"water": [colour("water")]}
+    unit = "litres per kWh"
+    return [
+        Placed(kpi_tile("wue", "WUE", "WUE", unit=f"suffix: {unit}", decimals=3), Size.TILE),
+        Placed(
+            kpi_tile("wue_source", "WUE, source", "WUE", unit=f"suffix: {unit}", decimals=3),
+            Size.TILE,
+        ),
+        Placed(_litres(), Size.TILE),
+        Placed(lines(said, [query], unit="suffix: l/s", looks=looks), (12, 4)),
+    ]
+
+
+def _litres() -> stat.Panel:
+    query = rollup_query({"water": "water_litres"}, where="water_litres > 0", scope=Scope.SITE)
+    said = Said("Water", "Litres taken in, as measured.", "no water was measured")
+    return tiles(said, [query], unit=LITRES, decimals=1, looks={"water": [colour("water")]})
+
+
+def carbon_panels() -> list[Placed]:
+    """Return the emissions of energy, fuel and refrigerant."""
+    query = rollup_query(
+        dict(_CARBON),
+        where="interval_seconds > 0",
+        scope=Scope.SITE,
+    )
+    unfactored = rollup_query(
+        {
+            "location": "1 - location_unfactored_seconds / interval_seconds",
+            "market": "1 - market_unfactored_seconds / interval_seconds",
+        },
+        where="interval_seconds > 0",
+        scope=Scope.SITE,
+    )
+    text = (
+        "Scope 2 by location and by market are two views of the same energy and do not add up; "
+        "by market it is provisional until certificates are retired. Fuel and refrigerant are "
+        "scope 1, entered by hand."
+    )
+    coverage = "Share of the window's time in which every source has a factor."
+    looks = {name: [colour("carbon")] for name in _CARBON}
+    nothing = "nothing was rolled up"
+    return [
+        Placed(kpi_tile("cue", "CUE", "CUE", unit="suffix: kg per kWh", decimals=4), Size.TILE),
+        Placed(
+            tiles(
+                Said("Carbon: coverage", coverage, nothing), [unfactored], unit=PERCENT, decimals=1
+            ),
+            Size.TILE,
+        ),
+        Placed(
+            bars(Said("Carbon", text, nothing), [query], unit=KILOGRAMS, decimals=1, looks=looks),
+            (16, 4),
+        ),
+    ]

@@ -1,0 +1,224 @@
+"""Limits: grid, UPS after one failure, cooling, and how much more fits."""
+
+from typing import Final
+
+from grafana_foundation_sdk.builders import stat, table, timeseries
+
+from grafana.common import alerts, headroom, limits_used
+from grafana.frame import Board, Placed, Section
+from grafana.influxql import OF_SITE, Scope, points_query, rollup_query, table_query
+from grafana.look import (
+    PERCENT,
+    SHORT,
+    WATTS,
+    Look,
+    Size,
+    called,
+    colour,
+    dashed,
+    thresholds,
+    united,
+)
+from grafana.shapes import Said, lines, ranking, words
+
+_KINDS: Final = (
+    "demand",
+    "headroom",
+    "load",
+    "cooling",
+    "on_battery",
+    "generator_running",
+    "supply_lost",
+)
+_NO_LIMIT: Final = "no limit with a known load"
+_NO_GRID: Final = "the site has no grid connection"
+_NO_INCREMENT: Final = "no increment is promised"
+
+
+def board() -> Board:
+    """Return the board of limits."""
+    return Board(
+        "meterhouse-limits",
+        "limits",
+        "How far grid, UPS and cooling carry, after a failure too, and until when.",
+        hours=24,
+        resolution="live",
+        variables=("resolution",),
+        sections=(
+            Section("", _now()),
+            Section("Grid", _grid()),
+            Section("Coming", _coming()),
+            Section("Alerts", [Placed(alerts("Alerts of limits", _KINDS), Size.WHOLE)]),
+        ),
+    )
+
+
+def _now() -> list[Placed]:
+    return [
+        Placed(headroom(), Size.WIDE_TILE),
+        Placed(_binding(), Size.WIDE_TILE),
+        Placed(limits_used(), Size.WIDE_TILE),
+        Placed(_table(), Size.HALF),
+        Placed(_used(), Size.HALF),
+        Placed(_headroom_over_time(), Size.HALF),
+        Placed(_stranded(), Size.HALF),
+    ]
+
+
+def _binding() -> stat.Panel:
+    query = table_query(
+        {"binds": 'last("binding")', "but": 'last("reason")'}, "live.headroom", by=("site",)
+    )
+    text = "The limit at which least IT power still fits, and what is not known of others."
+    return words(Said("What binds", text, _NO_LIMIT), query)
+
+
+def _table() -> table.Panel:
+    query = table_query(
+        {
+            "load": 'last("load_watts")',
+            "allowed": 'last("limit_watts")',
+            "fits IT": 'last("it_headroom_watts")',
+        },
+        "live.limit",
+        by=("kind", "limit"),
+        then={
+            "load": "load",
+            "allowed": "allowed",
+            "used": "load / allowed",
+            "fits IT": '"fits IT"',
+        },
+        only="allowed > 0",
+    )
+    text = (
+        "Each limit of the power path at the end of the window: the load after the failure that it "
+        "must survive (of a pair each carries both), what it allows less its margin, load / "
+        "allowed, and (allowed - load) / marginal ratio. Without a load it is not known."
+    )
+    looks: dict[str, Look] = {"used": united(PERCENT, 1)}
+    return ranking(Said("Limits", text, _NO_LIMIT), query, unit=WATTS, worst="used", looks=looks)
+
+
+def _used() -> timeseries.Panel:
+    query = points_query(
+        {"load": 'max("load_watts")', "allowed": 'min("limit_watts")'},
+        "live.limit",
+        over_time=True,
+        by=("kind", "limit"),
+        then={"used": "load / allowed"},
+        only="allowed > 0 AND load >= 0",
+    )
+    text = "The highest load in each step / what the limit allows."
+    said = Said("Limits over time", text, _NO_LIMIT)
+    panel = lines(said, [query], unit=PERCENT, alias="$tag_kind: $tag_limit").min(0)
+    return panel.thresholds(thresholds((0.9, "warning"), (1.0, "bad")))
+
+
+def _headroom_over_time() -> timeseries.Panel:
+    query = points_query(
+        {"it": 'min("it_watts")', "at most": 'min("high_it_watts")'},
+        "live.headroom",
+        over_time=True,
+    )
+    text = "The least IT power that still fitted in each step; without all loads an upper bound."
+    looks: dict[str, Look] = {
+        "it": [colour("it"), called("IT")],
+        "at most": [colour("bound")],
+    }
+    said = Said("Headroom for IT over time", text, _NO_LIMIT)
+    return lines(said, [query], unit=WATTS, looks=looks)
+
+
+def _stranded() -> timeseries.Panel:
+    query = rollup_query(
+        {"stranded": "stranded_seconds / interval_seconds"},
+        where="interval_seconds > 0",
+        scope=Scope.SITE,
+        over_time=True,
+    )
+    text = (
+        "Devices that are available beyond what can be powered and cooled at N: device-seconds / "
+        "seconds. What cooling carries is counted here, at its design day."
+    )
+    said = Said("Stranded by power and cooling", text, "nothing was rolled up")
+    return lines(said, [query], unit=SHORT, looks={"stranded": [colour("limit")]})
+
+
+def _grid() -> list[Placed]:
+    query = table_query(
+        {
+            "projected": 'last("projected_watts")',
+            "contracted": 'last("contracted_watts")',
+            "known": 'last("known_seconds")',
+            "elapsed": 'last("elapsed_seconds")',
+        },
+        "live.demand",
+        by=("connection",),
+        then={
+            "projected": "projected",
+            "contracted": "contracted",
+            "used": "projected / contracted",
+            "known": "known",
+            "elapsed": "elapsed",
+        },
+        only="contracted > 0",
+    )
+    text = (
+        "The running demand interval of each grid connection: its mean if the power of the last "
+        "minute stays, what is contracted, and of how many of its seconds the energy is known."
+    )
+    looks: dict[str, Look] = {
+        "used": united(PERCENT, 1),
+        "known": united("s", 0),
+        "elapsed": united("s", 0),
+    }
+    now = ranking(Said("Demand", text, _NO_GRID), query, unit=WATTS, worst="used", looks=looks)
+    return [Placed(now, Size.HALF), Placed(_demand(), Size.HALF)]
+
+
+def _demand() -> timeseries.Panel:
+    query = points_query(
+        {"projected": 'max("projected_watts")', "contracted": 'min("contracted_watts")'},
+        "live.demand",
+        over_time=True,
+        by=("connection",),
+    )
+    text = "The highest projected mean of a demand interval in each step, and what is contracted."
+    said = Said("Demand over time", text, _NO_GRID)
+    panel = lines(said, [query], unit=WATTS, alias="$tag_connection $col")
+    return panel.override_by_regexp(".* contracted", [colour("limit"), dashed()])
+
+
+def _coming() -> list[Placed]:
+    query = table_query(
+        {"power": 'last("added_watts")', "days": 'last("due_in_days")'},
+        "event.increment",
+        by=("connection", "increment"),
+        where=OF_SITE,
+    )
+    text = (
+        "More power that is promised for a grid connection, and the days until the date that was "
+        "said last; below 0 it is late."
+    )
+    looks: dict[str, Look] = {"days": united("d", 0)}
+    said = Said("Next increments", text, _NO_INCREMENT)
+    coming = ranking(said, query, unit=WATTS, worst="days", ascending=True, looks=looks)
+    runway = table_query(
+        {
+            "month": 'last("month")',
+            "binds": 'last("binding")',
+            "then": 'last("next_month")',
+            "and then": 'last("next_binding")',
+        },
+        "event.runway",
+        by=("site",),
+    )
+    words_of = (
+        "The first month in which planned load passes a limit, what binds then, and what would "
+        "bind next: load now + devices promised * their peak * marginal ratio, against the limits "
+        "with their increments. Written once a quarter hour."
+    )
+    return [
+        Placed(coming, Size.HALF),
+        Placed(words(Said("Runway", words_of, "no limit with a known load"), runway), Size.HALF),
+    ]
