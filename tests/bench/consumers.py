@@ -13,6 +13,7 @@ from meterhouse_collector.kpi.catalogue import DETAIL_FIELDS
 from meterhouse_collector.rows import POLICY_DAYS
 from tests.bench.fleet import DEVICES, MODEL, SITE, VENDOR, Fleet
 from tests.bench.load import LINES_TOPIC, Form
+from tests.bench.sink import Sink
 from tests.servers import InfluxDB, Mosquitto, binary
 
 Mode = Literal["as_shipped", "same_points"]
@@ -48,7 +49,9 @@ class Consumer(ABC):
     form: Form
     subscription: str
 
-    def __init__(self, folder: Path, broker: Mosquitto, influx: InfluxDB, fleet: Fleet) -> None:
+    def __init__(
+        self, folder: Path, broker: Mosquitto, influx: InfluxDB | Sink, fleet: Fleet
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.broker = broker
@@ -67,6 +70,13 @@ class Consumer(ABC):
     @abstractmethod
     def samples_stored(self, stretch: Stretch) -> int:
         """Count the samples of a stretch that are in the database."""
+
+    @property
+    def database(self) -> InfluxDB:
+        """The InfluxDB it writes to."""
+        if isinstance(self.influx, Sink):
+            raise TypeError("BUG: a sink is no database")
+        return self.influx
 
     @property
     def pid(self) -> int:
@@ -136,18 +146,21 @@ class Consumer(ABC):
         others = f"reader != '{AGENT_NODE}' AND node != '{AGENT_NODE}'"
         times = f"time >= {stretch.start_seconds}s AND time < {stretch.end_seconds}s"
         query = f'SELECT count("{field}") AS n FROM {measurement} WHERE {times} AND {others}'  # noqa: S608 - no user's text
-        rows = self.influx.influxql(database, query)
+        rows = self.database.influxql(database, query)
         return int(rows[0]["n"]) if rows else 0
 
 
 class Collector(Consumer):
-    """``meterhouse-collector run`` as a process of its own."""
+    """``meterhouse-collector run`` as a process of its own.
+
+    On a sink, which holds no times, the samples of all stretches count: give each its own.
+    """
 
     form: Form = "report"
     subscription = "meterhouse/v1/+/+/+/report"
 
     def __init__(
-        self, folder: Path, broker: Mosquitto, influx: InfluxDB, fleet: Fleet, mode: Mode
+        self, folder: Path, broker: Mosquitto, influx: InfluxDB | Sink, fleet: Fleet, mode: Mode
     ) -> None:
         super().__init__(folder, broker, influx, fleet)
         self.name = f"collector-{mode.replace('_', '-')}"
@@ -157,8 +170,9 @@ class Collector(Consumer):
 
     def prepare(self) -> None:
         """Make the buckets it writes to, once."""
-        for policy in POLICY_DAYS:
-            self.influx.make_bucket(f"meterhouse/{policy}")
+        if isinstance(self.influx, InfluxDB):
+            for policy in POLICY_DAYS:
+                self.influx.make_bucket(f"meterhouse/{policy}")
 
     def command(self) -> list[str]:
         """Write config and site model, and return its command."""
@@ -184,6 +198,8 @@ class Collector(Consumer):
 
     def samples_stored(self, stretch: Stretch) -> int:
         """Count ledger rows, a row for eight samples, and with the same points also those."""
+        if isinstance(self.influx, Sink):
+            return DEVICES * self.influx.counts().get("node", 0)
         rows = DEVICES * self._count("meterhouse", "ledger.node", "row", stretch)
         if self.mode == "as_shipped":
             return rows
@@ -200,12 +216,12 @@ class Telegraf(Consumer):
 
     def prepare(self) -> None:
         """Make the bucket it writes to, once."""
-        self.influx.make_bucket(_TELEGRAF_BUCKET)
+        self.database.make_bucket(_TELEGRAF_BUCKET)
 
     def command(self) -> list[str]:
         """Write its configuration and return its command."""
         path = self.folder / "telegraf.conf"
-        path.write_text(telegraf_conf(self.broker.port, self.influx))
+        path.write_text(telegraf_conf(self.broker.port, self.database))
         return [binary("telegraf"), "--config", str(path), "--quiet"]
 
     def samples_stored(self, stretch: Stretch) -> int:

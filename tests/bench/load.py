@@ -1,14 +1,13 @@
 """The load: one process that records a fleet's messages and publishes them on time."""
 
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Final, Literal, NamedTuple
-
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from meterhouse_agent import wire
 from tests.bench import fleet
@@ -19,8 +18,9 @@ Form = Literal["report", "lines"]
 SPREAD_SECONDS: Final = 0.4
 LINES_TOPIC: Final = "lines"
 _PATIENCE_SECONDS: Final = 300.0
-_KEEPALIVE_SECONDS: Final = 600
 _CHUNK: Final = 10
+# One byte, two of length and two of the topic's length.
+_FRAME_BYTES: Final = 5
 
 
 class Order(NamedTuple):
@@ -67,11 +67,15 @@ class Load:
 
 
 @contextmanager
-def loading(port: int, described: Fleet, intervals: int) -> Iterator[Load]:
+def loading(
+    port: int, described: Fleet, intervals: int, forms: tuple[Form, ...] = ("report", "lines")
+) -> Iterator[Load]:
     """Run the load's process inside the block; its statuses are published and it is ready."""
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, port, described, intervals), daemon=True)
+    process = context.Process(
+        target=_serve, args=(theirs, port, described, intervals, forms), daemon=True
+    )
     process.start()
     theirs.close()
     try:
@@ -83,80 +87,99 @@ def loading(port: int, described: Fleet, intervals: int) -> Iterator[Load]:
         process.join()
 
 
-def _serve(pipe: Connection, port: int, described: Fleet, intervals: int) -> None:
-    client = Client(
-        CallbackAPIVersion.VERSION2, client_id="bench-load", protocol=MQTTProtocolVersion.MQTTv311
-    )
-    client.connect("127.0.0.1", port, keepalive=_KEEPALIVE_SECONDS)
-    while not client.is_connected():
-        client.loop(0.1)
-    sequence = _Sequence(described, intervals)
-    pipe.send(_publish_statuses(client, described))
-    try:
-        while True:
-            order = pipe.recv()
-            try:
-                pipe.send(_publish(client, sequence, order))
-            except LoadError as error:
-                pipe.send(str(error))
-    except EOFError:
-        client.disconnect()
+def _serve(
+    pipe: Connection, port: int, described: Fleet, intervals: int, forms: tuple[Form, ...]
+) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as broker:
+        _log_in(broker)
+        sequence = _Sequence(described, intervals, forms)
+        pipe.send(_publish_statuses(broker, described))
+        try:
+            while True:
+                order = pipe.recv()
+                try:
+                    pipe.send(_publish(broker, sequence, order))
+                except OSError as error:
+                    pipe.send(f"the connection to the broker was lost: {error}")
+        except EOFError:
+            return
 
 
-def _publish_statuses(client: Client, described: Fleet) -> Published:
+def _log_in(broker: socket.socket) -> None:
+    name = b"bench-load"
+    # MQTT 3.1.1, a clean session, no keepalive: nothing is ever read but the answer to this.
+    body = b"\x00\x04MQTT\x04\x02\x00\x00" + struct.pack("!H", len(name)) + name
+    broker.sendall(bytes([0x10, len(body)]) + body)
+    answer = broker.recv(4)
+    if answer != b"\x20\x02\x00\x00":
+        raise LoadError(f"the broker answered {answer!r}")
+
+
+def packet(topic: str, payload: bytes, *, retained: bool = False) -> bytes:
+    """Return a message at QoS 0 as it goes over the wire."""
+    name = topic.encode()
+    size = 2 + len(name) + len(payload)
+    head = bytearray([0x31 if retained else 0x30])
+    while True:
+        size, digit = divmod(size, 128)
+        head.append(digit | 0x80 if size else digit)
+        if not size:
+            return bytes(head) + struct.pack("!H", len(name)) + name + payload
+
+
+def _publish_statuses(broker: socket.socket, described: Fleet) -> Published:
     now = int(time.time())
     sizes = 0
     for index in range(described.nodes):
         payload = fleet.at(described.status(index), now)
         topic = wire.topic(SITE, described.node(index), wire.MessageKind.STATUS)
-        client.publish(topic, payload, retain=True)
+        broker.sendall(packet(topic, payload, retained=True))
         sizes += len(payload)
     return Published(described.nodes, sizes, 0.0)
 
 
 class _Sequence:
-    """The recorded messages: by form, interval and node."""
+    """The recorded messages, as packets: by form, interval and node."""
 
-    def __init__(self, described: Fleet, intervals: int) -> None:
+    def __init__(self, described: Fleet, intervals: int, forms: tuple[Form, ...]) -> None:
         nodes = range(described.nodes)
         makers: dict[Form, Callable[[int, int], bytes]] = {
             "report": described.report,
             "lines": described.lines,
         }
-        self.length_seconds = described.length_seconds
-        self.payloads = {
-            form: [[make(node, interval) for node in nodes] for interval in range(intervals)]
-            for form, make in makers.items()
-        }
         names = [described.node(node) for node in nodes]
-        self.topics: dict[Form, list[str]] = {
+        topics: dict[Form, list[str]] = {
             "report": [wire.topic(SITE, name, wire.MessageKind.REPORT) for name in names],
             "lines": [f"{LINES_TOPIC}/{name}" for name in names],
         }
+        self.length_seconds = described.length_seconds
+        self.packets = {
+            form: [
+                [packet(topics[form][node], makers[form](node, interval)) for node in nodes]
+                for interval in range(intervals)
+            ]
+            for form in forms
+        }
 
 
-def _publish(client: Client, sequence: _Sequence, order: Order) -> Published:
-    """Publish interval after interval: each node at its own phase after the interval's end."""
-    topics = sequence.topics[order.form]
+def _publish(broker: socket.socket, sequence: _Sequence, order: Order) -> Published:
+    """Publish interval after interval, over and again what is recorded, each at its own phase."""
+    recorded, length = sequence.packets[order.form], sequence.length_seconds
     late = 0.0
     sizes = messages = 0
     for number in range(order.intervals):
-        start = order.first_seconds + number * sequence.length_seconds
-        due = start + sequence.length_seconds
-        # Answers to keepalives, and a lost connection, are only seen here.
-        _until(due)
-        client.loop(0.0)
-        for node, payload in enumerate(sequence.payloads[order.form][number]):
-            if node % _CHUNK == 0:
-                moment = due + SPREAD_SECONDS * node / len(topics)
-                late = max(late, time.time() - moment)
-                _until(moment)
-            payload_then = fleet.at(payload, start)
-            if client.publish(topics[node], payload_then).rc != 0 or not client.is_connected():
-                raise LoadError("the connection to the broker was lost")
-            sizes += len(payload_then) + len(topics[node])
-            messages += 1
-    return Published(messages, sizes, late)
+        start = order.first_seconds + number * length
+        packets = recorded[number % len(recorded)]
+        for first in range(0, len(packets), _CHUNK):
+            moment = start + length + SPREAD_SECONDS * first / len(packets)
+            late = max(late, time.time() - moment)
+            _until(moment)
+            sent = fleet.at(b"".join(packets[first : first + _CHUNK]), start)
+            broker.sendall(sent)
+            sizes += len(sent)
+        messages += len(packets)
+    # Fixed header and the topic's length are the protocol's, not the message's.
+    return Published(messages, sizes - _FRAME_BYTES * messages, late)
 
 
 def _until(moment_seconds: float) -> None:
