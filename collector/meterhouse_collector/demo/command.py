@@ -17,12 +17,16 @@ from typing import Final
 import uvloop
 
 from meterhouse_collector.app import Collector
+from meterhouse_collector.commands.books import UsageError
 from meterhouse_collector.config import load_config
+from meterhouse_collector.demo import yesterday
 from meterhouse_collector.demo.children import Children
 from meterhouse_collector.demo.outcome import Stretch, collected, write_outcome
+from meterhouse_collector.demo.scenario import LEAST_SECONDS, SECONDS, Teller
 from meterhouse_collector.demo.site import (
     INTERVAL_SECONDS,
     NODES_MAX,
+    POOLS,
     Files,
     Plan,
     write_files,
@@ -30,6 +34,7 @@ from meterhouse_collector.demo.site import (
 from meterhouse_collector.demo.table import Table
 from meterhouse_collector.demo.truth import prices_of, read_truth
 from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.running import make_store
 from meterhouse_collector.settings import parse_duration
 
 _FAILED: Final = 1
@@ -54,6 +59,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=_port, default=8424, help="port of the page, 0 for any")
     parser.add_argument("--nodes", type=_nodes, default=4, help="how many simulated nodes")
     parser.add_argument(
+        "--scenario",
+        nargs="?",
+        type=_scenario,
+        const=SECONDS,
+        metavar="2m",
+        help="let something happen: a spent budget, failed accelerators, an idle pool",
+    )
+    parser.add_argument(
+        "--alertmanager", metavar="URL", help="tell an Alertmanager of the alerts, too"
+    )
+    parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep configs, database and logs in a folder"
     )
     parser.set_defaults(do=demo, log_level="warning")
@@ -64,6 +80,13 @@ def _duration(text: str) -> float:
         return float(str(parse_duration(text)))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"found {text!r}: {error}") from None
+
+
+def _scenario(text: str) -> float:
+    seconds = _duration(text)
+    if seconds < LEAST_SECONDS:
+        raise argparse.ArgumentTypeError(f"found {text!r}: at least {LEAST_SECONDS:g}s")
+    return seconds
 
 
 def _port(text: str) -> int:
@@ -82,6 +105,8 @@ def _number(text: str, low: int, high: int) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Run the demo; return the exit code."""
+    if options.scenario is not None and (options.json is not None or options.nodes < len(POOLS)):
+        raise UsageError([f"--scenario: without --json, and with at least {len(POOLS)} --nodes"])
     if options.json is not None and not os.access(options.json.absolute().parent, os.W_OK):
         raise OSError(f"{options.json}: its folder is not there, or not writable")
     with _folders(options.keep) as (folder, sockets):
@@ -98,8 +123,10 @@ def demo(options: argparse.Namespace) -> int:
             host=options.host,
             port=options.port,
             now_seconds=time.time(),
+            scenario_seconds=options.scenario,
+            alertmanager=options.alertmanager,
         )
-        running = _Demo(write_files(plan), folder / "agents.log", plan.socket)
+        running = _Demo(plan, write_files(plan), folder / "agents.log")
         try:
             return uvloop.run(running.run(options.seconds, options.json))
         except asyncio.CancelledError:
@@ -126,9 +153,10 @@ def _folders(keep: Path | None) -> Iterator[tuple[Path, Path]]:
 class _Demo:
     """One run of the demo."""
 
-    def __init__(self, files: Files, log: Path, socket: Path) -> None:
+    def __init__(self, plan: Plan, files: Files, log: Path) -> None:
+        self._plan = plan
         self._files = files
-        self._socket = socket
+        self._socket = plan.socket
         self._config = load_config(files.collector)
         self._collector = Collector(self._config)
         self._children = Children(log)
@@ -146,6 +174,8 @@ class _Demo:
         now = time.time()
         live.count_from(now - now % INTERVAL_SECONDS)
         stretch = None
+        if self._files.past:
+            await yesterday.store(self._files.past, make_store(self._config))
         collecting = asyncio.create_task(self._collector.run(), name="collector")
         try:
             await self._until(stop, seconds, collecting)
@@ -170,6 +200,7 @@ class _Demo:
             asyncio.create_task(stop.wait(), name="stop"),
             asyncio.create_task(self._agents(), name="agents"),
             asyncio.create_task(self._show(), name="table"),
+            asyncio.create_task(self._tell(), name="scenario"),
         ]
         try:
             done, _ = await asyncio.wait(
@@ -202,6 +233,16 @@ class _Demo:
             if snapshot is not None and snapshot.end_seconds > shown:
                 shown = snapshot.end_seconds
                 self._table.row(snapshot, intervals[-1][1])
+
+    async def _tell(self) -> None:
+        """Say what the scenario does, as it comes; without one there is nothing to say."""
+        if self._plan.scenario is None:
+            await asyncio.Event().wait()
+            return
+        teller = Teller(self._plan.scenario, self._collector.alerts.book, self._table.note)
+        while True:
+            teller.look(time.time())
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _has_begun(self) -> bool:
         """Tell whether an interval was measured whole; what was before the first counts nowhere."""

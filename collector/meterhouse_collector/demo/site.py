@@ -6,6 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from meterhouse_collector.demo import yesterday
+from meterhouse_collector.demo.scenario import Scenario, budget
+from meterhouse_collector.rows import Point
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import parse_site
+
 SITE: Final = "demo"
 FACILITY: Final = "facility"
 THIS_MACHINE: Final = "this-machine"
@@ -20,15 +26,21 @@ _DAY_SECONDS: Final = 86_400
 _MODEL: Final = "sim-h100"
 _SERVED: Final = ("sim-70b", "sim-8b")
 POOLS: Final = ("chat", "code")
+# Of what was spent: what the budget of the scenario allows.
+_BUDGETED: Final = 0.8
 
 
 class Files(NamedTuple):
-    """What was written: one config per agent process, and the collector's with its site."""
+    """What was written: one config per agent process, and the collector's with its site.
+
+    ``past`` is what the scenario's store has from before.
+    """
 
     agents: tuple[Path, ...]
     simulation: Path
     collector: Path
     site: Path
+    past: tuple[Point, ...] = ()
 
 
 class Plan(NamedTuple):
@@ -40,6 +52,26 @@ class Plan(NamedTuple):
     host: str
     port: int
     now_seconds: float
+    scenario_seconds: float | None = None
+    alertmanager: str | None = None
+
+    @property
+    def scenario(self) -> Scenario | None:
+        """What is to happen, where something is."""
+        if self.scenario_seconds is None:
+            return None
+        chat, code = POOLS
+        return Scenario(
+            begins_seconds=round(self.now_seconds),
+            length_seconds=self.scenario_seconds,
+            failing_node=self.members(chat)[0],
+            idle_pool=code,
+            idle_nodes=self.members(code),
+        )
+
+    def members(self, pool: str) -> tuple[str, ...]:
+        """Return the nodes of a pool."""
+        return self.names[POOLS.index(pool) :: len(POOLS)]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,11 +91,8 @@ def write_files(plan: Plan) -> Files:
     texts[f"agent-{THIS_MACHINE}.toml"] = _agent(
         plan, '[[source]]\nkind = "host"\n', node=THIS_MACHINE
     )
-    for name, text in {
-        **texts,
-        "site.toml": _site(plan),
-        "collector.toml": _collector(plan),
-    }.items():
+    site, past = _scenario_site(plan, _site(plan))
+    for name, text in {**texts, "site.toml": site, "collector.toml": _collector(plan)}.items():
         (plan.folder / name).write_text(text, encoding="utf-8")
     (plan.folder / "spool").mkdir(exist_ok=True)
     return Files(
@@ -71,7 +100,20 @@ def write_files(plan: Plan) -> Files:
         simulation=plan.folder / f"agent-{FACILITY}.toml",
         collector=plan.folder / "collector.toml",
         site=plan.folder / "site.toml",
+        past=past,
     )
+
+
+def _scenario_site(plan: Plan, site: str) -> tuple[str, tuple[Point, ...]]:
+    """Return the site of a scenario with what is watched, and what it spent since yesterday."""
+    if plan.scenario is None:
+        return site, ()
+    index = SiteIndex(parse_site(site, "site.toml"))
+    past = tuple(yesterday.quarters(index, plan.now_seconds))
+    amount = max(1, int(yesterday.spent(past) * _BUDGETED))
+    since = datetime.fromtimestamp(plan.now_seconds, UTC).date() - timedelta(days=1)
+    limits = budget(amount, index.model.currency, since.isoformat())
+    return site + plan.scenario.watched() + limits, past
 
 
 def _processes(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -101,7 +143,7 @@ accelerator_model = "{_MODEL}"
 served_models = {_listed(_SERVED)}
 block_seconds = 10
 job_seconds = 60
-"""
+{"" if plan.scenario is None else plan.scenario.faults()}"""
 
 
 def _agent(plan: Plan, source: str, *, node: str = "", play: tuple[str, ...] = ()) -> str:
@@ -119,12 +161,16 @@ directory = {_quoted(plan.folder / "spool")}
 
 
 def _collector(plan: Plan) -> str:
+    window = 300 if plan.scenario is None else plan.scenario.window_seconds
+    alerts = ""
+    if plan.alertmanager is not None:
+        alerts = f"[alerts.alertmanager]\nurl = {_quoted(plan.alertmanager)}\n"
     return f"""site = {_quoted(plan.folder / "site.toml")}
 interval = "{INTERVAL_SECONDS}s"
 detail_every = "10s"
 grace = "{GRACE_SECONDS}s"
 held = "1m"
-window = "5m"
+window = "{window}s"
 receipts_every = "5s"
 [socket]
 path = {_quoted(plan.socket)}
@@ -133,7 +179,7 @@ path = {_quoted(plan.folder / "meterhouse.sqlite")}
 [page]
 host = {_quoted(plan.host)}
 port = {plan.port}
-"""
+{alerts}"""
 
 
 def _site(plan: Plan) -> str:
@@ -169,7 +215,7 @@ readers = ["{FACILITY}"]
 """
     ]
     for position, pool in enumerate(POOLS):
-        members = plan.names[position :: len(POOLS)]
+        members = plan.members(pool)
         if members:
             parts.append(_pool(pool, members, since.isoformat()))
             parts.extend(_engine(name, _SERVED[position]) for name in members)

@@ -32,6 +32,15 @@ class Table:
         """Print a line above the table."""
         print(text, file=self._out, flush=True)
 
+    def note(self, text: str) -> None:
+        """Print a line between the rows; on a terminal they begin anew below it."""
+        if not self._in_place:
+            self.say(text)
+            return
+        self._redraw([])
+        self._rows.clear()
+        self.say(text[: shutil.get_terminal_size().columns])
+
     def row(self, snapshot: Snapshot, last: Sums) -> None:
         """Add the KPIs of a window, with power and tokens of its last interval."""
         text, reason = row(snapshot, last), _reason(snapshot)

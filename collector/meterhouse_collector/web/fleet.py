@@ -22,7 +22,8 @@ from meterhouse_collector.site.index import Plan, SiteIndex
 # A letter for each state, in the order of ``wire.STATES``.
 LETTERS: Final = "ahfxu"
 CELLS_MAX: Final = 20_000
-# The states of the last intervals of a node are held for its page.
+# The states of so much time are held for the page of a node, in at most so many intervals.
+_HELD_SECONDS: Final = 600
 INTERVALS_MAX: Final = 360
 _UNKNOWN: Final = LETTERS[4]
 _LETTER_OF: Final = dict(zip(wire.STATES, LETTERS, strict=True))
@@ -82,7 +83,7 @@ class Fleet:
     def __init__(self, index: SiteIndex, pace: Pace) -> None:
         self._index = index
         self._pace = pace
-        kept = round(pace.window_seconds / pace.length_seconds)
+        kept = round(max(_HELD_SECONDS, pace.window_seconds) / pace.length_seconds)
         self._intervals = max(2, min(INTERVALS_MAX, kept))
         self._nodes: dict[str, _Node] = {}
         self._activity: dict[int, list[float]] = {}

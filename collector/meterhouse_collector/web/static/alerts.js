@@ -6,7 +6,7 @@ import { $, element, say } from "/dom.js";
 let known = null;
 
 const key = (alert) => `${alert.name} ${JSON.stringify(alert.labels)}`;
-const words = (alert) => `${alert.name.replaceAll(/[:_]/g, " ")}${Object.entries(alert.labels).filter(([name]) => name !== "site").map(([, value]) => `, ${value}`).join("")}`;
+const words = (alert) => `${alert.name.replaceAll(/[:_]/g, " ")}${Object.entries(alert.labels).filter(([name, value]) => name !== "site" && !alert.name.includes(value)).map(([, value]) => `, ${value}`).join("")}`;
 
 function figure({ value, limit, unit }) {
   const show = (amount) => (unit === "ratio" ? percent(amount) : `${number(amount, Math.abs(amount) < 100 ? 2 : 0)} ${unit}`);
