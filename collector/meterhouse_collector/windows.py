@@ -19,7 +19,7 @@ from meterhouse_collector.rollup.exact import Sum
 from meterhouse_collector.rollup.points import group_of, sums_of
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.quarter import QUARTER
-from meterhouse_collector.rollup.roll_up import roll_up
+from meterhouse_collector.rollup.roll_up import add_sums, roll_up
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import Point
 from meterhouse_collector.settlement.rates import RateBook
@@ -29,6 +29,7 @@ from meterhouse_collector.window_latency import window_observed
 
 _HOUR_SECONDS: Final = 3600
 _DAY_SECONDS: Final = 86_400
+_DAYS_HELD_MAX: Final = 400
 # The running quarter, and those that ended and wait for late rows: what is further back without
 # being kept was not collected, or not summed yet.
 _LIVE_QUARTERS: Final = 3
@@ -70,28 +71,100 @@ async def window_sums(
     """
     if start_seconds % QUARTER:
         raise ValueError(f"a window from {start_seconds}: it must begin with a quarter")
+    window = Stretch(start_seconds, end_seconds)
+    return (await _summed(store, index, window, _closed(end_seconds))).values()
+
+
+def _closed(end_seconds: int) -> int:
+    """Return until when a quarter that is not kept is taken to be silent."""
+    return end_seconds // QUARTER * QUARTER - (_LIVE_QUARTERS - 1) * QUARTER
+
+
+async def _summed(store: Store, index: SiteIndex, window: Stretch, closed: int) -> "_Groups":
+    start_seconds, end_seconds = window
     sums, book = _Groups(), RateBook(index)
     kept: set[int] = set()
-    async for points in _by_day(store, index, Stretch(start_seconds, end_seconds)):
+    async for points in _by_day(store, index, window):
         whole = [p for p in points if p.start_seconds + QUARTER <= end_seconds]
         sums.add((group_of(point.tags), sums_of(point)) for point in whole)
         kept.update(point.start_seconds for point in whole)
     missing = [q for q in range(start_seconds, end_seconds, QUARTER) if q not in kept]
     ended = max(kept, default=start_seconds - QUARTER) + QUARTER
-    live = max(ended, end_seconds // QUARTER * QUARTER - (_LIVE_QUARTERS - 1) * QUARTER)
+    live = max(ended, closed)
     if live < end_seconds:
         await _add_live(store, _Known(index, book), sums, Stretch(live, end_seconds))
     zone = ZoneInfo(index.model.time_zone)
     for stretch in _stretches((q for q in missing if q < live), zone):
         sums.add((await asyncio.to_thread(_silent, _Known(index, book), stretch)).items())
-    return sums.values()
+    return sums
 
 
-async def window_kpis(store: Store, index: SiteIndex, window: Stretch) -> dict[str, KpiValue]:
-    """Return the KPIs of the whole site over a window."""
-    groups = await window_sums(store, index, *window)
+class DaySums:
+    """The sums of a whole site over days that are over: read once, until a quarter is re-stated.
+
+    Who asks for a trailing year again and again holds one, and tells it of every quarter that the
+    steward settled, as nothing else changes a kept rollup.
+    """
+
+    def __init__(self) -> None:
+        self._days: dict[int, Sums] = {}
+        self._changes = 0
+
+    def changed(self, quarters: Iterable[int]) -> None:
+        """Forget the days of quarters that were summed or priced again."""
+        self._changes += 1
+        for quarter in quarters:
+            self._days.pop(quarter // _DAY_SECONDS * _DAY_SECONDS, None)
+
+    async def of(self, store: Store, index: SiteIndex, day_seconds: int) -> Sums:
+        """Return the sums of a day that is over; raise ``StoreUnavailableError``."""
+        found = self._days.get(day_seconds)
+        if found is None:
+            before = self._changes
+            ends = day_seconds + _DAY_SECONDS
+            groups = await _summed(store, index, Stretch(day_seconds, ends), ends)
+            found = groups.total()
+            if before == self._changes:
+                # What changed while it was read may be in it or not.
+                self._days[day_seconds] = found
+            if len(self._days) > _DAYS_HELD_MAX:
+                del self._days[min(self._days)]
+        return found
+
+
+async def window_kpis(
+    store: Store, index: SiteIndex, window: Stretch, days: DaySums | None = None
+) -> dict[str, KpiValue]:
+    """Return the KPIs of the whole site over a window; ``days`` hold what was read before.
+
+    Raises ``ValueError`` and ``StoreUnavailableError`` as ``window_sums`` does.
+    """
+    if days is None:
+        groups = await window_sums(store, index, *window)
+        return await _kpis(store, index, window, groups.values())
+    closed = _closed(window.end_seconds)
+    parts: list[Sums] = []
+    since = window.start_seconds
+    if since % QUARTER:
+        raise ValueError(f"a window from {since}: it must begin with a quarter")
+    while since < window.end_seconds:
+        midnight = (since // _DAY_SECONDS + 1) * _DAY_SECONDS
+        until = window.end_seconds if midnight > closed else midnight
+        if until - since == _DAY_SECONDS and until == midnight:
+            parts.append(await days.of(store, index, since))
+        else:
+            over = min(closed, until)
+            part = await _summed(store, index, Stretch(since, until), over)
+            parts.append(part.total())
+        since = until
+    return await _kpis(store, index, window, parts)
+
+
+async def _kpis(
+    store: Store, index: SiteIndex, window: Stretch, parts: Iterable[Sums]
+) -> dict[str, KpiValue]:
     total = _Groups()
-    total.add((index.site_group, sums) for sums in groups.values())
+    total.add((index.site_group, sums) for sums in parts)
     seconds = float(window.end_seconds - window.start_seconds)
     known = Window(
         seconds=seconds,
@@ -99,7 +172,7 @@ async def window_kpis(store: Store, index: SiteIndex, window: Stretch) -> dict[s
         currency=index.model.currency,
         observed=await window_observed(store, index.site, *window),
     )
-    return kpis(total.values()[index.site_group], window=known)
+    return kpis(total.total(), window=known)
 
 
 class _Known(NamedTuple):
@@ -128,6 +201,10 @@ class _Groups:
         for group in touched:
             for terms in self._sums[group].values():
                 terms.compress()
+
+    def total(self) -> Sums:
+        """Return the sums of all groups together."""
+        return add_sums(self.values().values())
 
     def values(self) -> dict[GroupKey, Sums]:
         return {

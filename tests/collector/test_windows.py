@@ -4,22 +4,26 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from math import fsum
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
+from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.rollup.points import live_point
 from meterhouse_collector.rollup.roll_up import add_sums, roll_up
 from meterhouse_collector.rollup.site_energy import IntervalRows
-from meterhouse_collector.rows import Row
+from meterhouse_collector.rows import Point, Row
 from meterhouse_collector.settle import settle_quarters
+from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
 from meterhouse_collector.store import Store
 from meterhouse_collector.store.config import SqliteConfig
+from meterhouse_collector.store.overlay import OverlayStore
 from meterhouse_collector.store.sqlite import SqliteStore
-from meterhouse_collector.windows import Stretch, named_windows, window_kpis, window_sums
+from meterhouse_collector.windows import DaySums, Stretch, named_windows, window_kpis, window_sums
 from tests.collector.collecting import SITE
 from tests.collector.settling import FIRST, KNOWN, STEP, rows_of, told
 
@@ -116,6 +120,65 @@ async def test_live_intervals_that_are_missing_are_unknown(store: Store) -> None
     assert silent["unknown_seconds"] == INSTALLED * 1200
     nothing = await whole(store, FIRST + 3600, FIRST + 3600)
     assert set(nothing.values()) == {0.0}
+
+
+def values(found: dict[str, KpiValue]) -> dict[str, float]:
+    """Return all numbers of KPIs by name."""
+    return {
+        f"{name} {field}": value
+        for name, one in found.items()
+        for field in ("value", "low", "high", "numerator", "denominator", "coverage")
+        if (value := getattr(one, field)) is not None
+    }
+
+
+def same(numbers: dict[str, float]) -> Any:  # noqa: ANN401 - what approx returns
+    return pytest.approx(numbers, rel=1e-12)
+
+
+async def test_days_that_were_read_before_change_nothing_and_are_read_once(store: Store) -> None:
+    day = FIRST // 86_400 * 86_400
+    quarters = [day + 86_400 * k + 900 * n for k in range(3) for n in (0, 40, 95)]
+    for start in quarters:
+        await bring(store, start, start + 900)
+    await settle_quarters(store, KNOWN, quarters)
+    days = DaySums()
+    window = Stretch(day - 2700, day + 3 * 86_400 + 1000)
+    alone = values(await window_kpis(store, KNOWN, window))
+    for _ in range(2):
+        assert values(await window_kpis(store, KNOWN, window, days)) == same(alone)
+    late = day + 86_400 + 900 * 50
+    await bring(store, late, late + 900)
+    settled = await settle_quarters(store, KNOWN, [late])
+    assert values(await window_kpis(store, KNOWN, window, days)) == same(alone)
+    days.changed(record.start_seconds for record in settled.records)
+    after = values(await window_kpis(store, KNOWN, window, days))
+    assert after == same(values(await window_kpis(store, KNOWN, window)))
+    assert after != same(alone)
+    with pytest.raises(ValueError, match="begin with a quarter"):
+        await window_kpis(store, KNOWN, Stretch(day + 1, day + 900), days)
+
+
+async def test_what_changes_while_a_day_is_read_is_read_again(store: Store) -> None:
+    day = FIRST // 86_400 * 86_400
+    days = DaySums()
+
+    class Between(OverlayStore):
+        """A store during whose answer a quarter is settled."""
+
+        async def points(self, *asked: Any, **window: Any) -> list[Point]:  # noqa: ANN401 - those of the store
+            found = await super().points(*asked, **window)
+            if not settled:
+                await bring(store, day, day + 900)
+                settled.extend((await settle_quarters(store, KNOWN, [day])).records)
+                days.changed(record.start_seconds for record in settled)
+            return found
+
+    settled: list[Record] = []
+    first = await days.of(Between(store), KNOWN, day)
+    assert first["unknown_seconds"] == INSTALLED * 86_400
+    again = await days.of(store, KNOWN, day)
+    assert again["unknown_seconds"] == INSTALLED * (86_400 - 900)
 
 
 async def test_a_window_begins_with_a_quarter(store: Store) -> None:
