@@ -124,6 +124,23 @@ def test_a_reading_that_comes_after_its_interval_was_passed_over_becomes_a_span(
     assert {span.reason for span in second_report.spans} == {"late_reading", "gap"}
 
 
+def test_readings_of_passed_over_time_become_spans_that_lie_end_to_end() -> None:
+    sums = _sums(_gpu(second, 700_000 * second) for second in range(6))
+    _close(sums, 0)
+    sums.timeline.pass_over((BASE + 20) * 1000)
+    for second in range(6, 23):
+        sums.feed(_gpu(second, 3_500_000 + 1000 * (second - 5) ** 3), GAP)
+
+    report = _close(sums, 20)
+
+    spans = [span for span in report.spans if span.quantity == "energy_joules"]
+    assert {span.reason for span in spans} == {"late_reading"}
+    edges = [(s.from_milliseconds, s.to_milliseconds) for s in spans]
+    assert edges == [((BASE + n) * 1000, (BASE + n + 1) * 1000) for n in range(5, 20)]
+    assert sum(span.amount for span in spans) == 15**3
+    assert _joules(report) == 17**3
+
+
 def test_a_restart_goes_on_where_the_last_report_ended() -> None:
     sums = _sums(_gpu(second + 0.1, 100_000 * second) for second in range(8))
     first = _close(sums, 0)

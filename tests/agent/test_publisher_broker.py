@@ -242,3 +242,24 @@ def test_nodes_of_a_fleet_begin_with_different_servers() -> None:
     ]
     assert sorted(set(peers)) == ["a:8883", "b:8883", "c:8883"]
     assert min(map(peers.count, set(peers))) > 60
+
+
+async def test_a_connection_lost_after_it_was_given_up_shows_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)  # noqa: FBT003 - socket's own
+        connecting = asyncio.create_task(mqtt(server.getsockname()[1]).connect().__aenter__())
+        connection, _ = await asyncio.get_running_loop().sock_accept(server)
+        # It says who it is, and waits for an answer.
+        assert await asyncio.get_running_loop().sock_recv(connection, 1024)
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        async with asyncio.timeout(LONG_SECONDS):
+            while "reset by peer" not in caplog.text:  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.01)
+    assert "Exception in callback" not in caplog.text
+    assert "Traceback" not in caplog.text

@@ -160,7 +160,9 @@ def lay(
             timeline.touch(piece.interval_milliseconds)
             pieces.append(piece)
     if delta.from_milliseconds < closed:
-        stretch = Delta(delta.from_milliseconds, closed, late, delta.verdict)
+        # Up to its reading: several that come late, one after the other, do not overlap.
+        until = min(delta.to_milliseconds, closed)
+        stretch = Delta(delta.from_milliseconds, until, late, delta.verdict)
         timeline.add_span(whose, stretch, _si(late, unit), "late_reading", method)
     return Laid(tuple(pieces), unit)
 

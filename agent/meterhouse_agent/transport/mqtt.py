@@ -131,14 +131,17 @@ class MqttTransport:
 
 
 def _hear(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Take an error of a callback; one of them says only what the connection says itself.
+    """Take an error of a callback; some of them say only what the connection says itself.
 
     The library has a socket watched one step after it asks for that; lost meanwhile, it is closed.
+    And a connection that is lost after it was given up finds nobody who waits for it.
     """
     error, handle = context.get("exception"), repr(context.get("handle"))
     closed = isinstance(error, OSError) and error.errno == errno.EBADF
     if closed and ("add_writer" in handle or "add_reader" in handle):
         _LOG.debug("a socket was lost before it was watched: %s", error)
+    elif isinstance(error, asyncio.CancelledError | aiomqtt.MqttError):
+        _LOG.debug("a connection was lost after it was given up: %r", error)
     else:
         loop.default_exception_handler(context)
 
