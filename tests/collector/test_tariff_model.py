@@ -82,6 +82,7 @@ def test_window(of: LocalWindow, clock: str, inside: bool) -> None:  # noqa: FBT
         ({**DEMAND, "interval": "10m"}, "15m"),
         ({**DEMAND, "ratchet_ratio": "0.8"}, "both ratchet_ratio and ratchet_months"),
         ({**DEMAND, "ratchet_ratio": 80, "ratchet_months": 11}, "less than or equal to 1"),
+        ({**DEMAND, "ratchet_ratio": "0.8", "ratchet_months": 13}, "less than or equal to 12"),
         ({"kind": "contracted", "per_kva": 1, "kva": 0}, "greater than 0"),
         ({**PEAK, "hours": ["2026-01-01T00:10Z"]}, "hours that begin on a quarter hour"),
         ({**PEAK, "hours": ["2026-01-01T00:00Z"] * 2}, "each once"),

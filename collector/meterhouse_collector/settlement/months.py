@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from meterhouse_collector.money.billing_month import (
-    MONTHS_PER_YEAR,
     QUARTER_SECONDS,
     BillingMonth,
     billing_month,
@@ -43,7 +42,7 @@ def ratchet_months(model: SiteModel) -> int:
     """Return how many months back a peak still counts in some tariff."""
     components = (c for tariff in model.tariff for c in tariff.components)
     months = (c.ratchet_months or 0 for c in components if isinstance(c, Demand))
-    return min(max(months, default=0), MONTHS_PER_YEAR)
+    return max(months, default=0)
 
 
 def bill_of(

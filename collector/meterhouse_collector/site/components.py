@@ -138,7 +138,7 @@ class Demand(LocalWindow):
     """A price per kW and month of the highest mean power in the utility's own intervals.
 
     With a ratchet, at least ``ratchet_ratio`` of the highest peak of the last ``ratchet_months``
-    months is billed.
+    months, 12 at most, is billed.
     """
 
     kind: Literal["demand"] = "demand"
@@ -146,7 +146,7 @@ class Demand(LocalWindow):
     per_kw: Money
     interval: Step = "15m"
     ratchet_ratio: Annotated[Decimal, Field(gt=0, le=1)] | None = None
-    ratchet_months: Annotated[int, Field(ge=1, le=60)] | None = None
+    ratchet_months: Annotated[int, Field(ge=1, le=12)] | None = None
 
     @model_validator(mode="after")
     def _ratchet(self) -> "Demand":
