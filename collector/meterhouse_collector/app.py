@@ -19,6 +19,7 @@ from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.notify.notifier import Notifier, ways_of
 from meterhouse_collector.own_health import OwnHealth
+from meterhouse_collector.quarters.steward import Steward
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.receive import Receiver
 from meterhouse_collector.receive.mqtt import Listening, MqttReceiver
@@ -27,7 +28,6 @@ from meterhouse_collector.running import close_store, collect, make_store, open_
 from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
-from meterhouse_collector.steward import Steward
 from meterhouse_collector.telemetry import Telemetry, value_of
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.server import PageServer

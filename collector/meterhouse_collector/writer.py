@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from meterhouse_collector.backlog import Backlog
 from meterhouse_collector.held import BATCH_ENTRIES, ENTRIES_MAX, Held
 from meterhouse_collector.ledger import Entry, late_marks
-from meterhouse_collector.marks import stamp_marks
+from meterhouse_collector.quarters.marks import stamp_marks
 from meterhouse_collector.receipts import Address, Receipts
 from meterhouse_collector.rows import PackedRow, Row, Table
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError

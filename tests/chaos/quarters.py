@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from meterhouse_collector.quarters.settle import Settlement
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, PackedRow, Point, Row
-from meterhouse_collector.settle import Settlement
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.store import Rejection, Store
 from meterhouse_collector.store.overlay import OverlayStore

@@ -9,10 +9,10 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
+from meterhouse_collector.quarters.steward import Steward
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
-from meterhouse_collector.steward import Steward
 from meterhouse_collector.store.influx import InfluxStore
 from meterhouse_collector.telemetry import Telemetry
 from tests.chaos.faults import begin

@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
 from meterhouse_collector.ledger import Entry, entry_of, installed, inventory_row, late_marks
-from meterhouse_collector.marks import stamp_marks
+from meterhouse_collector.quarters.marks import stamp_marks
+from meterhouse_collector.quarters.steward import Steward
 from meterhouse_collector.rows import PackedRow, Point, Policy, Row
-from meterhouse_collector.steward import Steward
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
 from meterhouse_collector.telemetry import Telemetry
 from tests.collector.collecting import INVENTORY, SITE, index, report

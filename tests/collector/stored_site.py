@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from meterhouse_collector.settle import settle_quarters
+from meterhouse_collector.quarters.settle import settle_quarters
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
 from meterhouse_collector.store.config import SqliteConfig

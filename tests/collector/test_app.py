@@ -9,7 +9,7 @@ import pytest
 from meterhouse_agent import wire
 from meterhouse_collector.app import Collector
 from meterhouse_collector.config import CollectorConfig, validate
-from meterhouse_collector.settle import done_quarters
+from meterhouse_collector.quarters.settle import done_quarters
 from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.collecting import LENGTH, SITE, now_on_grid, report, status, topic
 from tests.collector.hearing import DEADLINE_SECONDS, until

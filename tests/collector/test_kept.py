@@ -11,8 +11,8 @@ import pytest
 from meterhouse_agent import wire
 from meterhouse_collector.money.billing_month import billing_month
 from meterhouse_collector.money.energy import JOULES_PER_KWH
+from meterhouse_collector.quarters.settle import Settlement, settle_quarters
 from meterhouse_collector.rows import Point
-from meterhouse_collector.settle import Settlement, settle_quarters
 from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.store import Store
 from meterhouse_collector.store.config import SqliteConfig

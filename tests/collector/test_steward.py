@@ -11,14 +11,14 @@ import pytest
 
 from meterhouse_collector.kpi.catalogue import QUANTILE_FIELD_NAMES, ROLLUP_FIELD_NAMES
 from meterhouse_collector.ledger import Entry
-from meterhouse_collector.marks import read_marks
+from meterhouse_collector.quarters.marks import read_marks
+from meterhouse_collector.quarters.settle import Settlement, done_quarters, settle_quarters
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.rollup.points import kept_points
 from meterhouse_collector.rollup.pricing import zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums, roll_up
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import PackedRow, Point, Row
-from meterhouse_collector.settle import Settlement, done_quarters, settle_quarters
 from meterhouse_collector.site.index import GroupKey
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from meterhouse_agent import wire
+from meterhouse_collector.quarters.settle import settle_quarters
+from meterhouse_collector.quarters.window_latency import WINDOW_SECONDS_MAX, window_observed
+from meterhouse_collector.quarters.windows import Stretch, window_kpis
 from meterhouse_collector.rows import EngineRow, PackedRow, Policy, Served, pack
-from meterhouse_collector.settle import settle_quarters
 from meterhouse_collector.store import Store
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.sqlite import SqliteStore
-from meterhouse_collector.window_latency import WINDOW_SECONDS_MAX, window_observed
-from meterhouse_collector.windows import Stretch, window_kpis
 from tests.collector.settling import FIRST, KNOWN, STEP
 
 SITE = KNOWN.site

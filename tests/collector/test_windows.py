@@ -11,11 +11,18 @@ import pytest
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.quarters.settle import settle_quarters
+from meterhouse_collector.quarters.windows import (
+    DaySums,
+    Stretch,
+    named_windows,
+    window_kpis,
+    window_sums,
+)
 from meterhouse_collector.rollup.points import live_point
 from meterhouse_collector.rollup.roll_up import add_sums, roll_up
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import Point, Row
-from meterhouse_collector.settle import settle_quarters
 from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
@@ -23,7 +30,6 @@ from meterhouse_collector.store import Store
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.overlay import OverlayStore
 from meterhouse_collector.store.sqlite import SqliteStore
-from meterhouse_collector.windows import DaySums, Stretch, named_windows, window_kpis, window_sums
 from tests.collector.collecting import SITE
 from tests.collector.settling import FIRST, KNOWN, STEP, rows_of, told
 

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from meterhouse_agent import wire
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.ledger import Entry
+from meterhouse_collector.quarters.steward import Steward
 from meterhouse_collector.receipts import Address, Receipts
 from meterhouse_collector.site.index import SiteIndex
-from meterhouse_collector.steward import Steward
 from meterhouse_collector.store import Store
 from meterhouse_collector.telemetry import Telemetry
 from meterhouse_collector.writer import Timing, Writer

@@ -11,10 +11,10 @@ import msgspec
 
 from meterhouse_collector.commands.books import UsageError, with_books
 from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.quarters.windows import Stretch, named_windows, window_kpis
 from meterhouse_collector.settlement.books import Books
 from meterhouse_collector.settlement.columns import columns
 from meterhouse_collector.settlement.periods import local_text, parse_instant
-from meterhouse_collector.windows import Stretch, named_windows, window_kpis
 
 _WINDOWS: Final = ("hour", "day", "month_to_date", "trailing_year")
 _WIDTH: Final = 98

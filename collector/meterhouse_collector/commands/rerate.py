@@ -15,7 +15,7 @@ from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.money.decimals import ZERO, add, exact
 from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.money.rounding import round_total
-from meterhouse_collector.settle import Settlement
+from meterhouse_collector.quarters.settle import Settlement
 from meterhouse_collector.settlement.books import Books
 from meterhouse_collector.settlement.columns import columns, money_text
 from meterhouse_collector.settlement.periods import local_text, parse_instant

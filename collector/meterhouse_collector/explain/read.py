@@ -12,8 +12,9 @@ from meterhouse_collector.explain.money import accrued, billed
 from meterhouse_collector.explain.request import NoRowsError
 from meterhouse_collector.explain.sides import number
 from meterhouse_collector.explain.stored import stored_dues, stored_groups, why_it_may_differ
-from meterhouse_collector.marks import Mark, read_marks
-from meterhouse_collector.quarter_rows import Ledger, QuarterRows
+from meterhouse_collector.quarters.marks import Mark, read_marks
+from meterhouse_collector.quarters.quarter_rows import Ledger, QuarterRows
+from meterhouse_collector.quarters.settle import FILLED_QUARTERS
 from meterhouse_collector.rollup.expected import latest_known, power_of
 from meterhouse_collector.rollup.flow_branches import Thing
 from meterhouse_collector.rollup.quarter import QUARTER
@@ -21,7 +22,6 @@ from meterhouse_collector.rollup.rates import Rates
 from meterhouse_collector.rollup.roll_up import pick_row
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.rows import POLICY_DAYS, MeterRow, NodeRow, PackedRow, Policy
-from meterhouse_collector.settle import FILLED_QUARTERS
 from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.settlement.records import read_records
 from meterhouse_collector.site.index import SiteIndex

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from meterhouse_collector.marks import read_marks
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
+from meterhouse_collector.quarters.marks import read_marks
 from meterhouse_collector.rows import POLICY_DAYS
 from meterhouse_collector.settlement.allocation import days
 from meterhouse_collector.settlement.closing import (

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from meterhouse_collector.quarter_rows import READER
+from meterhouse_collector.quarters.quarter_rows import READER
 from meterhouse_collector.rollup.observed import Observed, add_observed, observed
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rollup.roll_up import pick_row

@@ -15,6 +15,7 @@ from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.kpi.pue_label import YEAR_SECONDS
 from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.quarters.window_latency import window_observed
 from meterhouse_collector.rollup.exact import Sum
 from meterhouse_collector.rollup.points import group_of, sums_of
 from meterhouse_collector.rollup.pricing import Sums
@@ -25,7 +26,6 @@ from meterhouse_collector.rows import Point
 from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
-from meterhouse_collector.window_latency import window_observed
 
 _HOUR_SECONDS: Final = 3600
 _DAY_SECONDS: Final = 86_400

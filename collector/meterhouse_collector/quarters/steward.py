@@ -10,10 +10,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
-from meterhouse_collector.marks import Mark, is_ripe, read_marks
+from meterhouse_collector.quarters.marks import Mark, is_ripe, read_marks
+from meterhouse_collector.quarters.settle import Settled, Settlement, done_quarters
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rows import POLICY_DAYS
-from meterhouse_collector.settle import Settled, Settlement, done_quarters
 from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.store import Store, StoreUnavailableError

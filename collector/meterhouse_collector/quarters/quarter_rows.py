@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from meterhouse_agent import wire
-from meterhouse_collector.marks import Mark
+from meterhouse_collector.quarters.marks import Mark
 from meterhouse_collector.rollup.quarter import QUARTER, is_summed
 from meterhouse_collector.rollup.quarter_engine import EngineQuarter
 from meterhouse_collector.rollup.quarter_meter import MeterQuarter

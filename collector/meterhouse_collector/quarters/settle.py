@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from meterhouse_collector.marks import Mark, cleared, is_ripe, read_marks
-from meterhouse_collector.quarter_rows import Ledger, QuarterRows
+from meterhouse_collector.quarters.marks import Mark, cleared, is_ripe, read_marks
+from meterhouse_collector.quarters.quarter_rows import Ledger, QuarterRows
 from meterhouse_collector.rollup.expected import latest_known, power_of
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced
 from meterhouse_collector.rollup.quarter import QUARTER
