@@ -10,7 +10,7 @@ empty ends a little before now, so that two clocks that differ make no empty ste
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from meterhouse_collector.alerts.catalogue import AlertRow, Ask
+from meterhouse_collector.alerts.catalogue_row import AlertRow, Ask
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR
 
 # What is open is written down in each quarter hour.

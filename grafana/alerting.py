@@ -11,20 +11,13 @@ from typing import Final
 
 from grafana.alert_queries import ASKS, Query, following
 from grafana.influxql import DATA_SOURCE
-from meterhouse_collector.alerts.catalogue import (
-    CAPACITY,
-    ENERGY,
-    MONEY,
-    OWN,
-    AlertRow,
-    Unit,
-)
+from meterhouse_collector.alerts.catalogue import GROUPS
+from meterhouse_collector.alerts.catalogue_row import AlertRow, Unit
 from meterhouse_collector.alerts.words import Links, board_link, figure, runbook_link
 
 Json = dict[str, object]
 
 FOLDER: Final = Path(__file__).parent / "provisioning" / "alerting"
-GROUPS: Final = {"capacity": CAPACITY, "energy": ENERGY, "money": MONEY, "collector": OWN}
 # While the store is down nothing is written that a query could find: collector_silent says it.
 NOT_HERE: Final = ("store_down",)
 INTERVAL: Final = "1m"

@@ -12,19 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from meterhouse_collector.alerts.catalogue import (
-    CAPACITY,
-    ENERGY,
-    MONEY,
-    OWN,
-    AlertRow,
-    Unit,
-)
+from meterhouse_collector.alerts.catalogue import GROUPS
+from meterhouse_collector.alerts.catalogue_row import AlertRow, Unit
 from meterhouse_collector.alerts.metrics import FIRING, LIMIT, VALUE
 from meterhouse_collector.alerts.words import Links, board_link, runbook_link
 
 TARGET: Final = Path(__file__).parent / "meterhouse.rules.yml"
-GROUPS: Final = {"capacity": CAPACITY, "energy": ENERGY, "money": MONEY, "collector": OWN}
 _HEAD: Final = """\
 # Written by python -m deploy.prometheus.build from the alert catalogue: change that, not this file.
 # Most alerts fire as the collector's own do: their limits and times are those of the site file.

@@ -6,7 +6,8 @@ from typing import Final
 
 import pytest
 
-from meterhouse_collector.alerts.catalogue import CATALOGUE, AlertRow
+from meterhouse_collector.alerts.catalogue import CATALOGUE
+from meterhouse_collector.alerts.catalogue_row import AlertRow
 from meterhouse_collector.alerts.words import Links, board_link, figure, runbook_link
 from tests.docs.pages import ROOT, blocks
 

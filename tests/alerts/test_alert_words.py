@@ -2,7 +2,8 @@
 
 import pytest
 
-from meterhouse_collector.alerts.catalogue import CATALOGUE, AlertRow, Unit
+from meterhouse_collector.alerts.catalogue import CATALOGUE
+from meterhouse_collector.alerts.catalogue_row import AlertRow, Unit
 from meterhouse_collector.alerts.words import figure, placeholders, subject_of, summary
 
 

@@ -15,7 +15,8 @@ from grafana_foundation_sdk.models import alerting as sdk
 from grafana.alerting import FOLDER, NOT_HERE, files
 from grafana.influxql import DATA_SOURCE
 from meterhouse_collector.alerts.book import Open
-from meterhouse_collector.alerts.catalogue import CATALOGUE, AlertRow
+from meterhouse_collector.alerts.catalogue import CATALOGUE
+from meterhouse_collector.alerts.catalogue_row import AlertRow
 from meterhouse_collector.alerts.points import state_point, transition_point
 from meterhouse_collector.alerts.state import Key, State, Transition
 from meterhouse_collector.alerts.state import Rule as Own

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple, cast, get_args
 
-from meterhouse_collector.alerts.catalogue import CATALOGUE, AlertRow
+from meterhouse_collector.alerts.catalogue import CATALOGUE
+from meterhouse_collector.alerts.catalogue_row import AlertRow
 from meterhouse_collector.alerts.conditions import (
     commitment,
     coverage,

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from string import Formatter
 from typing import Final, NamedTuple
 
-from meterhouse_collector.alerts.catalogue import CATALOGUE, AlertRow, Unit
+from meterhouse_collector.alerts.catalogue import CATALOGUE
+from meterhouse_collector.alerts.catalogue_row import AlertRow, Unit
 
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
