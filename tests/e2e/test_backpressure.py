@@ -260,7 +260,7 @@ def caught_up(run: FleetRun, begun: float, record: Record) -> None:
 def test_an_hour_is_caught_up_with_on_credit_beside_what_is_live(
     tmp_path: Path, record_property: Record
 ) -> None:
-    fleet = small_fleet(nodes=NODES, devices_per_node=8, engine_devices=4)
+    fleet = small_fleet(nodes=NODES, devices_per_node=8, engine_devices=4, block_seconds=INTERVAL)
     nodes = node_names(fleet)
     played = {"even": nodes[::2], "odd": nodes[1::2]}
     source = simulated(fleet) | {"sample_every": f"{INTERVAL}s"}
