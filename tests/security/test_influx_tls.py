@@ -149,6 +149,13 @@ def write_to(database: TlsInfluxDB, bucket: str) -> str:
     return f"/api/v2/write?{to}"
 
 
+def flux(database: TlsInfluxDB, token: str, bucket: str) -> int:
+    """Return what reading a bucket is answered."""
+    query = f'from(bucket: "{bucket}") |> range(start: 0) |> limit(n: 1)'
+    body = json.dumps({"query": query, "type": "flux"})
+    return answered(database, token, "POST", f"/api/v2/query?org={database.org}", body)
+
+
 def test_the_collectors_token_can_do_no_more(
     database: TlsInfluxDB, config: InfluxConfig, tmp_path: Path
 ) -> None:
@@ -160,6 +167,9 @@ def test_the_collectors_token_can_do_no_more(
     assert answered(database, token, "POST", own, line) == HTTPStatus.NO_CONTENT
     refused = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
     org = database.request("GET", "/api/v2/orgs")["orgs"][0]["id"]
+    database.write(other, line)
+    assert flux(database, token, f"{config.database}/ledger") == HTTPStatus.OK
+    assert flux(database, token, other) in refused
     everything = {"action": "write", "resource": {"type": "buckets", "orgID": org}}
     for method, path, body in (
         ("POST", write_to(database, other), line),

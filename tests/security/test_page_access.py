@@ -1,6 +1,7 @@
 """The page lets in who proves it, over a real socket; the rest learn nothing but that it runs."""
 
 import asyncio
+import socket
 import ssl
 import stat
 from collections.abc import AsyncIterator
@@ -173,6 +174,16 @@ async def test_a_certificate_that_is_none_is_one_line(
     with pytest.raises(OSError, match=r"^page: certificate_file \S+, key_file \S+: ") as caught:
         await site.page(config=config).start()
     assert "\n" not in str(caught.value)
+
+
+async def test_unless_told_otherwise_only_the_loopback_is_listened_on(site: LiveSite) -> None:
+    async with site.served() as page:
+        port = urlsplit(page.address).port
+        assert (await asked(page, "/healthz")).status == 200
+        for other in ("127.0.0.2", "::1", socket.gethostbyname(socket.gethostname())):
+            if other != "127.0.0.1":
+                with pytest.raises(OSError, match="Connect call failed"):
+                    await asyncio.open_connection(other, port)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
