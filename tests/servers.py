@@ -1,5 +1,6 @@
 """Real servers for tests: each with a port and a folder of its own, and killed at the end."""
 
+import contextlib
 import fcntl
 import getpass
 import http.client
@@ -9,6 +10,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -349,25 +351,28 @@ class Alertmanager(Server):
 class Nats(Server):
     """One server of a NATS cluster with JetStream, spoken to by MQTT; ``cluster`` makes several.
 
-    ``conf`` is the text of its configuration, in which the words of ``words`` are filled in;
-    without one, anybody may do anything on the loopback.
+    Anybody may do anything on the loopback.
     """
 
     program = "nats-server"
-    anonymous = (
-        "server_name: {name}\nlisten: 127.0.0.1:{clients}\nlame_duck_duration: 30s\n"
+    conf = (
+        "server_name: {name}\nlisten: 127.0.0.1:{clients}\n"
         "jetstream {{ store_dir: {folder}/jetstream, max_memory_store: 256MB, "
         "max_file_store: 1GB }}\n"
         "cluster {{ name: meterhouse, listen: 127.0.0.1:{routes}, routes: [{peers}] }}\n"
         "mqtt {{ listen: 127.0.0.1:{port} }}\n"
     )
 
-    def __init__(self, folder: Path, name: str, conf: str | None = None) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         super().__init__(folder)
         self.name = name
-        self.conf = self.anonymous if conf is None else conf
         self._more = (Port(), Port())
         self.peers: list[Nats] = [self]
+
+    @property
+    def client_port(self) -> int:
+        """The port on which programs of NATS itself come."""
+        return self._more[0].number
 
     @property
     def route_port(self) -> int:
@@ -378,7 +383,7 @@ class Nats(Server):
         peers = ", ".join(f"nats-route://127.0.0.1:{peer.route_port}" for peer in self.peers)
         text = self.conf.format(
             name=self.name,
-            clients=self._more[0].number,
+            clients=self.client_port,
             routes=self.route_port,
             port=self.port,
             peers=peers,
@@ -399,12 +404,16 @@ class Nats(Server):
             port.release()
 
 
-def mqtt_answers(port: int) -> bool:
-    """Tell whether a broker on the loopback answers a connection without a login."""
+def mqtt_answers(port: int, tls: ssl.SSLContext | None = None) -> bool:
+    """Tell whether a broker on the loopback answers a connection without a password."""
     connect = b"\x10\x12\x00\x04MQTT\x04\x02\x00\x0a\x00\x06answer"
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
-            connection.settimeout(3)
+        with contextlib.ExitStack() as stack:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=3)
+            stack.enter_context(connection)
+            if tls is not None:
+                connection = tls.wrap_socket(connection, server_hostname="127.0.0.1")
+                stack.enter_context(connection)
             connection.sendall(connect)
             return connection.recv(4)[:1] == b"\x20"
     except OSError:
@@ -414,8 +423,8 @@ def mqtt_answers(port: int) -> bool:
 class NatsCluster:
     """Three servers; as a context manager they run inside the block."""
 
-    def __init__(self, folder: Path, conf: str | None = None) -> None:
-        self.servers = [Nats(folder / name, name, conf) for name in ("n1", "n2", "n3")]
+    def __init__(self, folder: Path, kind: type[Nats] = Nats) -> None:
+        self.servers = [kind(folder / name, name) for name in ("n1", "n2", "n3")]
         for server in self.servers:
             server.peers = self.servers
 
