@@ -14,7 +14,16 @@ import uvloop
 from meterhouse_collector import __version__, config, formula
 from meterhouse_collector.app import Collector
 from meterhouse_collector.check import check
-from meterhouse_collector.commands import close, enroll, explain, kpis, reconcile, rerate, statement
+from meterhouse_collector.commands import (
+    close,
+    enroll,
+    explain,
+    kpis,
+    reconcile,
+    rerate,
+    statement,
+    top,
+)
 from meterhouse_collector.commands.books import UsageError
 from meterhouse_collector.demo.command import add_arguments as add_demo_arguments
 from meterhouse_collector.part import IntakePart
@@ -93,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     formula.add_parser(commands, [common])
     enroll.add_parser(commands, [common])
     explain.add_parser(commands, [common])
+    top.add_parser(commands, [common])
     for command in (kpis, statement, rerate, close, reconcile):
         command.add_parser(commands, [common, with_config])
     shown = commands.add_parser("demo", help="run a simulated site in one command")
