@@ -27,6 +27,8 @@ _LOG: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.5
 _FILLED_SECONDS: Final = 3600
 _FUTURE_SECONDS: Final = 60
+# What has told something in this time is waited for, and once it has told no grace is needed.
+_TELLING_SECONDS: Final = 60
 # An interval is rolled up again for all that came late in this time, and all of that together
 # takes no more than this part of the time.
 _AGAIN_SECONDS: Final = 5.0
@@ -121,6 +123,7 @@ class Live:
         self._closed_before: float = 0
         self._again_at = float("-inf")
         self._learnt_at = 0
+        self._telling: tuple[set[str], set[str], set[str]] = (set(), set(), set())
         self._meter_watts: dict[str, float] = {}
         self._node_watts: dict[str, float] = {}
 
@@ -216,13 +219,38 @@ class Live:
         for start in range(max(self._next, due - _FILLED_SECONDS), due, length):
             self._open.setdefault(start, _Open())
         self._next = max(self._next, due)
-        closed = {s: o for s, o in self._open.items() if o.changed and s + length <= due}
+        closed = {
+            s: o
+            for s, o in self._open.items()
+            if o.changed and (s + length <= due or (s + length <= now and self._is_whole(s, o)))
+        }
         late = {s: o for s, o in closed.items() if o.rolled_at is not None}
         # The newest first: it is what a page shows.
         for start in sorted(closed.keys() - late.keys(), reverse=True):
             await self._roll_one(start, closed[start])
         await self._roll_again(late, now)
         self._forget(now)
+
+    def _is_whole(self, start: int, interval: _Open) -> bool:
+        """Tell whether all have told that lately did; who comes back or is new will be late."""
+        if interval.rolled_at is not None:
+            return False
+        nodes, meters, engines = self._telling
+        return (
+            start - self._learnt_at == self.pace.length_seconds
+            and bool(nodes or meters or engines)
+            and nodes <= interval.nodes.keys()
+            and meters <= interval.meters.keys()
+            and engines <= interval.engines.keys()
+        )
+
+    def _note_telling(self, start: int) -> None:
+        lately = [o for s, o in self._open.items() if start - _TELLING_SECONDS < s <= start]
+        self._telling = (
+            {name for each in lately for name in each.nodes},
+            {name for each in lately for name in each.meters},
+            {name for each in lately for name in each.engines},
+        )
 
     async def _roll_again(self, late: Mapping[int, _Open], now: float) -> None:
         ends = now - self.pace.held_seconds
@@ -261,6 +289,8 @@ class Live:
     def _learn(self, rows: IntervalRows) -> None:
         """Learn what is drawn, for gaps to come; a late interval teaches nothing about now."""
         newest = rows.start_seconds >= self._learnt_at
+        if newest:
+            self._note_telling(rows.start_seconds)
         self._learnt_at = max(self._learnt_at, rows.start_seconds)
         power = power_of(rows.meters, rows.nodes)
         for known, learnt in (

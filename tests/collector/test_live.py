@@ -95,6 +95,39 @@ async def test_an_interval_is_rolled_up_once_when_its_grace_is_over() -> None:
     assert it.sums(START)["unknown_seconds"] == 0
 
 
+async def test_an_interval_is_rolled_up_before_its_grace_is_over_once_all_have_told() -> None:
+    it = Watched()
+    await it.at(START)
+    starts = [START + n * LENGTH for n in range(4)]
+    for start, after in zip(starts[:2], (GRACE, 0.5), strict=True):
+        for node in ("node-1", "node-2"):
+            it.live.add(entry(node, start, meters=meter(5.0) if node == "node-1" else []))
+        await it.at(start + LENGTH + after - 0.1)
+        # Of the first nobody knows who will tell.
+        assert (start in it.rolled()) is (start > START)
+        await it.at(start + LENGTH + after)
+        assert start in it.rolled()
+    third, fourth = starts[2], starts[3]
+    it.live.add(entry("node-1", third, meters=meter(5.0)))
+    await it.at(third + LENGTH + 0.5)
+    assert third not in it.rolled()
+    it.live.add(entry("node-2", third))
+    await it.at(third + LENGTH - 0.1)
+    assert third not in it.rolled()
+    await it.at(third + LENGTH + 0.6)
+    assert it.rolled().count(third) == 1
+    assert it.sums(third)["active_seconds"] == 20
+    await it.at(third + LENGTH + GRACE + 1)
+    assert it.rolled().count(third) == 1
+    # A meter that told lately is waited for as nodes are.
+    for node in ("node-1", "node-2"):
+        it.live.add(entry(node, fourth))
+    await it.at(fourth + LENGTH + 1)
+    assert fourth not in it.rolled()
+    await it.at(fourth + LENGTH + GRACE)
+    assert fourth in it.rolled()
+
+
 async def test_silent_intervals_get_their_rows() -> None:
     it = Watched()
     await it.at(START)
