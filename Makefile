@@ -53,6 +53,7 @@ fuzz: $(INSTALLED)
 
 tools: tools-test
 	@tests/tools/telegraf.sh
+	@PYTHON='$(PYTHON)' tests/tools/nvitop.sh
 
 tools-test:
 	@tests/tools/debian.sh

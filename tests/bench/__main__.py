@@ -14,21 +14,53 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.bench import document, figures, profiles
-from tests.bench.agent import AgentMeasured, measure_agent
+from tests.bench.agent import AgentMeasured, measure_agent, measure_nvitop
 from tests.bench.consumers import BROKER_CONF, Collector, Consumer, Telegraf
 from tests.bench.course import FULL, QUICK, Course
 from tests.bench.figures import Figure
 from tests.bench.fleet import DEVICES, Fleet
+from tests.bench.kept import Kept, measure_kept
 from tests.bench.load import Load, loading
+from tests.bench.prometheus import measure_prometheus
+from tests.bench.scale import Scaled, Size, measure_size
 from tests.bench.stretch import Measured, Plan, measure
 from tests.servers import InfluxDB, Mosquitto
 
 _ROOT: Final = Path(__file__).parents[2]
-_JSON: Final = _ROOT / "build" / "bench.json"
+_JSON: Final = _ROOT / "docs" / "bench.json"
+_QUICK_JSON: Final = _ROOT / "build" / "bench.json"
 _PAGE: Final = _ROOT / "docs" / "benchmarks.md"
 _MAX_NODES: Final = 12_500
 # The load must keep to its time, or the consumers were given another load than is written down.
 _LATE_SECONDS: Final = 1.0
+_NVITOP_SECONDS: Final = 20.0
+_QUARTER_NODES: Final = 10_000
+
+
+class Results(NamedTuple):
+    """All that was measured."""
+
+    stretches: list[Measured]
+    scraped: list[Measured]
+    scaled: list[Scaled]
+    agent: AgentMeasured
+    nvitop: AgentMeasured
+    kept: Kept
+
+    def figures(self) -> list[Figure]:
+        """Return all figures."""
+        return [
+            *figures.of_stretches(self.stretches),
+            *figures.of_scraped(self.stretches, self.scraped),
+            *figures.of_sizes(self.scaled),
+            *figures.of_kept(self.kept),
+            *figures.of_agent(self.agent),
+            *figures.of_nvitop(self.nvitop),
+        ]
+
+    def all_stretches(self) -> list[Measured]:
+        """Return every stretch of every consumer."""
+        return [*self.stretches, *self.scraped, *(each.measured for each in self.scaled)]
 
 
 class Setup(NamedTuple):
@@ -68,22 +100,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="meterhouse-bench-") as name:
         folder = Path(name)
         with setup(folder, course) as parts:
-            measured, agent = _run(parts, course, folder)
-            found = [*figures.of_stretches(measured), *figures.of_agent(agent)]
-            _print(found)
-            void = _void(measured, agent, course)
-            missed = figures.missed(found)
-            _write_json(found, measured, agent, void)
-            profiled = []
-            if not (options.quick or void):
-                profiled = _profiles(parts, course, {figure.name for figure, _ in missed}, folder)
+            results, profiled = _measured(parts, course, folder)
+    found = results.figures()
+    for figure in found:
+        print(figure.line(), flush=True)
+    void = _void(results, course)
     for reason in void:
         print(f"void: {reason}")
-    for figure, target in missed:
+    for figure, target in figures.missed(found):
         print(f"missed: {figure.line()}, target {target.at_most:g}")
+    _write_json(_QUICK_JSON if options.quick or void else _JSON, results, found, void)
     if not (options.quick or void):
-        _PAGE.parent.mkdir(exist_ok=True)
-        page = document.page(document.machine(), course, found, measured, agent, profiled)
+        page = document.page(document.machine(), course, found, results, profiled)
         _PAGE.write_text(page, encoding="utf-8")
     return 1 if void else 0
 
@@ -98,6 +126,48 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def _measured(
+    parts: Setup, course: Course, folder: Path
+) -> tuple[Results, list[profiles.Profiled]]:
+    """Measure it all: the consumers in turn, what needs no load of theirs, then by size."""
+
+    def others() -> tuple[list[Measured], AgentMeasured, Kept]:
+        scraped = [_scrape(course, folder / f"scraped-{n}") for n in range(course.rounds)]
+        _say("nvitop-exporter")
+        nvitop = measure_nvitop(folder / "nvitop", _NVITOP_SECONDS)
+        _say("an hour of a store, and a month's panel")
+        kept = measure_kept(folder / "kept", nodes=course.kept_nodes, quarter_nodes=_QUARTER_NODES)
+        return scraped, nvitop, kept
+
+    if course.beside:
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(others)
+            stretches, agent = _run(parts, course, folder)
+            scraped, nvitop, kept = future.result()
+    else:
+        stretches, agent = _run(parts, course, folder)
+        scraped, nvitop, kept = others()
+    profiled = [] if course.beside else _profiles(parts, course, stretches, folder)
+    scaled = [_scale(course.sizes[n], folder / f"size-{n}") for n in range(len(course.sizes))]
+    return Results(stretches, scraped, scaled, agent, nvitop, kept), profiled
+
+
+def _scrape(course: Course, folder: Path) -> Measured:
+    _say("prometheus")
+    fleet = Fleet(course.scraped_nodes, course.length_seconds)
+    plan = course.scraped
+    measured = measure_prometheus(folder, fleet, plan.warm_up, plan.measured)
+    _say(f"prometheus: {figures.cpu_us_per_sample(measured):.2f} us per sample")
+    return measured
+
+
+def _scale(size: Size, folder: Path) -> Scaled:
+    _say(f"{size.accelerators} accelerators each {size.length_seconds} s, store: {size.store}")
+    scaled = measure_size(folder, size)
+    _say(f"{figures.cpu_us_per_sample(scaled.measured):.2f} us per sample")
+    return scaled
+
+
 def _run(parts: Setup, course: Course, folder: Path) -> tuple[list[Measured], AgentMeasured]:
     """Measure in turn, round by round: same points, the peer, as shipped; then the agent."""
     measured = []
@@ -109,15 +179,15 @@ def _run(parts: Setup, course: Course, folder: Path) -> tuple[list[Measured], Ag
 
     def agent() -> AgentMeasured:
         return measure_agent(
-            folder / "agent", parts.broker, parts.shipped.influx, course.agent_seconds
+            folder / "agent", parts.broker, parts.shipped.database, course.agent_seconds
         )
 
     for _ in range(course.rounds):
         stretch(parts.same, course.compared)
         stretch(parts.telegraf, course.compared)
-        if course.agent_alone:
+        if not course.beside:
             stretch(parts.shipped, course.shipped)
-    if course.agent_alone:
+    if not course.beside:
         _say(f"agent: {course.agent_seconds:g} s")
         with parts.shipped:
             return measured, agent()
@@ -132,11 +202,12 @@ def _beside(work: Callable[[], None], other: Callable[[], AgentMeasured]) -> Age
 
 
 def _profiles(
-    parts: Setup, course: Course, missed: set[str], folder: Path
+    parts: Setup, course: Course, stretches: list[Measured], folder: Path
 ) -> list[profiles.Profiled]:
     """Profile the collector under the same load, in each mode that missed its target."""
+    missed = {figure.name for figure, _ in figures.missed(figures.of_stretches(stretches))}
     wanted = (
-        (parts.shipped, course.shipped, "collector_cpu_us_per_sample"),
+        (parts.shipped, course.shipped, "collector_vs_telegraf_cpu_ratio_as_shipped"),
         (parts.same, course.compared, "collector_vs_telegraf_cpu_ratio_same_points"),
     )
     found = []
@@ -151,40 +222,42 @@ def _profiles(
     return found
 
 
-def _void(measured: list[Measured], agent: AgentMeasured, course: Course) -> list[str]:
-    reasons = [f"{m.consumer} lost {m.lost} samples" for m in measured if m.lost]
+def _void(results: Results, course: Course) -> list[str]:
+    """Return why the run says nothing: losses, or another load than is written down."""
+    every = results.all_stretches()
+    reasons = [f"{m.consumer} lost {m.lost} of {m.samples} samples" for m in every if m.lost]
     reasons += [
         f"the load was {m.late_seconds:.1f} s behind its schedule for {m.consumer}"
-        for m in measured
+        for m in every
         if m.late_seconds > _LATE_SECONDS
     ]
     least = int(course.agent_seconds // course.length_seconds)
-    if agent.reports_stored < least:
-        reasons.append(f"{agent.reports_stored} reports of the agent stored, expected {least}")
+    if results.agent.reports_stored < least:
+        stored = results.agent.reports_stored
+        reasons.append(f"{stored} reports of the agent stored, expected {least}")
     return reasons
-
-
-def _print(found: list[Figure]) -> None:
-    for figure in found:
-        print(figure.line(), flush=True)
 
 
 def _say(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def _write_json(
-    found: list[Figure], measured: list[Measured], agent: AgentMeasured, void: list[str]
-) -> None:
+def _write_json(path: Path, results: Results, found: list[Figure], void: list[str]) -> None:
     content = {
         "machine": document.machine()._asdict(),
         "figures": [figure._asdict() for figure in found],
-        "stretches": [m._asdict() for m in measured],
-        "agent": agent._asdict(),
+        "stretches": [m._asdict() for m in results.all_stretches()],
+        "sizes": [
+            {"accelerators": s.size.accelerators, **s.size._asdict(), "plan": s.size.plan._asdict()}
+            | {"freshness_seconds": s.freshness_seconds}
+            for s in results.scaled
+        ],
+        "agent": results.agent._asdict(),
+        "nvitop_exporter": results.nvitop._asdict(),
         "void": void,
     }
-    _JSON.parent.mkdir(exist_ok=True)
-    _JSON.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

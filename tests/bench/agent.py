@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.bench import usage
 from tests.bench.consumers import AGENT_NODE, Stretch
 from tests.bench.fleet import DEVICES, SITE
-from tests.servers import InfluxDB, Mosquitto
+from tests.servers import InfluxDB, Mosquitto, Port, binary
 from tests.stand_ins.nvml import Nvml
 
 SAMPLE_EVERY: Final = "1s"
@@ -67,6 +68,38 @@ def measure_agent(
         processes=processes,
         reports_stored=_reports(influx, Stretch(began, int(time.time()))),
     )
+
+
+def measure_nvitop(folder: Path, seconds: float) -> AgentMeasured:
+    """Run nvitop-exporter on the same stand-in, read each second as Prometheus would read it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    driver, port = _driver(folder / "nvml"), Port()
+    command = [binary("nvitop-exporter"), "--port", str(port.number), "--interval", "1"]
+    pages = 0
+    with (folder / "agent.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **driver.environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _sleep(process, _WARM_UP_SECONDS, folder)
+        start, before = time.monotonic(), usage.of_tree(process.pid)
+        while time.monotonic() - start < seconds:
+            _sleep(process, 1.0, folder)
+            address = f"http://127.0.0.1:{port.number}/metrics"
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                pages += b"gpu_" in answer.read()
+        end, after = time.monotonic(), usage.of_tree(process.pid)
+        processes = len(usage.tree(process.pid))
+    finally:
+        _end(process)
+        port.release()
+    cpu = after.cpu_seconds - before.cpu_seconds
+    return AgentMeasured(end - start, cpu, after.pss_bytes, processes, pages)
 
 
 def _driver(folder: Path) -> Nvml:

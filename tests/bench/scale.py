@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from tests.bench.consumers import BROKER_CONF, Collector
+from tests.bench.consumers import BROKER_CONF, Collector, Mode
 from tests.bench.fleet import DEVICES, Fleet
 from tests.bench.load import Load, loading
 from tests.bench.sink import Sink
@@ -22,13 +22,17 @@ _PATIENCE_SECONDS: Final = 20.0
 _GROUPS: Final = 11
 
 
+Store = Literal["InfluxDB", "discards"]
+
+
 class Size(NamedTuple):
-    """A fleet, what it writes to, and what it is measured with."""
+    """A fleet, what it writes to and what it is measured with."""
 
     nodes: int
     length_seconds: int
-    real: bool
+    store: Store
     plan: Plan
+    mode: Mode = "as_shipped"
 
     @property
     def accelerators(self) -> int:
@@ -51,11 +55,11 @@ def measure_size(folder: Path, size: Size) -> Scaled:
     with ExitStack() as stack:
         broker = stack.enter_context(Mosquitto(folder / "broker", BROKER_CONF))
         store: InfluxDB | Sink
-        if size.real:
+        if size.store == "InfluxDB":
             store = stack.enter_context(InfluxDB(folder / "influxdb"))
         else:
             store = stack.enter_context(Sink())
-        collector = Collector(folder / "collector", broker, store, fleet, "as_shipped")
+        collector = Collector(folder / "collector", broker, store, fleet, size.mode)
         collector.prepare()
         load: Load = stack.enter_context(loading(broker.port, fleet, _RECORDED, ("report",)))
         fresh: list[float] = []
