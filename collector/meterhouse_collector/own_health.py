@@ -109,12 +109,14 @@ class OwnHealth:
 
     def _total(self, name: str) -> float:
         full = f"{_PREFIX}{name}_total"
-        return sum(
+        counted = (
             sample.value
             for metric in self._telemetry.registry.restricted_registry([full]).collect()
             for sample in metric.samples
             if sample.name == full
         )
+        # A field is a float for ever, also where nothing was counted yet.
+        return sum(counted, 0.0)
 
     def _sample(self, name: str) -> float:
         return self._telemetry.registry.get_sample_value(_PREFIX + name) or 0.0

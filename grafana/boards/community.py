@@ -2,12 +2,12 @@
 
 from grafana_foundation_sdk.builders import stat, timeseries
 
-from grafana.boards.energy import IN_KWH, KWH, carbon_panels, source_panels, water_panels
 from grafana.figures import coverage_tile, kpi_tile, kpi_trend
 from grafana.frame import Board, Placed, Section
 from grafana.influxql import Scope, points_query, rollup_query
 from grafana.look import PERCENT, WATTS, Size, colour
 from grafana.shapes import Said, lines, tiles
+from grafana.site_flows import IN_KWH, KWH, carbon_panels, source_panels, water_panels
 
 
 def board() -> Board:

@@ -42,6 +42,7 @@ class Health(Bench):
         first, *refused = self.noted
         assert (first.policy, first.measurement) == ("live", "collector")
         assert first.tags == (("site", "site-a"),)
+        assert all(isinstance(value, float) for value in first.fields.values())
         return dict(first.fields), refused
 
 

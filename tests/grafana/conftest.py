@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from meterhouse_collector.rows import Point
+from meterhouse_collector.rows import Row
 from meterhouse_collector.settings import Secret
 from meterhouse_collector.store.config import InfluxConfig
 from meterhouse_collector.store.influx import InfluxStore
@@ -14,10 +14,10 @@ from tests.grafana.asking import DATABASE, Asker
 from tests.servers import InfluxDB
 
 
-async def _write(config: InfluxConfig, points: Iterable[Point]) -> None:
+async def _write(config: InfluxConfig, rows: Iterable[Row]) -> None:
     store = InfluxStore(config)
     try:
-        assert await store.write([*points]) == []
+        assert await store.write([*rows]) == []
     finally:
         await store.close()
 
@@ -35,6 +35,6 @@ def asker(influxdb_shared: InfluxDB, tmp_path_factory: pytest.TempPathFactory) -
         token=Secret(file=token),
         database=DATABASE,
     )
-    points = [*fleet.points(fleet.LIVE), *fleet.points(fleet.KEPT), *plain.points()]
-    asyncio.run(_write(config, points))
+    rows = [*fleet.points(fleet.LIVE), *fleet.points(fleet.KEPT), *plain.rows()]
+    asyncio.run(_write(config, rows))
     return Asker(influxdb_shared)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -15,8 +15,10 @@ from grafana.frame import TAG
 from grafana.influxql import DATA_SOURCE, Scope, rollup_query
 from grafana.look import COLOURS
 from meterhouse_agent.wire import STATES
+from meterhouse_collector.alerts.catalogue_row import Board
 from meterhouse_collector.kpi.catalogue import QUANTILE_FIELD_NAMES, ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
+from meterhouse_collector.site.targets import ThresholdKind
 from tests.grafana.asking import BOARDS, PANELS, panels, queries
 
 SHOWN: Final = [panel for board in BOARDS.values() for panel in panels(board)]
@@ -212,6 +214,17 @@ def test_panels_lie_beside_each_other(name: str) -> None:
     assert len(set(cells)) == len(cells)
     assert max(x for x, _ in cells) < 24
     assert len({panel["id"] for panel in placed}) == len(placed)
+
+
+def test_every_kind_of_alert_is_on_the_board_of_its_matter() -> None:
+    lists = [re.findall(r'"rule_kind" =~ /\^\((.*)\)\$/', query) for query in QUERIES]
+    shown = {kind for [kinds] in filter(None, lists) for kind in kinds.split("|")}
+    budgets = {"budget_spent", "budget_forecast", "budget_burn"}
+    assert shown == {*get_args(ThresholdKind), *budgets}
+
+
+def test_the_boards_are_those_that_alerts_lead_to() -> None:
+    assert set(TITLES) == {*get_args(Board)}
 
 
 def test_the_boards_have_titles_of_their_own() -> None:

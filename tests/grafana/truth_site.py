@@ -7,6 +7,7 @@ from tests.grafana.truth import (
     JOULES_PER_KWH,
     SOURCES,
     Shown,
+    Truth,
     available,
     coverage,
     kpi,
@@ -16,6 +17,14 @@ from tests.grafana.truth import (
     values,
     where,
 )
+
+
+def factored(side: str) -> Truth:
+    """Return the part of the time in which every source has a factor."""
+    return lambda s, _: ratio(
+        s["interval_seconds"] - s[f"{side}_unfactored_seconds"], s["interval_seconds"]
+    )
+
 
 _OF_SITE: Final = {
     "Power": Shown(
@@ -94,14 +103,7 @@ _OF_SITE: Final = {
     "WUE": Shown({"WUE": kpi("wue")}),
     "WUE, source": Shown({"WUE": kpi("wue_source")}),
     "CUE": Shown({"CUE": kpi("cue")}),
-    "Carbon: coverage": Shown(
-        {
-            side: lambda s, _, side=side: ratio(
-                s["interval_seconds"] - s[f"{side}_unfactored_seconds"], s["interval_seconds"]
-            )
-            for side in ("location", "market")
-        }
-    ),
+    "Carbon: coverage": Shown({side: factored(side) for side in ("location", "market")}),
     "Carbon": Shown(
         {
             "by location": where("location_carbon_kg", "interval_seconds"),
