@@ -12,10 +12,12 @@ from docs.reference_parts.markdown import table
 from docs.reference_parts.syntax import calls, subscripts
 from meterhouse_agent.counters import Verdict
 from meterhouse_agent.telemetry import Metrics
+from meterhouse_collector.alerts.metrics import LABELS, AlertMetrics
 from meterhouse_collector.kpi import catalogue
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.live import Snapshot
+from meterhouse_collector.site.index import GroupKey
 from meterhouse_collector.telemetry import Telemetry
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.metrics import KpiMetrics
@@ -105,6 +107,19 @@ def _kpi_metrics() -> Iterator[str]:
             for family in KpiMetrics(answers).collect()
         ),
     )
+    yield "The alerts, those that are open and some that are not:\n"
+    yield table(
+        ("metric", "type", "labels", "meaning"),
+        (
+            (
+                f"`{family.name}`",
+                family.type,
+                ", ".join(f"`{label}`" for label in LABELS),
+                family.documentation,
+            )
+            for family in AlertMetrics({}, {}).collect()
+        ),
+    )
 
 
 class _Known:
@@ -120,7 +135,8 @@ class _Known:
             boundary_metered=True, it_metered=True, category=2, slowest_step_seconds=0.0
         )
         window = Window(seconds=1.0, basis=basis, currency="currency")
-        return Snapshot(0, 1, kpis(sums, window=window, floor=0.0), sums, {})
+        group = GroupKey("site", "cluster", "pool", "tenant", served_model="served model")
+        return Snapshot(0, 1, kpis(sums, window=window, floor=0.0), sums, {group: sums})
 
 
 def _name(family: Metric) -> str:

@@ -217,10 +217,10 @@ async def test_the_metrics_are_bounded_by_what_is_well() -> None:
     site = Site(MemoryStore(), START, index(IDLE))
     await site.begin()
     await site.run(60, "active")
-    looked = site.alerts.looked["always:node_silent"]
+    looked = site.alerts.looked["idle"]
     one = looked.observations[0]
     many = tuple(one._replace(labels=(("node", f"n{n}"),)) for n in range(500))
-    all_looked = {"always:node_silent": looked._replace(observations=many)}
+    all_looked = {"idle": looked._replace(observations=many)}
     found = list(AlertMetrics(all_looked, {}).collect())
     assert len(found[0].samples) == CALM_MAX
 

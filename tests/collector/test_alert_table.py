@@ -95,7 +95,7 @@ def delivered(ratio: float) -> LiveKnown:
 
 
 def silent(kind: str, seconds: float) -> LiveKnown:
-    return of(**{kind: (Silence("one", seconds),)})
+    return of(open=frozenset({"one"}), **{kind: (Silence("one", seconds),)})
 
 
 def showing(**most: float) -> LiveKnown:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import msgspec
 import pytest
 
 from meterhouse_agent import wire
@@ -99,13 +98,21 @@ def test_a_restart_ends_no_silence_before_a_word_came() -> None:
     watch = DEFAULTS["node_silent"].threshold
 
     def after(silence: Silence) -> str:
-        seen = known({}, things=Things(nodes=(silence,)))
+        seen = known({}, things=Things(nodes=(silence,), open=frozenset({"node-1"})))
         state, _ = step(firing, one(conditions.node_silent(watch, seen)), rule, START)
         return "ok" if state is None else state.phase
 
     assert after(Silence("node-1", 5.0, at_least=True)) == "firing"
     assert after(Silence("node-1", 500.0, at_least=True)) == "firing"
     assert after(Silence("node-1", 5.0)) == "ok"
+
+
+def test_of_many_nodes_only_those_are_looked_at_that_are_silent_or_were() -> None:
+    nodes = (Silence("well", 5.0), Silence("was", 0.0), Silence("is", 70.0))
+    things = Things(nodes=nodes, open=frozenset({"was"}))
+    watch = DEFAULTS["node_silent"].threshold
+    found = conditions.node_silent(watch, known({}, things=things))
+    assert [dict(each.labels)["node"] for each in found] == ["was", "is"]
 
 
 def test_a_meter_is_stale_without_a_good_reading() -> None:

@@ -1,7 +1,8 @@
 """Single nodes, meters and devices, and the collector itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
+from typing import Final
 
 from meterhouse_collector.alerts.known import (
     LiveKnown,
@@ -13,18 +14,20 @@ from meterhouse_collector.alerts.known import (
 from meterhouse_collector.alerts.state import Observation
 from meterhouse_collector.site.targets import Threshold
 
+# What has been silent for less than this part of the limit is calm.
+_CALM_RATIO: Final = 0.5
 _SILENT = "the node is silent"
 _NO_DETAIL = "no recent reading of its devices"
 
 
 def node_silent(threshold: Threshold, known: LiveKnown) -> list[Observation]:
     """Hold the time since each registered node was last heard against a threshold."""
-    return [_silence(threshold, known, "node", each) for each in known.things.nodes]
+    return _silences(threshold, known, "node", known.things.nodes)
 
 
 def meter_stale(threshold: Threshold, known: LiveKnown) -> list[Observation]:
     """Hold the time since each meter last had a good reading against a threshold."""
-    return [_silence(threshold, known, "meter", each) for each in known.things.meters]
+    return _silences(threshold, known, "meter", known.things.meters)
 
 
 def pue_without_value(threshold: Threshold, known: LiveKnown) -> list[Observation]:
@@ -36,6 +39,18 @@ def pue_without_value(threshold: Threshold, known: LiveKnown) -> list[Observatio
     high = inf if silence.at_least else silence.seconds
     seconds = silence.seconds
     return [observed(threshold, about, seconds, "seconds", low=seconds, high=high)]
+
+
+def _silences(
+    threshold: Threshold, known: LiveKnown, what: str, silences: Iterable[Silence]
+) -> list[Observation]:
+    # Of many things hardly one is silent.
+    least = _CALM_RATIO * (threshold.above or 0.0)
+    return [
+        _silence(threshold, known, what, each)
+        for each in silences
+        if each.seconds > least or each.name in known.things.open
+    ]
 
 
 def _silence(threshold: Threshold, known: LiveKnown, what: str, each: Silence) -> Observation:
