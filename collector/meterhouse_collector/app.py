@@ -31,6 +31,7 @@ from meterhouse_collector.site.load import load_site
 from meterhouse_collector.telemetry import Telemetry, value_of
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.server import PageServer
+from meterhouse_collector.web.stored_cells import StoredCells
 from meterhouse_collector.writer import Timing, Writer
 
 _LOG: Final = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Collector:
         self._feed = self._make_feed()
         self.telemetry.registry.register(AlertMetrics(self.alerts.looked, self.alerts.book.open))
         self.notifiers = self._make_notifiers()
+        self._cells: StoredCells | None = None
         self.page = self._make_page()
 
     def _grace_seconds(self) -> float:
@@ -142,6 +144,13 @@ class Collector:
             self.live, self.intake.agents, self.index, book=self.alerts.book, store=self.store
         )
         self.intake.seen = answers.fleet.take
+        if self.config.role == "steward":
+            self._cells = StoredCells(
+                self.store,
+                answers.fleet,
+                self.index.site,
+                every_seconds=self.config.detail_every,
+            )
         return PageServer(
             self.config.page,
             answers,
@@ -224,5 +233,7 @@ class Collector:
                 tasks.create_task(self.health.run(), name="health")
                 if self.page is not None:
                     tasks.create_task(self.page.run(), name="page")
+                if self._cells is not None:
+                    tasks.create_task(self._cells.run(), name="cells")
         finally:
             await self._writer.drain(_DRAIN_SECONDS)

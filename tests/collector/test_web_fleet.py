@@ -13,7 +13,9 @@ from meterhouse_collector.alerts.state import Observation, Rule
 from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.rollup.points import live_point
 from meterhouse_collector.rows import Point
+from meterhouse_collector.store import StoreUnavailableError
 from meterhouse_collector.web.server import PageServer
+from meterhouse_collector.web.stored_cells import StoredCells
 from tests.collector.collecting import MemoryStore
 from tests.stand_ins.live_site import LENGTH, START, LiveSite
 
@@ -223,3 +225,40 @@ async def test_formulas_are_those_of_the_catalogue(page: PageServer) -> None:
     formulas = await asked(page, "api/formulas")
     assert set(formulas) == set((await asked(page, "api/live"))["kpis"])
     assert formulas["pue"].startswith("facility energy / IT energy")
+
+
+async def test_a_steward_takes_its_map_from_the_store() -> None:
+    site = LiveSite(store := MemoryStore())
+    await site.interval(0)
+    cells = StoredCells(
+        store, site.answers.fleet, "site", every_seconds=60.0, clock=lambda: site.now
+    )
+    states = (("d0", 0.0), ("d1", 1.0), ("d2", 3.0), ("d10", 4.0))
+    await store.write(
+        [
+            Point(
+                "detail",
+                "accelerator",
+                (("accelerator_model", "M"), ("device", d), ("node", "n1"), ("site", "site")),
+                {"state_number": number, "power_watts": 70.0},
+                start,
+            )
+            for start in (START - 60, START)
+            for d, number in states
+        ]
+    )
+    await cells.read()
+    async with site.served() as served:
+        live = await asked(served, "api/live")
+        node = await asked(served, "api/nodes/n1")
+    # d3 of the register never told, and d10 is beyond it; n2 said nothing.
+    assert node["devices"][3]["name"] == "d10"
+    assert live["cells"]["states"] == "ahxu" + "u" + "uuuu"
+    assert node["devices"][0]["readings"]["power_watts"] == 70.0
+    site.now += 600
+    await site.interval(120)
+    async with site.served() as served:
+        assert set((await asked(served, "api/live"))["cells"]["states"]) == {"u"}
+    store.down = "gone"
+    with pytest.raises(StoreUnavailableError):
+        await cells.read()

@@ -81,6 +81,8 @@ class Fleet:
     """Takes every report, and tells the state of every accelerator of the site."""
 
     def __init__(self, index: SiteIndex, pace: Pace) -> None:
+        # How much older than its interval a cell may be: 0 where reports are heard.
+        self.patience_seconds = 0.0
         self._index = index
         self._pace = pace
         kept = round(max(_HELD_SECONDS, pace.window_seconds) / pace.length_seconds)
@@ -108,6 +110,26 @@ class Fleet:
         node.cells.append((report.start_seconds, cells))
         node.accelerators, node.start = report.accelerators, report.start_seconds
         self._note_activity(report.accelerators, report.start_seconds)
+
+    def take_cells(
+        self,
+        name: str,
+        start_seconds: int,
+        cells: str,
+        inventory: wire.Inventory,
+        accelerators: wire.Accelerators,
+    ) -> None:
+        """Note the cells of a node as somebody else found them, with its last readings."""
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = _Node(self._intervals)
+        if node.cells and start_seconds <= node.cells[-1][0]:
+            return
+        if inventory != node.inventory:
+            node.inventory = inventory
+            self._changes += 1
+        node.cells.append((start_seconds, cells))
+        node.accelerators, node.start = accelerators, start_seconds
 
     def _note_activity(self, accelerators: wire.Accelerators, start: int) -> None:
         known = accelerators.sm_activity_ratio or accelerators.tensor_activity_ratio
@@ -196,10 +218,8 @@ class Fleet:
         if node is not None:
             # The newest stands at the end, and it is nearly always one of the last.
             for start, cells in reversed(node.cells):
-                if start == start_seconds:
-                    return cells
-                if start < start_seconds:
-                    break
+                if start <= start_seconds:
+                    return cells if start >= start_seconds - self.patience_seconds else ""
         return ""
 
     def node(self, name: str, at_seconds: float) -> NodeCells | None:

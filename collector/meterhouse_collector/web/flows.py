@@ -35,7 +35,7 @@ class Watts(Struct, frozen=True):
 class Path(Struct, frozen=True, kw_only=True):
     """Mean power from the sources to the states of devices, over the time that counts for PUE.
 
-    ``other_it_watts`` is IT power that no node's devices account for: network and storage.
+    ``other_it_watts`` is IT power that no device accounts for: network, storage, silent nodes.
     """
 
     sources: tuple[Watts, ...] = ()

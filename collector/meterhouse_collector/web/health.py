@@ -51,9 +51,12 @@ def _heard(agents: Mapping[str, Agent], pace: Pace, now: float) -> Iterator[Agen
             last_seen_seconds=seen,
             waiting_reports=agent.waiting,
             troubles=[
-                f"{source.source} {source.state}: {source.detail}"
-                for source in troubles
-                if source.state not in {"ok", "absent"}
+                *(
+                    f"{source.source} {source.state}: {source.detail}"
+                    for source in troubles
+                    if source.state not in {"ok", "absent"}
+                ),
+                *(f"{n} reports set aside: {why}" for why, n in sorted(agent.set_aside.items())),
             ],
         )
 

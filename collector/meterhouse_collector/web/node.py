@@ -11,7 +11,7 @@ from meterhouse_collector.store import Store
 from meterhouse_collector.web.fleet import Fleet
 
 PAST_SECONDS: Final = 3600
-_GAUGES: Final = (
+GAUGES: Final = (
     "power_watts",
     "utilization_ratio",
     "sm_activity_ratio",
@@ -97,7 +97,7 @@ async def node_detail(
 
 def _readings(last: wire.Accelerators | None, column: int) -> dict[str, float | None]:
     found: dict[str, float | None] = {}
-    for name in _GAUGES:
+    for name in GAUGES:
         values = () if last is None else getattr(last, name)
         found[name] = values[column] if column < len(values) else None
     return found

@@ -48,7 +48,7 @@ export function path(found) {
   const loss = Math.max(0, found.loss_watts);
   const inside = [
     ...found.states.map((each) => ({ name: each.name, label: STATES[each.name], power: each.power_watts, className: each.name })),
-    { name: "other", label: "network, storage", power: found.other_it_watts, className: "other" },
+    { name: "other", label: "other IT", power: found.other_it_watts, className: "other" },
   ].filter((each) => each.power > 0);
   const most = Math.max(facility, sources.reduce((sum, each) => sum + each.power_watts, 0), inside.reduce((sum, each) => sum + each.power, 0) + loss);
   const scale = (HEIGHT - GAP * 6) / most;

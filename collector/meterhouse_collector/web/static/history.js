@@ -37,6 +37,7 @@ export function add(latest, money, seconds) {
   const [start] = latest.start_seconds;
   const last = past.start_seconds.at(-1);
   if (latest.step_seconds !== past.step_seconds || start > last + past.step_seconds || start < last) return load();
+  say($("past-note"), "");
   merge(past, latest, start === last, Math.ceil(seconds / past.step_seconds));
   render();
 }
