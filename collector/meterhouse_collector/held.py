@@ -6,15 +6,18 @@ from itertools import chain, islice
 from typing import Final
 
 from meterhouse_collector.ledger import Entry
+from meterhouse_collector.rows import PackedRow
 
 ENTRIES_MAX: Final = 20_000
 _ROWS_MAX: Final = 500_000
 BATCH_ENTRIES: Final = 2_000
 _BATCH_ROWS: Final = 20_000
+# A packed row weighs as many rows as it has of these: one hostile node could else fill the memory.
+_ROW_BYTES: Final = 512
 
 
 class Held:
-    """Two queues, bounded together by entries and by rows."""
+    """Two queues, bounded together by entries and by rows, large ones counted for several."""
 
     def __init__(self) -> None:
         self._fresh: deque[Entry] = deque()
@@ -29,7 +32,7 @@ class Held:
         if len(self) >= ENTRIES_MAX or self._rows >= _ROWS_MAX:
             return False
         (self._fresh if fresh else self._backlog).append(entry)
-        self._rows += len(entry.rows)
+        self._rows += _weight(entry)
         return True
 
     def batch(self) -> list[Entry]:
@@ -37,7 +40,7 @@ class Held:
         batch, rows = [], 0
         for entry in islice(chain(self._fresh, self._backlog), BATCH_ENTRIES):
             batch.append(entry)
-            rows += len(entry.rows)
+            rows += _weight(entry)
             if rows >= _BATCH_ROWS:
                 break
         return batch
@@ -48,4 +51,9 @@ class Held:
             # What came meanwhile stands behind: the batch is still the head of both queues.
             queue = self._fresh if self._fresh and self._fresh[0] is entry else self._backlog
             queue.popleft()
-            self._rows -= len(entry.rows)
+            self._rows -= _weight(entry)
+
+
+def _weight(entry: Entry) -> int:
+    packed = sum([len(row.row) // _ROW_BYTES for row in entry.rows if type(row) is PackedRow])
+    return len(entry.rows) + packed

@@ -18,6 +18,8 @@ from meterhouse_collector.bounds import (
     NODE_WATTS_MAX,
     TOKENS_PER_SECOND_MAX,
 )
+from meterhouse_collector.held import ENTRIES_MAX, Held
+from meterhouse_collector.rows import PackedRow
 from tests.collector.collecting import INVENTORY, LENGTH, Bench, report, say, status, topic
 from tests.fuzz.lines import check_row
 
@@ -293,3 +295,21 @@ def test_whatever_names_are_taken_can_be_written(device: str, model: str, watts:
     for row in (row for entry in it.entries for row in entry.rows):
         assert check_row(row)
     assert it.bugs == 0
+
+
+def test_what_waits_for_the_store_is_bounded_by_its_size() -> None:
+    """As many entries as may wait, each as large as a message may be, would be five gigabytes."""
+    it = bench()
+    it.intake._rate = quota.Rate(lambda: 0.0)
+    one = engine(requests={f"{number:0128}": 1 for number in range(60)})
+    it.hear(made(engines=[msgspec.structs.replace(one, served_model=f"{n}") for n in range(20)]))
+    (large,) = it.entries
+    size = sum(len(row.row) for row in large.rows if isinstance(row, PackedRow))
+    assert size > 150_000
+    held = Held()
+    taken = sum(held.take(large, fresh=False) for _ in range(ENTRIES_MAX))
+    assert taken * size < 300_000_000
+    assert sum(len(held.batch()) * [size]) < 15_000_000
+    while batch := held.batch():
+        held.written(batch)
+    assert held.take(large, fresh=True)
