@@ -3,6 +3,7 @@
 import logging
 import re
 import time
+from collections import Counter as Tally
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
@@ -60,6 +61,7 @@ class Agent:
         "inventory_hash",
         "noted",
         "report_seconds",
+        "set_aside",
         "since_seconds",
         "status",
         "status_seconds",
@@ -75,6 +77,8 @@ class Agent:
         self.inventory_hash = ""
         self.since_seconds = 0
         self.noted: set[str] = set()
+        # Of its reports, since this collector runs, by reason.
+        self.set_aside: Tally[str] = Tally()
 
 
 class Intake:
@@ -104,6 +108,7 @@ class Intake:
         self._rate = Rate()
         self._parsed = lru_cache(maxsize=_TOPICS_KEPT)(_parsed)
         self.agents: dict[str, Agent] = {}
+        receipts.set_aside = self._note_set_aside
         # What hears of each report that was accepted, with its inventory.
         self.seen: Callable[[wire.Report, wire.Inventory], None] = lambda _, __: None
 
@@ -121,8 +126,11 @@ class Intake:
                 self._status(address, payload)
             else:
                 self._count("topic", final=True, who=_STRANGERS, text=f"no business here: {topic}")
-        except Exception:  # noqa: BLE001 - whatever it is, it ends here
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends here
             self._telemetry.bug("intake")
+            if address.kind is wire.MessageKind.REPORT:
+                # Not for good: another version may take it, and until then its agent keeps it.
+                self._refuse(whom, payload, _Refused("bug", final=False, text=repr(error)))
 
     def _report(self, address: wire.Address, whom: Address, payload: bytes) -> None:
         now = self._clock()
@@ -226,6 +234,11 @@ class Intake:
         start = _START.search(payload[:_HEAD_BYTES])
         if start is not None:
             self._receipts.refused(whom, int(start[1]), refusal.reason, final=refusal.final)
+
+    def _note_set_aside(self, whom: Address, reason: str) -> None:
+        agent = self.agents.get(whom.node)
+        if agent is not None and whom.site == self._index.site:
+            agent.set_aside[reason] += 1
 
     def _note_inventory(self, agent: Agent, report: wire.Report) -> None:
         """Write what a node has from a report on, where that is news; a backlog brings old news."""

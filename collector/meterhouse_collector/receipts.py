@@ -52,6 +52,8 @@ class Receipts:
         self._every = every_seconds
         # In the order of their last receipt, so that who waits longest is served first.
         self._due: dict[Address, _Due] = {}
+        # What hears of each report that was refused for good.
+        self.set_aside: Callable[[Address, str], None] = lambda _, __: None
 
     def _of(self, address: Address) -> _Due:
         found = self._due.get(address)
@@ -76,6 +78,8 @@ class Receipts:
                 start_seconds=start_seconds, reason=reason, final=final
             )
         due.urgent = True
+        if final:
+            self.set_aside(address, reason)
 
     def want_inventory(self, address: Address, inventory_hash: str) -> None:
         """Note that an inventory is not known."""

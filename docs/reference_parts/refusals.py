@@ -11,6 +11,10 @@ from meterhouse_collector.rows import POLICY_DAYS
 
 # What each reason means and what to do; the test of this page compares the keys with the code.
 REFUSALS: Final = {
+    "bug": (
+        "the collector met an error of its own in it",
+        "read the collector's log and report it; the agent keeps the report and sends it again",
+    ),
     "foreign": (
         "it names another site or node than its topic, or what its agent may not read",
         "compare the agent's `site` and `node` with the broker's user; see `readers` of the site",

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse_agent import wire
+from meterhouse_collector.receipts import Address
 from meterhouse_collector.rows import PackedRow
 from tests.collector.collecting import (
     INVENTORY,
@@ -42,6 +43,37 @@ def test_a_report_is_taken_and_counted() -> None:
     assert it.telemetry.registry.get_sample_value(late) == 1
     assert it.intake.agents["node-1"].report_seconds > 0
     assert say(it.receipts) == {}
+
+
+def test_a_report_on_which_this_program_fails_is_kept_by_its_agent() -> None:
+    it = bench()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no way to look at it")
+
+    it.intake.seen = fail
+    made = report()
+    it.hear(made)
+    it.intake.seen = lambda _, __: None
+    it.hear(report("node-2"))
+    said = say(it.receipts)["node-1"].refused
+    assert [(r.start_seconds, r.reason, r.final) for r in said] == [
+        (made.start_seconds, "bug", False)
+    ]
+    assert it.bugs == 1
+    assert [entry.node for entry in it.entries][-1] == "node-2"
+
+
+def test_reports_set_aside_are_counted_by_agent_and_reason() -> None:
+    it = bench()
+    for _ in range(2):
+        it.hear(report(length_seconds=LENGTH + 1))
+    it.hear(report("node-2"))
+    it.receipts.refused(Address("site-a", "node-2"), 0, "rejected_by_store", final=True)
+    it.receipts.refused(Address("site-a", "node-2"), 5, "future", final=False)
+    agents = it.intake.agents
+    assert dict(agents["node-1"].set_aside) == {"off_grid": 2}
+    assert dict(agents["node-2"].set_aside) == {"rejected_by_store": 1}
 
 
 def spoiled(**changes: object) -> wire.Report:

@@ -288,12 +288,21 @@ async def test_agents_in_trouble_come_first() -> None:
     site.hear("n1")
     site.hear("gone", state="offline")
     site.hear("quiet", seconds_ago=60).waiting = 7
+    site.hear("poison").set_aside.update({"malformed": 3})
     async with site.served() as page:
         agents = (await api(page))["agents"]
     states = {agent["name"]: agent["state"] for agent in agents["list"]}
-    assert states == {"gone": "offline", "quiet": "silent", "n2": "unseen", "n1": "online"}
-    assert list(states) == ["gone", "quiet", "n2", "n1"]
-    assert agents["counts"] == {"offline": 1, "silent": 1, "unseen": 1, "online": 1}
+    assert states == {
+        "gone": "offline",
+        "quiet": "silent",
+        "n2": "unseen",
+        "poison": "online",
+        "n1": "online",
+    }
+    assert list(states) == ["gone", "quiet", "n2", "poison", "n1"]
+    assert agents["counts"] == {"offline": 1, "silent": 1, "unseen": 1, "online": 2}
+    troubles = {agent["name"]: agent["troubles"] for agent in agents["list"] if agent["troubles"]}
+    assert troubles == {"poison": ["3 reports set aside: malformed"]}
     assert agents["waiting_reports"] == 7
 
 
