@@ -258,16 +258,84 @@ async def test_quarters_that_are_behind_say_nothing_of_now() -> None:
     assert [verdict(o) for o in look(found, known)] == ["clears", *["unknown"] * 4]
 
 
-async def test_cash_is_not_in_the_sums() -> None:
-    site = index()
+BOUGHT = """
+[[pool]]
+name = "rented"
+cluster = "c1"
+[[hardware]]
+accelerator_model = "h100"
+vendor = "nvidia"
+price_per_device = 1000
+life = "3650d"
+[[asset]]
+node = "bought"
+pool = "chat"
+accelerator_model = "h100"
+devices = 2
+purchased = 2024-06-05
+in_service = 2024-09-01
+[[asset]]
+node = "bought-before"
+pool = "chat"
+accelerator_model = "h100"
+devices = 2
+purchased = 2024-05-31
+in_service = 2024-09-01
+[[shared_equipment]]
+name = "fabric"
+kind = "network"
+price = 700
+life = "3650d"
+purchased = 2024-06-02
+in_service = 2024-09-01
+[[contract]]
+name = "rented"
+side = "bought"
+counterparty = "somebody"
+pools = ["rented"]
+units = 1
+rate = 720
+rate_per = "month"
+valid_from = 2024-06-01
+[[contract.prepayment]]
+paid_on = 2024-06-01
+amount = 5000
+"""
+# At 1 an hour.
+COVERED = (NOON - BEGINS) / HOUR
+
+
+@pytest.mark.parametrize(
+    ("scope", "bought"),
+    [
+        ({}, 2 * 1000 + 700 + 5000 - COVERED),
+        ({"pool": "chat"}, 2 * 1000),
+        ({"pool": "rented"}, 5000 - COVERED),
+    ],
+)
+async def test_cash_is_spent_when_it_is_paid(scope: dict[str, str], bought: float) -> None:
+    site, live = index(BOUGHT), spend.LiveWindow(0.0, {})
     kept = KeptAmounts(site.model, 3.0 * DAY)
     await read_all(kept, await stored(BEGINS, NOON, GROUPS), BEGINS, NOON)
-    cash = budget(basis="cash")
-    found = spend.spend_of(site, cash, kept, spend.LiveWindow(0.0, {}), NOON)
-    spent = look(found, cash)[0]
-    assert verdict(spent) == "unknown"
-    assert spent.reason is not None
-    assert "cash" in spent.reason
+    cash, by_day = budget(basis="cash", scope=scope), budget(scope=scope)
+    found = spend.spend_of(site, cash, kept, live, NOON)
+    amortised = spend.spend_of(site, by_day, kept, live, NOON).spent
+    assert found.spent is not None
+    assert amortised is not None
+    amounts = kept.found(spend.in_scope(cash.scope), BEGINS, NOON).amounts
+    expected = float(amortised) - amounts.capital_money + bought
+    assert float(found.spent) == pytest.approx(expected)
+    spent, *others = look(found, cash)
+    assert spent.value == pytest.approx(expected)
+    assert {verdict(other) for other in others} == {"unknown"}
+
+
+async def test_cash_for_what_has_no_price_is_not_known() -> None:
+    site = index(BOUGHT.replace('life = "3650d"', 'life = "3650d"\nvalid_from = 2024-08-01', 1))
+    kept = KeptAmounts(site.model, 3.0 * DAY)
+    await read_all(kept, await stored(BEGINS, NOON, GROUPS), BEGINS, NOON)
+    found = spend.spend_of(site, budget(basis="cash"), kept, spend.LiveWindow(0.0, {}), NOON)
+    assert (found.spent, found.reason) == (None, "h100: no price on 2024-06-05")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ TWO_DAYS: Final = replace(
     silent_seconds=3600,
 )
 MORNING: Final = replace(TWO_DAYS, hours=10.0, nodes=4)
-FEW_NODES: Final = replace(TWO_DAYS, nodes=8)
+FEW_NODES: Final = replace(TWO_DAYS, nodes=4)
 # The steward works after so many batches of half an hour: the less often, the more comes at once.
 HOURLY, EVENING, DAILY = 2, 16, 48
 PRECISION: Final = 1e-9

@@ -21,6 +21,7 @@ DAYS_AT_ONCE: Final = 8
 _AGAIN_SECONDS: Final = 2 * 3600
 _ACCRUED: Final = tuple(f"{s}_{kind}_money" for kind in SECONDS_KINDS for s in wire.STATES)
 _DRAWN: Final = tuple(f"{s}_{kind}_money" for kind in JOULES_KINDS for s in wire.STATES)
+_CAPITAL: Final = tuple(f"{state}_capital_money" for state in wire.STATES)
 _RENT: Final = tuple(f"{state}_rent_money" for state in wire.STATES)
 
 
@@ -41,6 +42,7 @@ class Amounts(NamedTuple):
     used_seconds: float = 0.0
     installed_seconds: float = 0.0
     unpriced_seconds: float = 0.0
+    capital_money: float = 0.0
 
     @property
     def money(self) -> float:
@@ -92,6 +94,7 @@ def _amounts(point: Point) -> Amounts:
         used_seconds=total(("active_seconds", "held_idle_seconds")),
         installed_seconds=total(("installed_seconds",)),
         unpriced_seconds=total(("unpriced_seconds",)),
+        capital_money=total(_CAPITAL),
     )
 
 

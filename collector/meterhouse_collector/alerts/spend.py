@@ -7,15 +7,17 @@ from math import fsum
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
-from meterhouse_collector.alerts.amounts import QUARTER, Amounts, KeptAmounts, Place, Wanted
+from meterhouse_collector.alerts.amounts import QUARTER, Amounts, Found, KeptAmounts, Place, Wanted
 from meterhouse_collector.alerts.conditions.budget import Spend, Window
-from meterhouse_collector.alerts.known import Use, scope_sums, within
+from meterhouse_collector.alerts.known import Use, is_whole, scope_sums, within
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, below_floor
+from meterhouse_collector.money.bill_lines import NoAmount
 from meterhouse_collector.money.burn import SpendSample
 from meterhouse_collector.money.currency import convert_currency
 from meterhouse_collector.money.decimals import CONTEXT, exact
 from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.settlement.cash import cash_beyond_accrual
 from meterhouse_collector.site.contracts import CapacityContract, Commitment
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.site.most import most_burn
@@ -27,7 +29,6 @@ _SAMPLED_SECONDS: Final = 3 * _DAY
 # Quarters are summed some minutes after their end; without them for so long nothing is recent.
 BEHIND_SECONDS: Final = 3600
 _MONEY: Final = tuple(f"{state}_{kind}_money" for state in wire.STATES for kind in KINDS)
-_CASH: Final = "only amortised money is in the sums, no cash"
 _NOTHING: Final = "no quarter is summed yet"
 
 
@@ -72,13 +73,13 @@ def spend_of(
         ends_seconds=model.instant(after),
         until_seconds=begins if ends is None else float(ends),
         spent=None,
-        reason=_CASH if budget.basis == "cash" else _NOTHING,
+        reason=_NOTHING,
         samples=(),
         committed_per_hour=None,
         windows={},
         most_ratio=most_burn(index, budget),
     )
-    if budget.basis == "cash" or ends is None or ends <= begins:
+    if ends is None or ends <= begins:
         return spend
     wanted = in_scope(budget.scope)
     found = kept.found(wanted, begins, ends)
@@ -86,6 +87,9 @@ def spend_of(
     spend = spend._replace(
         spent=None if reason is not None else exact(found.amounts.money), reason=reason
     )
+    if budget.basis == "cash":
+        # What is bought at once has no pace: nothing of it is forecast, and nothing burns.
+        return spend if reason is not None else _in_cash(index, budget, begins, spend, found)
     if now_seconds - ends > BEHIND_SECONDS:
         return spend
     return spend._replace(
@@ -97,6 +101,25 @@ def spend_of(
             for seconds in (burn.long, burn.short)
         },
     )
+
+
+def _in_cash(index: SiteIndex, budget: Budget, begins: float, spend: Spend, found: Found) -> Spend:
+    """Return the spend with what was bought in place of what it costs by the day."""
+    until, scope = int(spend.until_seconds), budget.scope
+
+    def is_paid_for(name: str) -> bool:
+        pool = index.dated.pool.get(name, until)
+        return pool is not None and within(
+            scope, cluster=pool.cluster, pool=pool.name, tenant=pool.tenant
+        )
+
+    paid = cash_beyond_accrual(
+        index, int(begins), until, is_paid_for=is_paid_for, whole=is_whole(scope)
+    )
+    if isinstance(paid, NoAmount):
+        return spend._replace(spent=None, reason=paid.reason)
+    accrued = exact(found.amounts.money - found.amounts.capital_money)
+    return spend._replace(spent=CONTEXT.add(accrued, paid))
 
 
 def in_scope(scope: Scope) -> Wanted:

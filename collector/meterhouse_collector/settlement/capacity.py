@@ -235,16 +235,29 @@ def _notes(model: SiteModel, contract: CapacityContract, held: tuple[int, int]) 
         yield _prepaid(model, contract, held)
 
 
-def _prepaid(model: SiteModel, contract: CapacityContract, held: tuple[int, int]) -> str:
-    """Say what is left of the prepayments, drawn down month by month at the contract's rate."""
+class Prepaid(NamedTuple):
+    """What was paid ahead until an instant, and what is left of it, in the contract's currency."""
+
+    paid: Decimal
+    left: Decimal
+
+
+def prepaid(model: SiteModel, contract: CapacityContract, until_seconds: int) -> Prepaid:
+    """Return the prepayments of a contract, drawn down month by month at its rate."""
     begins = int(model.instant(contract.valid_from))
-    currency = contract.currency or model.currency
     left, paid = ZERO, ZERO
-    for since, until in _months(model, (begins, held[1])):
+    for since, until in _months(model, (begins, until_seconds)):
         known = add(p.amount for p in contract.prepayment if model.instant(p.paid_on) < until)
         left, paid = CONTEXT.add(left, CONTEXT.subtract(known, paid)), known
         charge = contract_money(model, contract, since, until)
         left = prepayment_draw_down(prepaid_money=left, charges_money=[charge]).balance_money
+    return Prepaid(paid, left)
+
+
+def _prepaid(model: SiteModel, contract: CapacityContract, held: tuple[int, int]) -> str:
+    """Say what is left of the prepayments."""
+    currency = contract.currency or model.currency
+    paid, left = prepaid(model, contract, held[1])
     paid, left = round_total(paid, currency), round_total(left, currency)
     return (
         f"{contract.name}: of {paid:,} {currency} paid ahead {left:,} are left at the end; it is"
