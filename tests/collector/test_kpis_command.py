@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from meterhouse_collector.__main__ import main
-from tests.collector.settling import FIRST
+from meterhouse_collector.quarters.windows import Stretch, window_kpis
+from tests.collector.collecting import MemoryStore
+from tests.collector.settling import FIRST, KNOWN
 from tests.collector.stored_site import QUARTER, instant, since, stored_site
 
 
@@ -60,3 +62,10 @@ def test_a_window_that_is_none_is_refused(
 ) -> None:
     assert main(["kpis", "-c", str(config), *arguments]) == 2
     assert fault in capsys.readouterr().err
+
+
+async def test_a_long_window_shows_how_much_of_it_is_read() -> None:
+    shown: list[float] = []
+    window = Stretch(FIRST, FIRST + 40 * 86_400)
+    await window_kpis(MemoryStore(), KNOWN, window, progress=lambda share, _: shown.append(share))
+    assert shown == [day / 40 for day in range(1, 41)]

@@ -39,7 +39,7 @@ def _kpis(options: argparse.Namespace) -> int:
 
     async def work(books: Books) -> str:
         window = _window(options, books)
-        found = await window_kpis(books.store, books.index, window)
+        found = await window_kpis(books.store, books.index, window, progress=books.progress)
         if options.format == "json":
             document = {"site": books.index.site, **window._asdict(), "kpis": found}
             return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"

@@ -63,7 +63,9 @@ def _unreachable(reason: object) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add where the page is, and how to come in."""
-    parser.add_argument("address", nargs="?", default=ADDRESS, help=f"by default {ADDRESS}")
+    parser.add_argument(
+        "address", nargs="?", metavar="ADDRESS", default=ADDRESS, help=f"by default {ADDRESS}"
+    )
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the page's token")
     parser.add_argument("--username", help="the page's user")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="its password")

@@ -4,7 +4,7 @@ A quarter that nobody kept counts as silent, so that the coverage of a KPI falls
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from itertools import groupby
 from typing import Final, NamedTuple
@@ -37,6 +37,9 @@ _LIVE_QUARTERS: Final = 3
 _ROLLED_SECONDS: Final = 120
 
 
+Progress = Callable[[float, str], None]
+
+
 class Stretch(NamedTuple):
     """A window, [start, end) in Unix seconds."""
 
@@ -61,6 +64,10 @@ def named_windows(now_seconds: float, index: SiteIndex) -> dict[str, Stretch]:
     return {name: Stretch(start // QUARTER * QUARTER, end) for name, start in begins.items()}
 
 
+def _silently(_: float, __: str) -> None:
+    """Show no progress."""
+
+
 async def window_sums(
     store: Store, index: SiteIndex, start_seconds: int, end_seconds: int
 ) -> dict[GroupKey, Sums]:
@@ -80,14 +87,19 @@ def _closed(end_seconds: int) -> int:
     return end_seconds // QUARTER * QUARTER - (_LIVE_QUARTERS - 1) * QUARTER
 
 
-async def _summed(store: Store, index: SiteIndex, window: Stretch, closed: int) -> "_Groups":
+async def _summed(
+    store: Store, index: SiteIndex, window: Stretch, closed: int, progress: Progress = _silently
+) -> "_Groups":
     start_seconds, end_seconds = window
     sums, book = _Groups(), RateBook(index)
     kept: set[int] = set()
+    days = 0
     async for points in _by_day(store, index, window):
         whole = [p for p in points if p.start_seconds + QUARTER <= end_seconds]
         sums.add((group_of(point.tags), sums_of(point)) for point in whole)
         kept.update(point.start_seconds for point in whole)
+        days += 1
+        progress(min(1.0, days * _DAY_SECONDS / (end_seconds - start_seconds)), "reading rollups")
     missing = [q for q in range(start_seconds, end_seconds, QUARTER) if q not in kept]
     ended = max(kept, default=start_seconds - QUARTER) + QUARTER
     live = max(ended, closed)
@@ -133,20 +145,26 @@ class DaySums:
 
 
 async def window_kpis(
-    store: Store, index: SiteIndex, window: Stretch, days: DaySums | None = None
+    store: Store,
+    index: SiteIndex,
+    window: Stretch,
+    days: DaySums | None = None,
+    progress: Progress = _silently,
 ) -> dict[str, KpiValue]:
     """Return the KPIs of the whole site over a window; ``days`` hold what was read before.
 
+    Without them ``progress`` hears which share of the window is read.
+
     Raises ``ValueError`` and ``StoreUnavailableError`` as ``window_sums`` does.
     """
-    if days is None:
-        groups = await window_sums(store, index, *window)
-        return await _kpis(store, index, window, groups.values())
-    closed = _closed(window.end_seconds)
-    parts: list[Sums] = []
     since = window.start_seconds
     if since % QUARTER:
         raise ValueError(f"a window from {since}: it must begin with a quarter")
+    if days is None:
+        groups = await _summed(store, index, window, _closed(window.end_seconds), progress)
+        return await _kpis(store, index, window, groups.values().values())
+    closed = _closed(window.end_seconds)
+    parts: list[Sums] = []
     while since < window.end_seconds:
         midnight = (since // _DAY_SECONDS + 1) * _DAY_SECONDS
         until = window.end_seconds if midnight > closed else midnight

@@ -9,7 +9,7 @@ const key = (alert) => `${alert.name} ${JSON.stringify(alert.labels)}`;
 const words = (alert) => `${alert.name.replaceAll(/[:_]/g, " ")}${Object.entries(alert.labels).filter(([name, value]) => name !== "site" && !alert.name.includes(value)).map(([, value]) => `, ${value}`).join("")}`;
 
 function figure({ value, limit, unit }) {
-  const show = (amount) => (unit === "ratio" ? percent(amount) : `${number(amount, Math.abs(amount) < 100 ? 2 : 0)} ${unit}`);
+  const show = (amount) => (unit === "ratio" ? percent(amount) : `${number(amount, Number.isInteger(amount) || Math.abs(amount) >= 100 ? 0 : 2)} ${unit}`);
   return `${show(value)}, limit ${show(limit)}`;
 }
 

@@ -136,5 +136,6 @@ export class Chart {
 }
 
 function span(seconds) {
+  if (seconds >= 7200) return `${Math.round(seconds / 3600)} h ago`;
   return seconds >= 120 ? `${Math.round(seconds / 60)} min ago` : `${seconds} s ago`;
 }
