@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,7 +18,7 @@ from meterhouse_collector.gathered import Gathered, Told, packed, told_of
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Pace
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, PackedRow
-from meterhouse_collector.store import Store, StoreUnavailableError
+from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
 
 _LOG: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.25
@@ -81,6 +81,7 @@ class Gather:
         self._again: dict[tuple[str, int], float] = {}
         self._marked: dict[int, float] = {}
         self._again_at = float("-inf")
+        self._told_refused = False
 
     def add(self, entry: Entry) -> None:
         """Take an entry into its interval, if that is still held."""
@@ -216,7 +217,7 @@ class Gather:
             for slot in slots:
                 slot.untold = False
             try:
-                await self._store.write(rows)
+                self._tell_refused(await self._store.write(rows))
             except BaseException:
                 for slot in slots:
                     slot.untold = True
@@ -227,6 +228,12 @@ class Gather:
                     # Now, for what is said before it is there would be read too soon.
                     self._again[name, start] = self._clock()
                 slot.told = True
+
+    def _tell_refused(self, rejections: Sequence[Rejection]) -> None:
+        if rejections and not self._told_refused:
+            # The ledger has them, so quarters will be whole; live their devices are unknown.
+            _LOG.error("the store refused %d slots: %s", len(rejections), rejections[0].reason)
+        self._told_refused = bool(rejections)
 
     def _gathered(self, start: int, name: str, waiting: dict[str, int]) -> Gathered:
         slot = self._open[start][name]

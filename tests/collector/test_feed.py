@@ -209,6 +209,16 @@ async def test_without_the_store_all_waits_and_then_is_told() -> None:
     assert it.active(START) == 10
 
 
+async def test_a_slot_that_the_store_refuses_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    it = Split(a="00-63")
+    it.store.refuse = lambda row: "too large" if getattr(row, "thing", "") == "07" else None
+    await it.pass_seconds(30)
+    assert caplog.text.count("the store refused 1 slots: too large") == 1
+    assert value_of(it.telemetry.slots_untold) == 1
+
+
 async def test_a_steward_that_begins_reads_what_was_told() -> None:
     it = Split(a="00-63")
     it.take(entry("node-1", START))
