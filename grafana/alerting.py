@@ -21,6 +21,8 @@ FOLDER: Final = Path(__file__).parent / "provisioning" / "alerting"
 # While the store is down nothing is written that a query could find: collector_silent says it.
 NOT_HERE: Final = ("store_down",)
 INTERVAL: Final = "1m"
+DAY_EVALUATIONS: Final = 1440
+KEPT: Final = ("coverage", "delivered")
 _EXPRESSION: Final = "__expr__"
 
 
@@ -123,6 +125,8 @@ def rule(row: AlertRow) -> Json:
         # A KPI without a value neither fires nor resolves; only silence itself is an alert.
         "noDataState": "Alerting" if silent else "KeepLast",
         "execErrState": "Error",
+        # That of one site is missing while others have some: it keeps its state, for a day.
+        **({"missing_series_evals_to_resolve": DAY_EVALUATIONS} if row.rollup in KEPT else {}),
         "labels": {"severity": "{{ .Labels.urgency }}" if follows else row.severity},
         "annotations": {
             "summary": _summary(row, follows=follows),

@@ -60,6 +60,11 @@ def test_promtool_takes_the_rules() -> None:
     assert f"{len(CATALOGUE)} rules found" in done.stdout
 
 
+def test_promtool_takes_the_sample_of_a_config() -> None:
+    done = promtool("check", "config", str(TARGET.with_name("prometheus.yml")))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def annotations(row: AlertRow, summary: str) -> dict[str, str]:
     return {
         "summary": summary,

@@ -72,7 +72,7 @@ class Rule:
             self.states[labels] = self._next(labels, value > 0, at_seconds)
         for labels in [labels for labels in self.states if labels not in found]:
             self.missing[labels] = self.missing.get(labels, 0) + 1
-            if self.missing[labels] >= MISSING:
+            if self.missing[labels] >= self.rule.get("missing_series_evals_to_resolve", MISSING):
                 del self.states[labels], self.missing[labels]
 
     def _next(self, labels: Labels, fires: bool, at_seconds: float) -> tuple[State, float]:  # noqa: FBT001 - what was found

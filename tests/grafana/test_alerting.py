@@ -101,6 +101,8 @@ def history() -> list[Point]:
         found.append(capacity("short", start, 1.0, 45.0 if late else 50.0))
         if not late:
             found.append(capacity("gone", start, 1.0, 50.0))
+        if start < NOW - 2400:
+            found.append(capacity("faded", start, 10.0, 50.0))
     for site, errors in (("calm", 0.0), ("broken", 2.0)):
         for start in range(NOW - 3600, NOW, 60):
             tags = (
@@ -187,18 +189,29 @@ def test_what_the_collector_says_no_more_stands(database: InfluxDB) -> None:
     assert sites(states) == ["fires"]
 
 
+def test_a_site_without_rows_keeps_its_state_beside_others(database: InfluxDB) -> None:
+    ticks = range(-3300, -2400, 60)
+    assert sites(run(database, "coverage", *ticks)[1]) == ["faded"]
+    _, states = run(database, "coverage", *ticks, 1300, 1360, 1420, 1480)
+    assert "faded" in sites(states)
+    # It is kept, not found: no row of it is looked at any more.
+    assert "faded" not in [
+        dict(labels).get("site") for labels in run(database, "coverage", 1480)[1]
+    ]
+
+
 def test_coverage_under_the_floor_fires_after_its_time(database: InfluxDB) -> None:
     # Ten of twelve minutes ago it was well; steps of five minutes end at each tick.
     ticks = range(-960, 1, 60)
-    assert sites(run(database, "coverage", *ticks)[1]) == ["dark"]
+    assert sites(run(database, "coverage", *ticks)[1]) == ["dark", "faded"]
     early = [tick for tick in ticks if tick <= -420]
     assert sites(run(database, "coverage", *early)[1]) == []
-    assert sites(run(database, "coverage", *early)[1], "Pending") == ["dark"]
+    assert sites(run(database, "coverage", *early)[1], "Pending") == ["dark", "faded"]
 
 
 def test_coverage_without_rows_keeps_its_state(database: InfluxDB) -> None:
     ticks = [*range(-960, 1, 60), *range(60, 1800, 60), 7200, 7260, 7320]
-    assert sites(run(database, "coverage", *ticks)[1]) == ["dark"]
+    assert sites(run(database, "coverage", *ticks)[1]) == ["dark", "faded"]
 
 
 def test_sold_capacity_that_is_not_delivered_fires(database: InfluxDB) -> None:
@@ -216,8 +229,8 @@ def test_memory_errors_fire_at_once_and_end(database: InfluxDB) -> None:
 
 
 def test_a_collector_that_rolls_nothing_up_fires(database: InfluxDB) -> None:
-    assert sites(run(database, "collector_silent", -1000, -940)[1]) == []
-    assert sites(run(database, "collector_silent", 0, 60)[1]) == ["gone"]
+    assert sites(run(database, "collector_silent", -2460, -2400)[1]) == []
+    assert sites(run(database, "collector_silent", 0, 60)[1]) == ["faded", "gone"]
     # Everything is gone, and so long that no row is found.
     _, states = run(database, "collector_silent", 86_400, 86_460)
     assert list(states.values()) == ["Alerting"]
@@ -265,6 +278,17 @@ def test_a_summary_has_the_figures_and_no_dollar(row: AlertRow) -> None:
     assert "$" not in text
     assert rule["annotations"]["dashboard_url"] == f"/d/meterhouse-{row.board}"
     assert rule["annotations"]["summary"].count("{{") == rule["annotations"]["summary"].count("}}")
+
+
+def test_the_files_of_notifications_are_of_the_shape_of_the_sdk() -> None:
+    for point in BUILT["contact-points.json"]["contactPoints"]:
+        for receiver in point["receivers"]:
+            made = sdk.ContactPoint.from_json({"name": point["name"], **receiver})
+            assert (made.uid, made.settings) == (receiver["uid"], receiver["settings"])
+    [root] = BUILT["policies.json"]["policies"]
+    policy = sdk.NotificationPolicy.from_json({k: v for k, v in root.items() if k != "orgId"})
+    assert policy.routes is not None
+    assert [route.receiver for route in policy.routes] == [r["receiver"] for r in root["routes"]]
 
 
 def test_every_route_leads_to_a_contact_point() -> None:
