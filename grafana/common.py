@@ -5,6 +5,7 @@ from typing import Final
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 
+from grafana.figures import ENOUGH
 from grafana.influxql import (
     OF_SITE,
     Scope,
@@ -19,9 +20,11 @@ from grafana.look import (
     WATTS,
     called,
     colour,
+    coloured,
     state_looks,
+    thresholds,
 )
-from grafana.shapes import Said, bars, lines, ranking, stack, tiles
+from grafana.shapes import Said, bars, judged, lines, ranking, stack, tiles
 from meterhouse_agent.wire import STATES
 from meterhouse_collector.kpi.cost import IDLE_MONEY
 from meterhouse_collector.money.kinds import KINDS
@@ -35,6 +38,9 @@ HOURS: Final = " / 3600"
 # Without an engine there is nothing to count, which is not the same as having counted none.
 COUNTED: Final = "(engine_installed_seconds + input_tokens + output_tokens) > 0"
 IDLE_COST: Final = f"({' + '.join(IDLE_MONEY)})"
+# What carries nearly all that it can, and what carries more.
+NEAR: Final = thresholds((0.9, "warning"), (1.0, "bad"))
+USED: Final = coloured((0.9, "warning"), (1.0, "bad"))
 PER_HOUR: Final = "3600 * "
 
 
@@ -113,7 +119,9 @@ def priced() -> stat.Panel:
     )
     text = "Share of installed device-seconds with a price of hardware and of energy."
     said = Said("Money: coverage", text, "no device installed")
-    return tiles(said, [query], unit=PERCENT, decimals=1)
+    panel = tiles(said, [query], unit=PERCENT, decimals=1)
+    judged(panel, ENOUGH)
+    return panel
 
 
 def token_rate() -> timeseries.Panel:
@@ -157,13 +165,14 @@ def open_alerts() -> stat.Panel:
     """Return how many alerts fire and how many are about to."""
     columns = {"firing": 'last("alerts_firing")', "pending": 'last("alerts_pending")'}
     query = points_query(columns, "live.collector")
-    looks = {"firing": [colour("bad")], "pending": [colour("warning")]}
     said = Said(
         "Open alerts",
         "Alerts of the collector that fire, and that are pending, at the end of the window.",
         "the collector says nothing",
     )
-    return tiles(said, [query], unit=PLAIN, decimals=0, looks=looks)
+    panel = tiles(said, [query], unit=PLAIN, decimals=0)
+    judged(panel, thresholds((1, "bad")))
+    return panel
 
 
 def limits_used() -> bargauge.Panel:
@@ -186,6 +195,7 @@ def limits_used() -> bargauge.Panel:
         decimals=1,
         alias="$tag_kind: $tag_limit",
     )
+    judged(panel, NEAR)
     return panel.max(1)
 
 

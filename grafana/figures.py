@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from grafana_foundation_sdk.builders import stat, timeseries
 
 from grafana.influxql import Scope, greater, not_below_zero, rollup_query
-from grafana.look import PERCENT, Look
-from grafana.shapes import Said, lines, tiles
+from grafana.look import PERCENT, Look, thresholds
+from grafana.shapes import Said, judged, lines, tiles
 from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR
 
@@ -23,6 +23,10 @@ _KPIS: Final = {kpi.name: kpi for kpi in LIVE_KPIS}
 # What is stranded is taken out of what is free, and no more than that.
 IDLE: Final = f"{not_below_zero('free_seconds - stranded_seconds')} + held_idle_seconds"
 _NOT_DOWN: Final = "installed_seconds - unhealthy_seconds"
+
+
+# Below the floor a figure has no value.
+ENOUGH: Final = thresholds((COVERAGE_FLOOR, "good"), base="bad")
 
 
 class Basis(NamedTuple):
@@ -202,7 +206,9 @@ def kpi_tile(
 def coverage_tile(name: str, title: str, text: str) -> stat.Panel:
     """Return the tile of the coverage of a KPI."""
     said = Said(title, text, BASES[name].nothing)
-    return tiles(said, [coverage_query(name)], unit=PERCENT, decimals=1)
+    panel = tiles(said, [coverage_query(name)], unit=PERCENT, decimals=1)
+    judged(panel, ENOUGH)
+    return panel
 
 
 def bounds_tile(name: str, title: str, text: str) -> stat.Panel:

@@ -131,6 +131,16 @@ def override(panel: Panel, looks: Mapping[str, Look]) -> None:
         panel.override_by_name(name, list(properties))
 
 
+def coloured(*steps: tuple[float, str]) -> list[DynamicConfigValue]:
+    """Return the overrides that colour the cells of a column by its thresholds."""
+    made = thresholds(*steps).build()
+    return [
+        DynamicConfigValue("thresholds", made),
+        DynamicConfigValue("color", {"mode": "thresholds"}),
+        DynamicConfigValue("custom.cellOptions", {"type": "color-text"}),
+    ]
+
+
 def thresholds(*steps: tuple[float, str], base: str = "good") -> ThresholdsConfig:
     """Return the colours of a value from each of these values on, and below the first."""
     made = [Threshold(value=None, color=COLOURS[base])]

@@ -5,12 +5,13 @@ from typing import Final, NamedTuple
 
 from grafana_foundation_sdk.builders import bargauge, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders.common import (
+    GraphThresholdsStyleConfig,
     ReduceDataOptions,
     StackingConfig,
     TableSortByFieldState,
 )
 from grafana_foundation_sdk.builders.common import VizTooltipOptions as Tooltip
-from grafana_foundation_sdk.builders.dashboard import FieldColor
+from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models.common import (
@@ -20,6 +21,7 @@ from grafana_foundation_sdk.models.common import (
     BigValueGraphMode,
     BigValueTextMode,
     GraphDrawStyle,
+    GraphThresholdsStyleMode,
     StackingMode,
     TooltipDisplayMode,
     VisibilityMode,
@@ -204,6 +206,19 @@ def timeline(said: Said, query: str, *, alias: str) -> statetimeline.Panel:
     )
     _dress(panel, said, [query], alias)
     return panel
+
+
+def judged(panel: stat.Panel | bargauge.Panel, steps: ThresholdsConfig) -> None:
+    """Let the colour of the figures say how good they are."""
+    panel.thresholds(steps).color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
+    if isinstance(panel, stat.Panel):
+        panel.color_mode(BigValueColorMode.VALUE)
+
+
+def limited(panel: timeseries.Panel, steps: ThresholdsConfig) -> None:
+    """Draw a line over time at each threshold."""
+    style = GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
+    panel.thresholds(steps).thresholds_style(style)
 
 
 def _dress(

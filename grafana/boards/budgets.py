@@ -5,12 +5,12 @@ from typing import Final
 from grafana_foundation_sdk.builders import table, timeseries
 
 from grafana.boards.capacity import contracted_over_time
-from grafana.common import CURRENCY, alerts
+from grafana.common import CURRENCY, USED, alerts
 from grafana.figures import kpi_tile
 from grafana.frame import Board, Placed, Section
 from grafana.influxql import GROUP_TAGS, Scope, points_query, rollup_query, table_query
 from grafana.look import PERCENT, PLAIN, Look, Size, colour, dashed, thresholds, united
-from grafana.shapes import Said, lines, ranking
+from grafana.shapes import Said, limited, lines, ranking
 
 _KINDS: Final = (
     "budget_spent",
@@ -79,7 +79,7 @@ def _table() -> table.Panel:
         "cost of late) * what is left, spent / amount, and the part of the period that is over. "
         "An empty cell is not known: too little is covered." + CURRENCY
     )
-    looks: dict[str, Look] = {"used": _RATIO, "elapsed": _RATIO}
+    looks: dict[str, Look] = {"used": [*_RATIO, *USED], "elapsed": _RATIO}
     return ranking(Said("Budgets", text, _NO_BUDGET), query, unit=PLAIN, worst="used", looks=looks)
 
 
@@ -107,7 +107,8 @@ def _forecast() -> timeseries.Panel:
     text = "Forecast of the period's end / amount. Above 100 % the budget does not hold."
     said = Said("Forecast", text, "no budget, or nothing recent is known")
     panel = lines(said, [query], unit=PERCENT, alias="$tag_budget")
-    return panel.thresholds(thresholds((1.0, "bad")))
+    limited(panel, thresholds((1.0, "bad")))
+    return panel
 
 
 def _burns() -> table.Panel:

@@ -4,7 +4,7 @@ from typing import Final
 
 from grafana_foundation_sdk.builders import stat, table, timeseries
 
-from grafana.common import alerts, headroom, limits_used
+from grafana.common import NEAR, USED, alerts, headroom, limits_used
 from grafana.frame import Board, Placed, Section
 from grafana.influxql import OF_SITE, Scope, points_query, rollup_query, table_query
 from grafana.look import (
@@ -16,10 +16,9 @@ from grafana.look import (
     called,
     colour,
     dashed,
-    thresholds,
     united,
 )
-from grafana.shapes import Said, lines, ranking, words
+from grafana.shapes import Said, limited, lines, ranking, words
 
 _KINDS: Final = (
     "demand",
@@ -95,7 +94,7 @@ def _table() -> table.Panel:
         "must survive (of a pair each carries both), what it allows less its margin, load / "
         "allowed, and (allowed - load) / marginal ratio. Without a load it is not known."
     )
-    looks: dict[str, Look] = {"used": united(PERCENT, 1)}
+    looks: dict[str, Look] = {"used": [*united(PERCENT, 1), *USED]}
     return ranking(Said("Limits", text, _NO_LIMIT), query, unit=WATTS, worst="used", looks=looks)
 
 
@@ -111,7 +110,8 @@ def _used() -> timeseries.Panel:
     text = "The highest load in each step / what the limit allows."
     said = Said("Limits over time", text, _NO_LIMIT)
     panel = lines(said, [query], unit=PERCENT, alias="$tag_kind: $tag_limit").min(0)
-    return panel.thresholds(thresholds((0.9, "warning"), (1.0, "bad")))
+    limited(panel, NEAR)
+    return panel
 
 
 def _headroom_over_time() -> timeseries.Panel:
@@ -168,7 +168,7 @@ def _grid() -> list[Placed]:
         "minute stays, what is contracted, and of how many of its seconds the energy is known."
     )
     looks: dict[str, Look] = {
-        "used": united(PERCENT, 1),
+        "used": [*united(PERCENT, 1), *USED],
         "known": united("s", 0),
         "elapsed": united("s", 0),
     }

@@ -5,11 +5,11 @@ from typing import Final
 from grafana_foundation_sdk.builders import bargauge, stat, timeseries
 
 from grafana.common import alerts, open_alerts
-from grafana.figures import coverage_query
+from grafana.figures import ENOUGH, coverage_query
 from grafana.frame import Board, Placed, Section
 from grafana.influxql import GROUP_TAGS, points_query
 from grafana.look import PERCENT, PLAIN, SECONDS, SHORT, Look, Size, colour, thresholds
-from grafana.shapes import Said, bars, lines, tiles
+from grafana.shapes import Said, bars, judged, lines, tiles
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR
 
 _SOURCE: Final = "live.collector"
@@ -88,6 +88,7 @@ def _figures() -> list[Placed]:
         {"store": "store_up", "broker": "connected"},
         PLAIN,
     )
+    judged(links, thresholds((1, "good"), base="bad"))
     return [
         Placed(fresh, Size.TILE),
         Placed(nodes, Size.TILE),
@@ -126,7 +127,8 @@ def _coverage() -> bargauge.Panel:
     )
     said = Said("Coverage", text, "nothing was rolled up")
     panel = bars(said, queries, unit=PERCENT, decimals=1).max(1)
-    return panel.thresholds(thresholds((COVERAGE_FLOOR, "good"), base="bad"))
+    judged(panel, ENOUGH)
+    return panel
 
 
 def _refused_by_reason() -> bargauge.Panel:

@@ -14,7 +14,9 @@ from meterhouse_collector.alerts.known import (
     Things,
 )
 from meterhouse_collector.intake import Agent
-from meterhouse_collector.ledger import entry_of, installed
+from meterhouse_collector.kpi.pue import energy_basis
+from meterhouse_collector.ledger import Entry, entry_of, installed
+from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.rows import PackedRow, Row
 from tests.collector.alerting import known
 from tests.collector.collecting import INVENTORY, index, report
@@ -130,16 +132,38 @@ def _report(node: str, start: int) -> wire.Report:
     )
 
 
-def _details() -> list[Row]:
-    """Return what the ledger makes of the reports, but for the packed rows."""
+def _entries() -> list[Entry]:
+    """Return what the ledger makes of the reports."""
     site = index()
-    found: list[Row] = []
-    for node in NODES:
-        has = installed(SITE, node, INVENTORY)
-        for start in STARTS:
-            rows = entry_of(_report(node, start), has, site, detail=True).rows
-            found += [row for row in rows if not isinstance(row, PackedRow)]
-    return found
+    return [
+        entry_of(_report(node, start), installed(SITE, node, INVENTORY), site, detail=True)
+        for start in STARTS
+        for node in NODES
+    ]
+
+
+async def _rollups(entries: list[Entry]) -> list[Row]:
+    """Return what is rolled up of the reports, each interval after its grace."""
+    now, rows, bugs = [0.0], list[Row](), list[str]()
+    site = index()
+    live = Live(
+        site,
+        Pace(STEP, 3.0, 300.0, 300.0),
+        basis=energy_basis(site),
+        write=rows.append,
+        bug=bugs.append,
+        clock=lambda: now[0],
+    )
+    now[0] = START + 3.0
+    await live.roll()
+    for entry in entries:
+        now[0] = entry.start_seconds + STEP + 1.0
+        live.add(entry)
+        if entry.node == NODES[-1]:
+            now[0] += 3.0
+            await live.roll()
+    assert bugs == []
+    return rows
 
 
 def ups_watts(start: int) -> float:
@@ -215,7 +239,16 @@ async def _health() -> list[Row]:
 
 def rows() -> list[Row]:
     """Return all of it."""
-    found = [*_details(), *plain_events.money(), *plain_events.alerts(), *asyncio.run(_health())]
+    entries = _entries()
+    details = [r for entry in entries for r in entry.rows if not isinstance(r, PackedRow)]
+    rolled = asyncio.run(_rollups(entries))
+    found = [
+        *details,
+        *rolled,
+        *plain_events.money(),
+        *plain_events.alerts(),
+        *asyncio.run(_health()),
+    ]
     for start in STARTS:
         found += figures.live_points(live_known(start))
     last = live_known(STARTS[-1])

@@ -201,6 +201,16 @@ def test_a_colour_means_one_thing() -> None:
                     assert part["value"]["fixedColor"] == COLOURS[name]
 
 
+def test_what_is_covered_too_little_is_red() -> None:
+    coverages = [panel for panel in SHOWN if panel["title"].endswith(": coverage")]
+    of_time = {"Carbon: coverage"}
+    for panel in coverages:
+        steps = panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", [])
+        wanted = [(None, COLOURS["bad"]), (0.95, COLOURS["good"])]
+        assert panel["title"] in of_time or [(s["value"], s["color"]) for s in steps] == wanted
+    assert len(coverages) > 5
+
+
 @pytest.mark.parametrize("name", TITLES)
 def test_panels_lie_beside_each_other(name: str) -> None:
     placed = BOARDS[name]["panels"]

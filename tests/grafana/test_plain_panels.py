@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.grafana import plain_events, truth_own, truth_plain
+from tests.grafana import plain, plain_events, truth_own, truth_plain
 from tests.grafana.asking import (
     ALL_LIVE,
     BOARDS,
@@ -17,7 +17,7 @@ from tests.grafana.asking import (
     choose,
     of_rollups,
 )
-from tests.grafana.fleet import SITES
+from tests.grafana.fleet import SITES, STATES
 from tests.grafana.truth_plain import Plain, expected
 
 SHOWN: Final[Mapping[str, Plain]] = {
@@ -77,6 +77,36 @@ def test_a_site_without_any_of_it_shows_nothing(asker: Asker) -> None:
         assert shown(asker, title, choose("north")) == {}, title
 
 
+def seconds(state: str, begin: int, end: int) -> float:
+    """Return the device-seconds of a state by what was reported."""
+    return float(
+        plain.STEP
+        * sum(
+            STATES[int(truth_plain.place_of(node, device, start))] == state
+            for start in plain.STARTS
+            if begin <= start < end
+            for node in plain.NODES
+            for device in plain.DEVICES
+        )
+    )
+
+
+def test_what_was_reported_is_what_the_boards_of_sums_show(asker: Asker) -> None:
+    choices = choose(plain_events.SITE)
+    wanted = {
+        (state, str(begin)): seconds(state, begin, begin + ALL_LIVE.bucket) / ALL_LIVE.bucket
+        for begin in range(ALL_LIVE.start, ALL_LIVE.end, ALL_LIVE.bucket)
+        for state in STATES
+    }
+    assert asker.shown("States of the fleet", choices, ALL_LIVE) == pytest.approx(wanted)
+    whole = {state: seconds(state, ALL_LIVE.start, ALL_LIVE.end) for state in STATES}
+    idle = whole["held_idle"] + whole["free"]
+    [ratio] = asker.shown("Idle capacity", choices, ALL_LIVE).values()
+    assert ratio == pytest.approx(idle / (idle + whole["active"]))
+    [available] = asker.shown("Availability", choices, ALL_LIVE).values()
+    assert available == pytest.approx(1 - whole["unhealthy"] / sum(whole.values()))
+
+
 def test_an_alert_stands_on_the_boards_when_it_fires_and_when_it_is_over(asker: Asker) -> None:
     choices = choose(plain_events.SITE)
     for board in BOARDS.values():
@@ -95,7 +125,7 @@ def test_an_alert_stands_on_the_boards_when_it_fires_and_when_it_is_over(asker: 
 @pytest.mark.parametrize(
     ("variable", "site", "choice", "values"),
     [
-        ("site", "north", {}, sorted(SITES)),
+        ("site", "north", {}, sorted([*SITES, plain_events.SITE])),
         ("cluster", "north", {}, ["c1", "c2", "none"]),
         ("pool", "north", {"cluster": ["c1"]}, ["serve", "train"]),
         ("tenant", "north", {"cluster": ["c1"]}, ["acme", "beta", "none"]),
