@@ -1,13 +1,15 @@
 """The command ``kpis``: figures over a window, with what they were divided from."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from meterhouse_collector.__main__ import main
 from meterhouse_collector.quarters.windows import Stretch, window_kpis
-from tests.collector.collecting import MemoryStore
+from meterhouse_collector.site.by_hand import ByHand, by_hand
+from tests.collector.collecting import MemoryStore, index
 from tests.collector.settling import FIRST, KNOWN
 from tests.collector.stored_site import QUARTER, instant, since, stored_site
 
@@ -69,3 +71,80 @@ async def test_a_long_window_shows_how_much_of_it_is_read() -> None:
     window = Stretch(FIRST, FIRST + 40 * 86_400)
     await window_kpis(MemoryStore(), KNOWN, window, progress=lambda share, _: shown.append(share))
     assert shown == [day / 40 for day in range(1, 41)]
+
+
+BY_HAND = """
+[[generator]]
+name = "genset-1"
+rated_watts = 2e6
+permit_hours_per_year = 50.0
+[[generator_run]]
+generator = "genset-1"
+begins = 2025-12-30
+ends = 2026-01-03
+hours = 8.0
+reason = "test"
+source = "log"
+[[generator_run]]
+generator = "genset-1"
+begins = 2026-03-01
+ends = 2026-03-02
+hours = 3.5
+reason = "outage"
+source = "log"
+[[regional_capacity]]
+region = "north"
+available_watts = 5e6
+source = "operator"
+valid_from = 2026-01-01
+[[water_stress]]
+basin = "river"
+stress_ratio = 1.25
+source = "atlas"
+valid_from = 2026-01-01
+[[land]]
+name = "hall"
+kind = "sealed"
+square_metres = 12000.0
+source = "register"
+valid_from = 2026-01-01
+[[local_payment]]
+paid_on = 2026-02-15
+recipient = "town"
+purpose = "tax"
+amount = 25000
+source = "ledger"
+"""
+
+
+def test_what_is_known_by_hand_has_its_limit_and_its_source() -> None:
+    site = index(BY_HAND)
+    year = [int(site.model.instant(date(2026, month, 1))) for month in range(1, 13)]
+    found = {entry.kind: entry for entry in by_hand(site, year[0], year[3])}
+    # Of the first run two of four days are of this year.
+    assert found["generator_hours"] == ByHand(
+        "generator_hours", "genset-1", 7.5, "hours in 2026", 50.0, "log"
+    )
+    assert (found["regional_capacity"].value, found["regional_capacity"].unit) == (5e6, "watts")
+    assert (found["water_stress"].value, found["water_stress"].limit) == (1.25, 1.0)
+    assert (found["land"].name, found["land"].value) == ("hall (sealed)", 12000.0)
+    assert (found["local_payment"].value, found["local_payment"].unit) == (25000.0, "EUR")
+    before = {entry.kind for entry in by_hand(site, year[0] - 86_400, year[0])}
+    assert before == {"generator_hours"}
+    after = {entry.kind for entry in by_hand(site, year[2], year[3])}
+    assert "local_payment" not in after
+
+
+def test_figures_by_hand_stand_below_the_kpis(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = config.parent / "site.toml"
+    text = BY_HAND.replace("2026-01-01", "2020-01-01")
+    site.write_text(site.read_text(encoding="utf-8") + text, encoding="utf-8")
+    window = ["--from", since(), "--to", instant(FIRST + 2 * QUARTER)]
+    assert main(["kpis", "-c", str(config), *window]) == 0
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if "regional_capacity" in x)
+    assert line.split() == ["regional_capacity", "north", "operator", "watts", "5e+06", "-"]
+    assert main(["kpis", "-c", str(config), *window, "--format", "json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["by_hand"]
+    assert {"water_stress", "land"} <= {entry["kind"] for entry in entries}

@@ -15,6 +15,7 @@ from meterhouse_collector.quarters.windows import Stretch, named_windows, window
 from meterhouse_collector.settlement.books import Books
 from meterhouse_collector.settlement.columns import columns
 from meterhouse_collector.settlement.periods import local_text, parse_instant
+from meterhouse_collector.site.by_hand import ByHand, by_hand
 
 _WINDOWS: Final = ("hour", "day", "month_to_date", "trailing_year")
 _WIDTH: Final = 98
@@ -40,10 +41,17 @@ def _kpis(options: argparse.Namespace) -> int:
     async def work(books: Books) -> str:
         window = _window(options, books)
         found = await window_kpis(books.store, books.index, window, progress=books.progress)
+        known = by_hand(books.index, *window)
         if options.format == "json":
-            document = {"site": books.index.site, **window._asdict(), "kpis": found}
+            entries = [entry._asdict() for entry in known]
+            document = {
+                "site": books.index.site,
+                **window._asdict(),
+                "kpis": found,
+                "by_hand": entries,
+            }
             return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
-        return "\n".join(_table(books, window, found)) + "\n"
+        return "\n".join([*_table(books, window, found), *_by_hand(known)]) + "\n"
 
     sys.stdout.write(with_books(options, work))
     return 0
@@ -86,6 +94,18 @@ def _table(books: Books, window: Stretch, found: Mapping[str, KpiValue]) -> Iter
         if kpi.reason is not None:
             text = f"{kpi.name}: {kpi.reason}"
             yield from textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
+
+
+def _by_hand(known: Sequence[ByHand]) -> Iterator[str]:
+    if not known:
+        return
+    yield ""
+    head = ["by hand", "name", "source", "unit", "value", "limit"]
+    rows = [
+        [each.kind, each.name, each.source, each.unit, _number(each.value), _number(each.limit)]
+        for each in known
+    ]
+    yield from columns([head, *rows], texts=4)
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,77 @@
+"""What is known of the region by hand, as figures of a window, each with its source. Pure.
+
+No formula takes them; they stand beside the KPIs, for who asks what the site takes from its place.
+"""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from math import fsum
+from typing import Literal, NamedTuple
+
+from meterhouse_collector.site.community import GeneratorRun
+from meterhouse_collector.site.index import SiteIndex
+
+Kind = Literal["generator_hours", "regional_capacity", "water_stress", "land", "local_payment"]
+
+
+class ByHand(NamedTuple):
+    """One figure; ``limit`` is what it is held against, None where there is none."""
+
+    kind: Kind
+    name: str
+    value: float
+    unit: str
+    limit: float | None
+    source: str
+
+
+def by_hand(index: SiteIndex, begins_seconds: int, ends_seconds: int) -> list[ByHand]:
+    """Return what was in force at the end of a window, what was paid in it, and permits used.
+
+    The hours of a generator are those of the calendar year in which the window ends, until its end.
+    """
+    return [
+        *_generators(index, ends_seconds),
+        *_in_force(index, ends_seconds - 1),
+        *_paid(index, begins_seconds, ends_seconds),
+    ]
+
+
+def _generators(index: SiteIndex, ends_seconds: int) -> Iterator[ByHand]:
+    model = index.model
+    last = model.day(ends_seconds - 1)
+    within = (date(last.year, 1, 1), last + timedelta(days=1))
+    for name, generator in index.dated.generator.at(ends_seconds - 1).items():
+        runs = [run for run in model.generator_run if run.generator == name and _part(run, within)]
+        if runs or generator.permit_hours_per_year is not None:
+            hours = fsum(run.hours * _part(run, within) for run in runs)
+            sources = ", ".join(dict.fromkeys(run.source for run in runs))
+            permit = generator.permit_hours_per_year
+            yield ByHand("generator_hours", name, hours, f"hours in {last.year}", permit, sources)
+
+
+def _part(run: GeneratorRun, within: tuple[date, date]) -> float:
+    """Return the part of a run's days that is within others."""
+    days = (min(run.ends, within[1]) - max(run.begins, within[0])).days
+    return max(0, days) / (run.ends - run.begins).days
+
+
+def _in_force(index: SiteIndex, at_seconds: int) -> Iterator[ByHand]:
+    dated = index.dated
+    for region in dated.regional_capacity.at(at_seconds).values():
+        watts = region.available_watts
+        yield ByHand("regional_capacity", region.region, watts, "watts", None, region.source)
+    for basin in dated.water_stress.at(at_seconds).values():
+        # Above 1 more is taken than comes.
+        yield ByHand("water_stress", basin.basin, basin.stress_ratio, "ratio", 1.0, basin.source)
+    for land in dated.land.at(at_seconds).values():
+        name = f"{land.name} ({land.kind})"
+        yield ByHand("land", name, land.square_metres, "square metres", None, land.source)
+
+
+def _paid(index: SiteIndex, begins_seconds: int, ends_seconds: int) -> Iterator[ByHand]:
+    for paid in index.model.local_payment:
+        if begins_seconds <= index.model.instant(paid.paid_on) < ends_seconds:
+            name = f"{paid.recipient}: {paid.purpose}"
+            currency = paid.currency or index.model.currency
+            yield ByHand("local_payment", name, float(paid.amount), currency, None, paid.source)
