@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 from meterhouse_collector.config import CollectorConfig, MqttConfig
+from meterhouse_collector.notify.notifier import Way, ways_of
+from meterhouse_collector.notify.post import NotTakenError, posting
 from meterhouse_collector.receive.mqtt import probe
 from meterhouse_collector.running import make_store
 from meterhouse_collector.site.index import SiteIndex
@@ -36,6 +39,8 @@ async def check(config: CollectorConfig) -> tuple[list[str], bool]:
         rows += [await _broker(server, config.client_id) for server in config.mqtt.each_server()]
     if config.socket is not None:
         rows.append(_socket(config.socket.path))
+    if config.alerts is not None:
+        rows += [await _receiver(way) for way in ways_of(config.alerts)]
     lines = [f"{what:<8}{state:<10}{text}" for what, state, text in rows]
     return lines, all(state != "failed" for _, state, _ in rows)
 
@@ -59,6 +64,16 @@ async def _broker(config: MqttConfig, client_id: str) -> tuple[str, str, str]:
     if trouble is not None:
         return "broker", "failed", f"{peer}: {trouble}: is it running, and may we in?"
     return "broker", "ok", f"{peer} lets us in"
+
+
+async def _receiver(way: Way) -> tuple[str, str, str]:
+    """Post no alert at all: that tells nobody of anything, and is let in or not all the same."""
+    try:
+        async with posting(way.receiver, way.path) as post:
+            await post.send(way.body([], time.time()))
+    except (NotTakenError, OSError, ValueError) as error:
+        return "alerts", "failed", f"{way.name}: {error}"
+    return "alerts", "ok", f"{way.name} at {way.receiver.url} takes them"
 
 
 def _socket(path: Path) -> tuple[str, str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from meterhouse_collector.app import Collector
+from meterhouse_collector.check import check
 from meterhouse_collector.config import ConfigError, load_config, validate
 from tests.alerts.hooks import Hook
 from tests.collector.collecting import SITE
@@ -79,6 +80,29 @@ async def test_what_fires_is_told_over_stops_and_starts(tmp_path: Path) -> None:
                 await until(told(third, "alertmanager", "resolved", 2))
             assert hook.told[2:] == [("delivery", "resolved")] * 2
             assert server.alerts() == []
+
+
+async def test_check_says_who_takes_alerts_and_tells_nobody_of_any(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text(SITE)
+    hook = Hook()
+    with Alertmanager(tmp_path / "am") as server:
+        async with hook.served() as url:
+            table = {
+                "site": str(tmp_path / "site.toml"),
+                "sqlite": {"path": str(tmp_path / "rows.sqlite")},
+                "socket": {"path": str(tmp_path / "c.sock")},
+                "alerts": {"webhook": {"url": url}, "alertmanager": {"url": server.url}},
+            }
+            lines, well = await check(validate(table, "collector.toml"))
+            assert lines[-2] == f"alerts  ok        alertmanager at {server.url} takes them"
+            assert lines[-1] == f"alerts  ok        webhook at {url} takes them"
+            assert well
+            assert server.alerts() == []
+            assert hook.told == []
+            hook.status = 403
+            lines, well = await check(validate(table, "collector.toml"))
+    assert lines[-1] == f"alerts  failed    webhook: {url}: 403 Forbidden: come again"
+    assert not well
 
 
 def test_a_secret_that_is_missing_is_a_fault_of_the_config(tmp_path: Path) -> None:
