@@ -103,6 +103,13 @@ def united(unit: str, decimals: int | None = None) -> list[DynamicConfigValue]:
     return found if decimals is None else [*found, DynamicConfigValue("decimals", decimals)]
 
 
+def leading_to(board: str, tag: str) -> DynamicConfigValue:
+    """Return the override that leads from a cell to a board, narrowed to what the cell names."""
+    url = f"/d/meterhouse-{board}?${{__url_time_range}}&${{site:queryparam}}"
+    url += f"&${{resolution:queryparam}}&var-{tag}=${{__value.raw}}"
+    return DynamicConfigValue("links", [{"title": f"{board} of this {tag}", "url": url}])
+
+
 def dashed() -> DynamicConfigValue:
     """Return the override that draws a limit apart from what is measured."""
     return DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]})

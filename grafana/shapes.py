@@ -109,7 +109,7 @@ def words(said: Said, query: str) -> stat.Panel:
         .reduce_options(_last().fields("/.*/"))
     )
     _dress(panel, said, [query], "", result_format="table")
-    return panel.with_transformation(_without_time())
+    return panel.with_transformation(_without("Time", "site"))
 
 
 def lines(
@@ -190,7 +190,7 @@ def ranking(
     if worst is not None:
         panel.sort_by([TableSortByFieldState().display_name(worst).desc(not ascending)])
     override(panel, looks or {})
-    return panel.unit(unit).decimals(2).with_transformation(_without_time())
+    return panel.unit(unit).decimals(2).with_transformation(_without("Time"))
 
 
 def timeline(said: Said, query: str, *, alias: str) -> statetimeline.Panel:
@@ -239,6 +239,7 @@ def _last() -> ReduceDataOptions:
     return ReduceDataOptions().values(False).calcs(["lastNotNull"])  # noqa: FBT003 - the SDK's
 
 
-def _without_time() -> DataTransformerConfig:
+def _without(*columns: str) -> DataTransformerConfig:
     # A row over a whole window stands at its beginning, which says nothing.
-    return DataTransformerConfig(id_val="organize", options={"excludeByName": {"Time": True}})
+    hidden = dict.fromkeys(columns, True)
+    return DataTransformerConfig(id_val="organize", options={"excludeByName": hidden})

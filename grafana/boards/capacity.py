@@ -9,7 +9,7 @@ from grafana.common import HOURS, alerts, states
 from grafana.figures import IDLE, bounds_tile, formula, kpi_query, kpi_tile, no_value
 from grafana.frame import Board, Placed, Section
 from grafana.influxql import GROUP_TAGS, Scope, not_below_zero, rollup_query
-from grafana.look import PERCENT, SHORT, Size, called, colour, united
+from grafana.look import PERCENT, SHORT, Size, called, colour, leading_to, united
 from grafana.shapes import Said, bars, lines, ranking
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR
 
@@ -142,6 +142,7 @@ def _by(tag: str) -> table.Panel:
         "coverage": united(PERCENT, 1),
         "unhealthy": [colour("unhealthy")],
         "unknown": [colour("unknown")],
+        tag: [leading_to("cost", tag)],
     }
     said = Said(f"By {name}", text, "no device could work")
     return ranking(said, query, unit="h", worst="idle ratio", looks=looks)

@@ -23,7 +23,7 @@ from grafana.common import (
 from grafana.figures import BASES, formula, kpi_tile, kpi_trend, no_value
 from grafana.frame import Board, Placed, Section
 from grafana.influxql import GROUP_TAGS, Scope, rollup_query
-from grafana.look import PERCENT, PLAIN, SHORT, Look, Size, colour, state_looks, united
+from grafana.look import PERCENT, PLAIN, SHORT, Look, Size, colour, leading_to, state_looks, united
 from grafana.shapes import Said, bars, ranking, stack, tiles
 from meterhouse_agent.wire import STATES
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR
@@ -173,7 +173,8 @@ def _by_served() -> table.Panel:
     )
     name = "cost_per_million_output_tokens"
     said = Said("Cost by served model", formula(name) + CURRENCY, no_value(name))
-    looks = {
+    looks: dict[str, Look] = {
+        "served_model": [leading_to("service", "served_model")],
         "coverage": united(PERCENT, 1),
         "output tokens": united(SHORT),
         "input tokens": united(SHORT),
@@ -198,7 +199,9 @@ def _by_device() -> table.Panel:
         "installed device-hours." + CURRENCY
     )
     said = Said("Cost by accelerator model", text, NO_PRICE)
-    return ranking(said, query, unit=PLAIN, worst="money")
+    tag = "accelerator_model"
+    looks: dict[str, Look] = {tag: [leading_to("capacity", tag)]}
+    return ranking(said, query, unit=PLAIN, worst="money", looks=looks)
 
 
 def _margin() -> list[Placed]:

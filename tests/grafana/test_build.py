@@ -151,6 +151,15 @@ def test_boards_lead_to_each_other_with_time_and_variables(name: str) -> None:
     assert board["uid"] == f"meterhouse-{name}"
 
 
+def test_a_cell_leads_to_a_board_that_has_its_variable() -> None:
+    found = re.findall(r'"url": "/d/meterhouse-(\w+)\?([^"]*)"', "".join(boards().values()))
+    assert len(found) == 6
+    for name, asked in found:
+        has = {variable["name"] for variable in BOARDS[name]["templating"]["list"]}
+        assert "${__url_time_range}" in asked
+        assert {*re.findall(r"var-(\w+)", asked), *re.findall(r"(\w+):query", asked)} <= has
+
+
 def test_a_field_that_is_not_in_the_catalogue_is_refused() -> None:
     with pytest.raises(ValueError, match="no_such_joules"):
         rollup_query({"x": "no_such_joules"}, where="it_joules > 0", scope=Scope.SITE)
