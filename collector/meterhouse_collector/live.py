@@ -166,6 +166,9 @@ class Live:
         else:
             async for entry in told(first, now + _FUTURE_SECONDS):
                 self._take(entry)
+        if not (points or self._open) and await store.oldest("live", "rollup") is None:
+            # Nothing was ever collected, so nothing was slept through.
+            return
         for point in points:
             interval = self._open.setdefault(point.start_seconds, _Open())
             interval.groups.add(group_of(point.tags))
