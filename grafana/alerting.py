@@ -131,7 +131,7 @@ def rule(row: AlertRow) -> Json:
         "annotations": {
             "summary": _summary(row, follows=follows),
             "compares": row.compares,
-            "dashboard_url": board_link(row, Links()),
+            "dashboard_url": board_link(row, Links(), "{{ .Labels.site }}"),
             "runbook_url": runbook_link(row, Links()),
         },
         "isPaused": False,

@@ -56,8 +56,13 @@ def _rule(row: AlertRow) -> Iterator[str]:
     yield "        annotations:"
     yield f"          summary: {_text(_summary(row))}"
     yield f"          compares: {_text(row.compares)}"
-    yield f"          dashboard_url: {_text(board_link(row, Links()))}"
+    yield f"          dashboard_url: {_text(board_link(row, Links(), _site(row)))}"
     yield f"          runbook_url: {_text(runbook_link(row, Links()))}"
+
+
+def _site(row: AlertRow) -> str:
+    # What the collector says of itself has no site.
+    return "" if row.promql is not None and "site" not in row.promql else "{{ $labels.site }}"
 
 
 def expression(row: AlertRow) -> str:

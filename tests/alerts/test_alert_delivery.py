@@ -102,7 +102,7 @@ async def test_alertmanager_has_what_fires_until_it_ends(alertmanager: Alertmana
     assert alert["annotations"]["summary"] == (
         "50.0% of the usable accelerators of pool chat stand idle; the limit is 40.0%"
     )
-    assert alert["annotations"]["dashboard_url"] == f"{BOARDS}/d/meterhouse-capacity"
+    assert alert["annotations"]["dashboard_url"] == f"{BOARDS}/d/meterhouse-capacity?var-site=one"
     assert alert["annotations"]["runbook_url"] == "docs/runbooks/alerts/idle.md"
     ends = datetime.fromisoformat(str(alert["endsAt"])).timestamp()
     assert ends == pytest.approx(now + 300, abs=0.01)

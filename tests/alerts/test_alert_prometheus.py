@@ -65,17 +65,20 @@ def test_promtool_takes_the_sample_of_a_config() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def annotations(row: AlertRow, summary: str) -> dict[str, str]:
+def annotations(row: AlertRow, summary: str, site: str) -> dict[str, str]:
     return {
         "summary": summary,
         "compares": row.compares,
-        "dashboard_url": f"/d/meterhouse-{row.board}",
+        "dashboard_url": f"/d/meterhouse-{row.board}{f'?var-site={site}' if site else ''}",
         "runbook_url": f"docs/runbooks/alerts/{row.name}.md",
     }
 
 
 def expected(row: AlertRow, summary: str, **labels: str) -> dict[str, Any]:
-    return {"exp_labels": labels, "exp_annotations": annotations(row, summary)}
+    return {
+        "exp_labels": labels,
+        "exp_annotations": annotations(row, summary, labels.get("site", "")),
+    }
 
 
 def following(row: AlertRow) -> dict[str, Any]:

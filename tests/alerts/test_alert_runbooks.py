@@ -1,5 +1,6 @@
 """Each row of the alert catalogue has a page that says what it means, where to look, what to do."""
 
+import json
 import re
 from pathlib import Path
 from typing import Final
@@ -75,5 +76,9 @@ def test_the_links_of_an_alert_lead_to_its_board_and_page(row: AlertRow) -> None
     base = Links("https://grafana.example", "https://docs.example/runbooks")
     assert runbook_link(row, base) == f"https://docs.example/runbooks/alerts/{row.name}.md"
     assert board_link(row, base) == f"https://grafana.example/d/meterhouse-{row.board}"
-    board = Path(ROOT, "grafana", "dashboards", f"{row.board}.json")
-    assert f'"uid": "meterhouse-{row.board}"' in board.read_text(encoding="utf-8")
+    assert board_link(row, base, "north").endswith(f"/meterhouse-{row.board}?var-site=north")
+    path = Path(ROOT, "grafana", "dashboards", f"{row.board}.json")
+    board = json.loads(path.read_text(encoding="utf-8"))
+    assert board["uid"] == f"meterhouse-{row.board}"
+    # What the link chooses is there to be chosen.
+    assert "site" in {variable["name"] for variable in board["templating"]["list"]}

@@ -276,7 +276,9 @@ def test_a_summary_has_the_figures_and_no_dollar(row: AlertRow) -> None:
     text = json.dumps([rule["annotations"], rule["labels"], rule["title"], rule["uid"]])
     # Grafana would take it for a variable of its environment.
     assert "$" not in text
-    assert rule["annotations"]["dashboard_url"] == f"/d/meterhouse-{row.board}"
+    assert rule["annotations"]["dashboard_url"] == (
+        f"/d/meterhouse-{row.board}?var-site={{{{ .Labels.site }}}}"
+    )
     assert rule["annotations"]["summary"].count("{{") == rule["annotations"]["summary"].count("}}")
 
 

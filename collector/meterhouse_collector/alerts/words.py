@@ -72,9 +72,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def board_link(row: AlertRow, links: Links) -> str:
+def board_link(row: AlertRow, links: Links, site: str = "") -> str:
     """Return the address of the board that shows it; a path where nobody said where boards are."""
-    return f"{links.boards}/d/meterhouse-{row.board}"
+    chosen = f"?var-site={site}" if site else ""
+    return f"{links.boards}/d/meterhouse-{row.board}{chosen}"
 
 
 def runbook_link(row: AlertRow, links: Links) -> str:

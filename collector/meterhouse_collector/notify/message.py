@@ -48,7 +48,7 @@ def alertmanager_body(messages: Sequence[Message], ends_seconds: float, links: L
                 "labels": _labels(message),
                 "annotations": {
                     "summary": _summary(message),
-                    "dashboard_url": board_link(row_of(message.kind), links),
+                    "dashboard_url": _board(message, links),
                     "runbook_url": runbook_link(row_of(message.kind), links),
                     "value": f"{message.value:g}",
                     "limit": f"{message.limit:g}",
@@ -82,9 +82,13 @@ def _webhook_alert(message: Message, links: Links) -> Json:
         "unit": message.unit,
         "starts_at": _rfc3339(message.starts_seconds),
         "ends_at": None if message.ends_seconds is None else _rfc3339(message.ends_seconds),
-        "dashboard_url": board_link(row_of(message.kind), links),
+        "dashboard_url": _board(message, links),
         "runbook_url": runbook_link(row_of(message.kind), links),
     }
+
+
+def _board(message: Message, links: Links) -> str:
+    return board_link(row_of(message.kind), links, dict(message.key.labels).get("site", ""))
 
 
 def _labels(message: Message) -> dict[str, str]:
@@ -110,7 +114,7 @@ def _generator(message: Message, links: Links) -> Json:
     # Alertmanager refuses what is no address.
     if not links.boards:
         return {}
-    return {"generatorURL": board_link(row_of(message.kind), links)}
+    return {"generatorURL": _board(message, links)}
 
 
 def _rfc3339(seconds: float) -> str:
