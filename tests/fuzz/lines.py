@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from meterhouse_collector.rows import PackedRow, Point, Readings, Row
+from meterhouse_collector.rows import PackedRow, Point, Readings, Row, Series, Single, Table
 from meterhouse_collector.store.line_protocol import LineEncoder
 from tests.collector.line_parser import Value, parse
 from tests.fuzz.draw import Draw
@@ -13,14 +13,21 @@ from tests.fuzz.draw import Draw
 _ENCODER: Final = LineEncoder(series_kept=16)
 
 
-Single = PackedRow | Point | Readings
-
-
 def check_row(row: Row) -> bool:
     """Tell whether what the collector made can be written; assert that it says what was meant."""
-    if isinstance(row, PackedRow | Point | Readings):
-        return check_line(row)
-    return all(parse(line) for line in _ENCODER.lines(row))
+    return check_table(row) if isinstance(row, Table) else check_line(row)
+
+
+def check_table(table: Table) -> bool:
+    """Tell whether a table has lines; assert that they are those of its readings, one by one."""
+    for reading in table.readings():
+        check_line(reading)
+    try:
+        lines_of_it = _ENCODER.lines(table)
+    except ValueError:
+        return False
+    assert lines_of_it == [_ENCODER.line(reading) for reading in table.readings()], table
+    return True
 
 
 def check_line(row: Single) -> bool:
@@ -50,21 +57,28 @@ def _typed(field: tuple[str, Value]) -> tuple[str, type, str]:
     return name, type(value), repr(value)
 
 
-def drawn_row(draw: Draw) -> Single:
-    """Make up a row of one of the three kinds."""
-    kind, start = draw.below(3), draw.integer() if draw.chance(4) else draw.integer(4)
+def drawn_row(draw: Draw) -> Row:
+    """Make up a row of one of the four kinds."""
+    kind, start = draw.below(4), draw.integer() if draw.chance(4) else draw.integer(4)
     if kind == 0:
         texts = [draw.text() for _ in range(4)]
         return PackedRow("ledger", "node", texts[0], texts[1], texts[2], start, texts[3])
     tags = tuple((draw.text(), draw.text()) for _ in range(draw.below(4)))
     if kind == 1:
         return Point("detail", draw.pick(("host", draw.text())), tags, _drawn_fields(draw), start)
+    if kind == 2:
+        return Readings("detail", "accelerator", tags, _drawn_readings(draw), start)
+    series = Series((*tags, ("device", draw.text())) for _ in range(draw.below(4)))
+    rows = b"\n".join(_drawn_readings(draw) for _ in series.tags)
+    return Table("detail", "accelerator", series, rows, start)
+
+
+def _drawn_readings(draw: Draw) -> bytes:
     # What the collector packs itself: plain names, and the encoder writes null for NaN.
     names = [f"f{number}" for number in range(draw.below(4))]
     numbers = {name: draw.number() for name in names}
     row = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
-    text = json.dumps(row, separators=(",", ":")).encode()
-    return Readings("detail", "accelerator", tags, text, start)
+    return json.dumps(row, separators=(",", ":")).encode()
 
 
 def _drawn_fields(draw: Draw) -> dict[str, Value]:
@@ -84,4 +98,4 @@ def lines(data: bytes) -> None:
     """Write rows one after the other, as one encoder does that remembers series."""
     draw = Draw(data)
     while draw.left:
-        check_line(drawn_row(draw))
+        check_row(drawn_row(draw))

@@ -53,7 +53,7 @@ async def agent_trouble(table: dict[str, Any]) -> str | None:
 
 async def collector_trouble(table: dict[str, Any]) -> str | None:
     """Return why the collector's receiver does not connect, None if it does."""
-    return await probe(CollectorMqtt.model_validate(table))
+    return await probe(CollectorMqtt.model_validate(table), COLLECTOR)
 
 
 PROGRAMS = pytest.mark.parametrize(
