@@ -1,11 +1,14 @@
 """A database that is slow, stands still or was away for an hour: the collector slows its intake."""
 
 import asyncio
+import json
 import os
 import signal
+import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from meterhouse_agent import wire
 from meterhouse_agent.simulation.fleet import METERS, node_names
 from meterhouse_agent.simulation.reckoning import FleetModel
+from meterhouse_agent.spool import spool_path
 from meterhouse_collector.store.influx import InfluxStore
 from tests.bench import fleet as bench
 from tests.chaos.proxy import Link, Proxy
@@ -130,6 +134,54 @@ def test_a_store_that_is_slow_or_refuses_gives_no_credit_and_costs_nothing(
             lambda: run.collector.metric(f"{PREFIX}agents_waiting_reports") == 0, "none waits"
         )
         assert run.collector.metric(f"{PREFIX}agents_behind_seconds") == 0
+        run.assert_logs_are_clean()
+
+
+def poison(spool: Path, starts: Iterable[int]) -> None:
+    """Damage reports of a spool, so that no collector can take them."""
+    with closing(sqlite3.connect(spool)) as database:
+        for start in starts:
+            (body,) = database.execute(
+                "SELECT body FROM report WHERE start_seconds = ?", (start,)
+            ).fetchone()
+            bad = body.replace(b'"length_seconds":1', b'"length_seconds":"soon"', 1)
+            assert bad != body
+            database.execute("UPDATE report SET body = ? WHERE start_seconds = ?", (bad, start))
+        database.commit()
+
+
+def troubles(run: FleetRun, node: str) -> list[str]:
+    """Return what the page says of an agent."""
+    url = f"http://127.0.0.1:{run.collector.metrics_port}/api/live"
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        agents = json.loads(answer.read())["agents"]["list"]
+    return [trouble for agent in agents if agent["name"] == node for trouble in agent["troubles"]]
+
+
+def test_poison_in_a_backlog_is_set_aside_with_its_reason_and_holds_up_nothing(
+    tmp_path: Path,
+) -> None:
+    fleet = small_fleet(nodes=1)
+    (node,) = node_names(fleet)
+    ends = int(time.time()) - 5
+    span = range(ends - 300, ends)
+    asyncio.run(fill(tmp_path / "spool", fleet, [node], span, site=SITE))
+    bad = [span[0], span[150], span[-1]]
+    poison(spool_path(tmp_path / "spool", node), bad)
+    with FleetRun(tmp_path, fleet, {"one": [node]}, interval=1) as run:
+        run.start()
+        run.collector.start()
+        run.agents["one"].start()
+        run.wait_reported(run.nodes, int(time.time()) + 2)
+
+        stored = {key.start_seconds for key in run.read(span.start, ends).nodes}
+        assert stored == set(span) - set(bad)
+        with closing(sqlite3.connect(run.spool_path(node), timeout=30)) as spool:
+            aside = spool.execute("SELECT start_seconds, reason FROM refused").fetchall()
+        assert sorted(aside) == [(start, "malformed") for start in bad]
+        assert troubles(run, node) == ["3 reports set aside: malformed"]
+        refused = "meterhouse_agent_refused_total"
+        assert run.agents["one"].metric(refused, reason="malformed", final="true") == 3
         run.assert_logs_are_clean()
 
 
