@@ -250,6 +250,7 @@ async def test_one_that_is_refused_holds_up_no_other() -> None:
         await teller.tell(after=60)
     assert sorted(hook.told) == [("load", "firing"), ("pue", "firing")]
     assert teller.counted("notifications_refused_total") == 1
+    assert teller.counted("notifications_total", state="firing") == 2
     assert teller.counted("notification_failures_total") is None
 
 

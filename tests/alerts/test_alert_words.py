@@ -41,4 +41,9 @@ def test_a_summary_is_filled_whole(row: AlertRow) -> None:
 
 def test_what_is_about_the_whole_site_says_so() -> None:
     assert subject_of({"site": "north"}) == "site north"
-    assert subject_of({"site": "north", "of": "tokens", "pool": "chat"}) == "of tokens, pool chat"
+    assert subject_of({"site": "north", "of": "tokens", "pool": "chat"}) == "tokens, pool chat"
+    ends = {"site": "north", "table": "tariff", "entry": "grid"}
+    assert subject_of(ends) == "tariff grid"
+    assert summary(CATALOGUE["ending"], ends, value=20.0, limit=30.0) == (
+        "tariff grid ends in 20 days, and nothing follows"
+    )

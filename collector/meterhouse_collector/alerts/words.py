@@ -28,8 +28,15 @@ class Links(NamedTuple):
 
 def subject_of(labels: Mapping[str, str]) -> str:
     """Return what an alert is about, in the words of its labels."""
-    about = [f"{name} {value}" for name, value in sorted(labels.items()) if name != "site"]
-    return ", ".join(about) or f"site {labels.get('site', '')}".strip()
+    rest = dict(labels)
+    site = rest.pop("site", "")
+    about = []
+    if {"table", "entry"} <= rest.keys():
+        about.append(f"{rest.pop('table')} {rest.pop('entry')}")
+    if "of" in rest:
+        about.append(rest.pop("of"))
+    about += [f"{name} {value}" for name, value in sorted(rest.items())]
+    return ", ".join(about) or f"site {site}".strip()
 
 
 def summary(

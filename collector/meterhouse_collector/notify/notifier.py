@@ -139,22 +139,25 @@ class Notifier:
                 for message in messages:
                     await self._send(post, [message], now)
                 return
+            # It is not tried again: it counts as told, until it ends or fires anew.
             self._telemetry.notifications_refused.labels(self._way.name).inc()
             _LOG.error("alerts: %s refuses one for good: %s", self._way.name, error)
+        else:
+            for message in messages:
+                state = "firing" if message.ends_seconds is None else "resolved"
+                self._telemetry.notifications.labels(self._way.name, state).inc()
         for message in messages:
             self._note_told(message, now)
 
     def _note_told(self, message: Message, now: float) -> None:
         before = self._told.get(message.key)
-        if message.ends_seconds is not None:
-            state = "resolved"
+        over = message.ends_seconds is not None
+        if over:
             self._told.pop(message.key, None)
         else:
-            state = "firing"
             self._told[message.key] = Told(message, now)
-        self._telemetry.notifications.labels(self._way.name, state).inc()
         repeated = before is not None and before.message.starts_seconds == message.starts_seconds
-        if state == "resolved" or not repeated:
+        if over or not repeated:
             self._write(told_point(self._site, self._way.name, message, now))
 
     def _save(self, now: float) -> None:
