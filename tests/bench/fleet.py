@@ -31,6 +31,11 @@ _DECIMALS: Final = {
     "temperature_celsius": 1,
     "memory_temperature_celsius": 1,
     "sm_clock_hertz": 0,
+    "throttled_milliseconds": 0,
+    "throttled_power_milliseconds": 0,
+    "throttled_thermal_milliseconds": 0,
+    "ecc_corrected_errors": 0,
+    "ecc_uncorrected_errors": 0,
 }
 
 
@@ -103,7 +108,7 @@ class Fleet(NamedTuple):
         states = [s for s in wire.STATES if any(s in sample.milliseconds for sample in samples)]
         columns = wire.Accelerators(
             state_milliseconds={s: [x.milliseconds.get(s, 0) for x in samples] for s in states},
-            state_joules={s: [x.joules.get(s, 0.0) for x in samples] for s in states},
+            state_joules={s: [x.joules.get(s, 0) for x in samples] for s in states},
         )
         for name in samples[0].gauges:
             setattr(columns, name, [sample.gauges[name] for sample in samples])
@@ -183,5 +188,7 @@ def _sample(generator: random.Random, index: int, length_seconds: int) -> Sample
         "ecc_uncorrected_errors": 0.0,
     }
     for name, decimals in _DECIMALS.items():
-        gauges[name] = round(gauges[name], decimals)
+        # A whole number has no point on the wire.
+        rounded = round(float(gauges[name]), decimals)
+        gauges[name] = int(rounded) if rounded.is_integer() else rounded
     return Sample(milliseconds, joules, gauges)

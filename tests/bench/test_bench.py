@@ -3,14 +3,17 @@
 import math
 import os
 import time
+from http.client import HTTPConnection
 
 from meterhouse_agent import wire
-from tests.bench import figures, fleet, usage
+from tests.bench import figures, fleet, pages, prometheus, usage
 from tests.bench.agent import AgentMeasured
-from tests.bench.consumers import site_model
+from tests.bench.consumers import Mode, site_model
 from tests.bench.figures import Figure
 from tests.bench.fleet import DEVICES, METRICS, Fleet
-from tests.bench.stretch import Measured
+from tests.bench.scale import Scaled, Size, Store
+from tests.bench.sink import Sink
+from tests.bench.stretch import Measured, Plan
 
 FLEET = Fleet(nodes=20, length_seconds=5)
 COLUMNS = frozenset(wire.Accelerators.__struct_fields__) - {"energy_method", "unhealthy_reasons"}
@@ -115,12 +118,89 @@ def test_losses_and_surpluses_do_not_cancel_out() -> None:
 
 def test_a_figure_above_its_target_is_missed() -> None:
     agent = AgentMeasured(
-        seconds=60.0, cpu_seconds=0.9, pss_bytes=59_000_000, processes=2, reports_stored=12
+        seconds=60.0, cpu_seconds=0.9, pss_bytes=49_000_000, processes=2, reports_stored=12
     )
     found = figures.of_agent(agent)
     assert found[0] == Figure("agent_cpu_percent", 1.5, "percent")
     assert [figure.name for figure, _ in figures.missed(found)] == ["agent_cpu_percent"]
     assert found[0].line() == "agent_cpu_percent 1.5 percent"
+
+
+def scaled(
+    nodes: int,
+    length: int,
+    kind: tuple[Mode, Store],
+    *,
+    cpu_seconds: float = 3.0,
+    pss_bytes: int = 100_000_000,
+) -> Scaled:
+    size = Size(nodes, length, kind[1], Plan(1, 4), kind[0])
+    cost = measured("collector", cpu_seconds=cpu_seconds)._replace(pss_bytes=pss_bytes)
+    return Scaled(size, cost, [2.0, 1.0, 1.5])
+
+
+def test_figures_of_sizes_are_those_of_the_largest_fleet_and_of_the_curve() -> None:
+    found = {
+        figure.name: figure.value
+        for figure in figures.of_sizes(
+            [
+                scaled(
+                    125, 5, ("without_detail", "discards"), cpu_seconds=4.0, pss_bytes=10_000_000
+                ),
+                scaled(12_500, 5, ("without_detail", "discards"), pss_bytes=208_000_000),
+                scaled(12_500, 1, ("as_shipped", "discards"), cpu_seconds=45.0),
+                scaled(12_500, 5, ("as_shipped", "InfluxDB"), cpu_seconds=30.0),
+                scaled(6250, 5, ("as_shipped", "InfluxDB")),
+            ]
+        )
+    }
+    assert found["collector_cpu_ratio_100k_to_1k"] == 0.75
+    assert found["collector_kb_per_accelerator"] == 2.0
+    # 100,000 took 45 of 60 seconds of a core.
+    assert found["collector_cores_at_100k_at_1s"] == 0.75
+    assert found["max_accelerators_per_core_at_1s"] == 100_000 / 0.75
+    assert found["max_accelerators_per_core_at_5s"] == 200_000
+    # 62 us for each of 20,000 samples in a second: collector, InfluxDB and broker.
+    assert math.isclose(found["server_side_cores_at_100k_at_5s"], 62e-6 * 20_000)
+    assert found["freshness_p50_ms"] == 1500
+    assert found["freshness_p99_ms"] == 2000
+
+
+def test_what_all_of_ours_cost_is_set_against_prometheus_round_by_round() -> None:
+    ours = [measured(figures.AS_SHIPPED, cpu_seconds=cpu) for cpu in (8.0, 18.0)]
+    theirs = [measured("prometheus", cpu_seconds=cpu) for cpu in (80.0, 200.0)]
+    found = {figure.name: figure.value for figure in figures.of_scraped(ours, theirs)}
+    assert found["prometheus_cpu_us_per_sample"] == 140.0
+    assert found["server_side_cpu_us_per_sample"] == 45.0
+    # 40 of 80, and 50 of 200.
+    assert math.isclose(found["server_side_vs_prometheus_cpu_ratio"], 0.375)
+
+
+def test_a_page_has_every_field_and_the_state_of_every_device() -> None:
+    text = pages.page(FLEET, 3, 1).decode()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(lines) == DEVICES * prometheus.series_per_device(FLEET)
+    for device, sample in zip(FLEET.inventory(3).devices, FLEET.samples(3, 1), strict=True):
+        mine = [line for line in lines if f'device="{device.device}"' in line]
+        said = {line.partition("{")[0]: float(line.rsplit(" ", 1)[1]) for line in mine}
+        state = wire.STATES[int(said.pop(pages.STATE))]
+        assert sample.milliseconds[state] == max(sample.milliseconds.values())
+        assert said == sample.fields()
+    assert len({pages.page(FLEET, node, n) for node in range(20) for n in range(2)}) == 40
+
+
+def test_the_sink_counts_lines_by_measurement_and_answers_queries() -> None:
+    with Sink() as sink:
+        body = b"node,thing=a row=1 1\nnode,thing=b row=1 1\naccelerator,node=a x=1 1"
+        connection = HTTPConnection("127.0.0.1", int(sink.url.rpartition(":")[2]), timeout=10)
+        for _ in range(2):
+            connection.request("POST", "/api/v2/write?bucket=b", body)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (204, b"")
+        connection.request("POST", "/query", b"q=SELECT")
+        assert b"results" in connection.getresponse().read()
+        connection.close()
+        assert sink.counts() == {"node": 4, "accelerator": 2}
 
 
 def test_the_kernel_s_books_agree_with_this_process() -> None:

@@ -135,7 +135,7 @@ class AcceleratorSums:
         for state in states:
             columns.state_milliseconds[state] = [m.get(state, 0) for m, _ in taken]
             columns.state_joules[state] = [
-                j.get(state, None if state in m else 0.0) for m, j in taken
+                j.get(state, None if state in m else 0) for m, j in taken
             ]
         self._take_gauges(columns, devices, interval_milliseconds)
         columns.unhealthy_reasons = {
@@ -169,7 +169,8 @@ class AcceleratorSums:
 
 def _rounded(value: float, decimals: int) -> float:
     # A whole number is shorter on the wire without its point.
-    return round(value, decimals) if decimals else round(value)
+    found = round(value, decimals)
+    return int(found) if found.is_integer() else found
 
 
 def _take_states(device: _Device, interval: int) -> tuple[dict[State, int], dict[State, float]]:
