@@ -24,7 +24,7 @@ from grafana.look import (
     state_looks,
     thresholds,
 )
-from grafana.shapes import Said, bars, judged, lines, ranking, stack, tiles
+from grafana.shapes import Said, bars, judged, lines, of_now, ranking, stack, tiles
 from meterhouse_agent.wire import STATES
 from meterhouse_collector.kpi.cost import IDLE_MONEY
 from meterhouse_collector.money.kinds import KINDS
@@ -172,13 +172,13 @@ def open_alerts() -> stat.Panel:
     )
     panel = tiles(said, [query], unit=PLAIN, decimals=0)
     judged(panel, thresholds((1, "bad")))
-    return panel
+    return of_now(panel)
 
 
 def limits_used() -> bargauge.Panel:
     """Return the part of each limit of the power path that is used, the failure included."""
     query = points_query(
-        {"load": 'last("load_watts")', "allowed": 'last("limit_watts")'},
+        {"allowed": 'last("limit_watts")', "load": quoted("load_watts")},
         "live.limit",
         by=("kind", "limit"),
         then={"used": "load / allowed"},
@@ -196,17 +196,25 @@ def limits_used() -> bargauge.Panel:
         alias="$tag_kind: $tag_limit",
     )
     judged(panel, NEAR)
-    return panel.max(1)
+    return of_now(panel.max(1))
 
 
 def headroom() -> stat.Panel:
     """Return the IT power that still fits."""
-    columns = {"it": 'last("it_watts")', "at most": 'last("high_it_watts")'}
-    query = points_query(columns, "live.headroom")
+    query = points_query(
+        {
+            "said": 'last("binding")',
+            "it": quoted("it_watts"),
+            "at most": quoted("high_it_watts"),
+        },
+        "live.headroom",
+        then={"it": quoted("it"), "at most": quoted("at most")},
+        only='"at most" > 0 OR "at most" <= 0',
+    )
     text = (
         "The least of (limit - load after the failure) / marginal ratio over all limits, at the "
         "end of the window. Where a load is not known there is only an upper bound."
     )
     said = Said("Headroom for IT", text, "no limit with a known load")
     looks = {"it": [colour("it"), called("IT")], "at most": [colour("bound")]}
-    return tiles(said, [query], unit=WATTS, decimals=0, looks=looks)
+    return of_now(tiles(said, [query], unit=WATTS, decimals=0, looks=looks))

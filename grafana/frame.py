@@ -138,6 +138,7 @@ def _made(name: str, board: Board) -> Builder:  # type: ignore[type-arg] # of an
             .label("price per million output tokens")
             .description("What a million output tokens sell for, in the currency of the site.")
             .default_value("0")
+            .current(VariableOption(selected=True, text="0", value="0"))
         )
     if name == "node":
         query = values_query("node", _DETAIL, "state_number", ("site",))

@@ -146,6 +146,7 @@ def table_query(
 ) -> str:
     """Return a query of plain points as a table: a row, and a column, for each value of the tags.
 
+    Beside one ``last`` a field by itself is that of the same point, or null where it lacks it.
     Columns, ``then`` and ``only`` are as in ``points_query``.
     """
     inner = points_query(columns, source, where=where, by=by)

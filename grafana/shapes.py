@@ -1,7 +1,7 @@
 """The shapes that panels have: figures, lines, stacks, bars, tables, and timelines of states."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from grafana_foundation_sdk.builders import bargauge, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders.common import (
@@ -35,6 +35,9 @@ from grafana.look import Look, Panel, override, state_mapping
 # A line across a gap would claim what nobody measured: where values come more seldom than four
 # quarter hours, they are points.
 GAP_MILLISECONDS: Final = 3_600_000
+
+
+Shape = TypeVar("Shape", stat.Panel, bargauge.Panel, table.Panel)
 
 
 class Said(NamedTuple):
@@ -206,6 +209,11 @@ def timeline(said: Said, query: str, *, alias: str) -> statetimeline.Panel:
     )
     _dress(panel, said, [query], alias)
     return panel
+
+
+def of_now(panel: Shape) -> Shape:
+    """Let a panel show the last minutes of a window that ends now: what is older is not now."""
+    return panel.time_from("3m").hide_time_override(True)  # noqa: FBT003 - the SDK's
 
 
 def judged(panel: stat.Panel | bargauge.Panel, steps: ThresholdsConfig) -> None:

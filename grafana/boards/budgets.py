@@ -8,7 +8,7 @@ from grafana.boards.capacity import contracted_over_time
 from grafana.common import CURRENCY, USED, alerts
 from grafana.figures import kpi_tile
 from grafana.frame import Board, Placed, Section
-from grafana.influxql import GROUP_TAGS, Scope, points_query, rollup_query, table_query
+from grafana.influxql import GROUP_TAGS, Scope, points_query, quoted, rollup_query, table_query
 from grafana.look import PERCENT, PLAIN, Look, Size, colour, dashed, thresholds, united
 from grafana.shapes import Said, limited, lines, ranking
 
@@ -56,9 +56,9 @@ def _budgets() -> list[Placed]:
 def _table() -> table.Panel:
     columns = {
         "amount": 'last("amount_money")',
-        "spent": 'last("spent_money")',
-        "forecast": 'last("forecast_money")',
-        "elapsed": 'last("elapsed_ratio")',
+        "spent": quoted("spent_money"),
+        "forecast": quoted("forecast_money"),
+        "elapsed": quoted("elapsed_ratio"),
     }
     query = table_query(
         columns,
@@ -114,12 +114,14 @@ def _forecast() -> timeseries.Panel:
 def _burns() -> table.Panel:
     query = table_query(
         {
-            "long": 'last("long_ratio")',
-            "short": 'last("short_ratio")',
-            "fires at": 'last("limit_ratio")',
+            "said": 'last("reason")',
+            "long": quoted("long_ratio"),
+            "short": quoted("short_ratio"),
+            "fires at": quoted("limit_ratio"),
         },
         "event.burn",
         by=("budget", "window"),
+        then={name: quoted(name) for name in ("long", "short", "fires at")},
     )
     text = (
         "How fast each budget is spent: money of a window / what an even pace would spend in it. "
@@ -140,10 +142,10 @@ def _burn_over_time() -> timeseries.Panel:
 def _commitments() -> list[Placed]:
     query = table_query(
         {
-            "committed": 'last("committed")',
             "used": 'last("used")',
-            "projected": 'last("projected_ratio")',
-            "coverage": 'last("coverage_ratio")',
+            "committed": quoted("committed"),
+            "projected": quoted("projected_ratio"),
+            "coverage": quoted("coverage_ratio"),
         },
         "event.commitment",
         by=("commitment", "category"),

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders import stat, table, timeseries
 
 from grafana.common import NEAR, USED, alerts, headroom, limits_used
 from grafana.frame import Board, Placed, Section
-from grafana.influxql import OF_SITE, Scope, points_query, rollup_query, table_query
+from grafana.influxql import OF_SITE, Scope, points_query, quoted, rollup_query, table_query
 from grafana.look import (
     PERCENT,
     SHORT,
@@ -18,7 +18,7 @@ from grafana.look import (
     dashed,
     united,
 )
-from grafana.shapes import Said, limited, lines, ranking, words
+from grafana.shapes import Said, limited, lines, of_now, ranking, words
 
 _KINDS: Final = (
     "demand",
@@ -66,18 +66,18 @@ def _now() -> list[Placed]:
 
 def _binding() -> stat.Panel:
     query = table_query(
-        {"binds": 'last("binding")', "but": 'last("reason")'}, "live.headroom", by=("site",)
+        {"binds": 'last("binding")', "but": quoted("reason")}, "live.headroom", by=("site",)
     )
     text = "The limit at which least IT power still fits, and what is not known of others."
-    return words(Said("What binds", text, _NO_LIMIT), query)
+    return of_now(words(Said("What binds", text, _NO_LIMIT), query))
 
 
 def _table() -> table.Panel:
     query = table_query(
         {
-            "load": 'last("load_watts")',
             "allowed": 'last("limit_watts")',
-            "fits IT": 'last("it_headroom_watts")',
+            "load": quoted("load_watts"),
+            "fits IT": quoted("it_headroom_watts"),
         },
         "live.limit",
         by=("kind", "limit"),
@@ -95,7 +95,8 @@ def _table() -> table.Panel:
         "allowed, and (allowed - load) / marginal ratio. Without a load it is not known."
     )
     looks: dict[str, Look] = {"used": [*united(PERCENT, 1), *USED]}
-    return ranking(Said("Limits", text, _NO_LIMIT), query, unit=WATTS, worst="used", looks=looks)
+    panel = ranking(Said("Limits", text, _NO_LIMIT), query, unit=WATTS, worst="used", looks=looks)
+    return of_now(panel)
 
 
 def _used() -> timeseries.Panel:
@@ -147,10 +148,10 @@ def _stranded() -> timeseries.Panel:
 def _grid() -> list[Placed]:
     query = table_query(
         {
-            "projected": 'last("projected_watts")',
             "contracted": 'last("contracted_watts")',
-            "known": 'last("known_seconds")',
-            "elapsed": 'last("elapsed_seconds")',
+            "projected": quoted("projected_watts"),
+            "known": quoted("known_seconds"),
+            "elapsed": quoted("elapsed_seconds"),
         },
         "live.demand",
         by=("connection",),
@@ -173,7 +174,7 @@ def _grid() -> list[Placed]:
         "elapsed": united("s", 0),
     }
     now = ranking(Said("Demand", text, _NO_GRID), query, unit=WATTS, worst="used", looks=looks)
-    return [Placed(now, Size.HALF), Placed(_demand(), Size.HALF)]
+    return [Placed(of_now(now), Size.HALF), Placed(_demand(), Size.HALF)]
 
 
 def _demand() -> timeseries.Panel:
@@ -191,7 +192,7 @@ def _demand() -> timeseries.Panel:
 
 def _coming() -> list[Placed]:
     query = table_query(
-        {"power": 'last("added_watts")', "days": 'last("due_in_days")'},
+        {"power": 'last("added_watts")', "days": quoted("due_in_days")},
         "event.increment",
         by=("connection", "increment"),
         where=OF_SITE,
@@ -206,9 +207,9 @@ def _coming() -> list[Placed]:
     runway = table_query(
         {
             "month": 'last("month")',
-            "binds": 'last("binding")',
-            "then": 'last("next_month")',
-            "and then": 'last("next_binding")',
+            "binds": quoted("binding"),
+            "then": quoted("next_month"),
+            "and then": quoted("next_binding"),
         },
         "event.runway",
         by=("site",),

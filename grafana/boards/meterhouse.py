@@ -9,7 +9,7 @@ from grafana.figures import ENOUGH, coverage_query
 from grafana.frame import Board, Placed, Section
 from grafana.influxql import GROUP_TAGS, points_query
 from grafana.look import PERCENT, PLAIN, SECONDS, SHORT, Look, Size, colour, thresholds
-from grafana.shapes import Said, bars, judged, lines, tiles
+from grafana.shapes import Said, bars, judged, lines, of_now, tiles
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR
 
 _SOURCE: Final = "live.collector"
@@ -105,7 +105,7 @@ def _last(said: Said, fields: dict[str, str], unit: str) -> stat.Panel:
     columns = {name: f'last("{field}")' for name, field in fields.items()}
     looks: dict[str, Look] = {"silent": [colour("unknown")]}
     query = points_query(columns, _SOURCE)
-    return tiles(said, [query], unit=unit, decimals=0, looks=looks)
+    return of_now(tiles(said, [query], unit=unit, decimals=0, looks=looks))
 
 
 def _lateness() -> stat.Panel:

@@ -176,6 +176,12 @@ def feed_watts(start: int) -> float | None:
     return None if number(start) < 24 else 8.0e5 + 500.0 * number(start)
 
 
+def standby_watts(start: int) -> float | None:
+    """Return the load at the standby, whose meter falls silent."""
+    return 1.0e5 if number(start) < 30 else None
+
+
+STANDBY_LIMIT: Final = 5.0e5
 UPS_LIMIT: Final = 1.2e6
 FEED_LIMIT: Final = 1.0e6
 MARGINAL: Final = 1.25
@@ -186,6 +192,7 @@ def live_known(start: int) -> LiveKnown:
     loads = (
         LoadKnown("ups", UPS_LIMIT, ups_watts(start), 1.0),
         LoadKnown("feed", FEED_LIMIT, feed_watts(start), MARGINAL),
+        LoadKnown("standby", STANDBY_LIMIT, standby_watts(start), 1.0),
     )
     things = Things(
         cooling=(LoadKnown("chillers", 2.0e6, 9.0e5, 1.0),),

@@ -69,8 +69,12 @@ def money() -> list[Row]:
             spent=Decimal(str(spent(start))),
             windows=windows,
         )
-        seen = look_at(of, spend, site=SITE, currency="EUR")
-        found += figures.budget_points(SITE, of, spend, seen)
+        for name, known in (("site", True), ("gone", start == START)):
+            # Of the second nothing is known any more after the first time.
+            named = of.model_copy(update={"name": name})
+            part = spend if known else spend._replace(spent=None, reason="silent", windows={})
+            seen = look_at(named, part, site=SITE, currency="EUR")
+            found += figures.budget_points(SITE, named, part, seen)
         found += figures.commitment_points(SITE, [_use(start)])
     return found
 

@@ -197,6 +197,15 @@ def test_every_figure_has_a_unit() -> None:
             assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
 
 
+def test_a_figure_of_now_is_not_older_than_minutes() -> None:
+    for panel in SHOWN:
+        texts = [target["query"] for target in panel["targets"]]
+        now = any(re.search(r'last\("', t) and 'FROM "live"' in t for t in texts)
+        over_time = any("$__interval" in t for t in texts)
+        wanted = "3m" if now and not over_time else None
+        assert panel.get("timeFrom") == wanted, panel["title"]
+
+
 def test_a_colour_means_one_thing() -> None:
     assert len(set(COLOURS.values())) == len(COLOURS)
     known = set(COLOURS.values()) | {"text"}

@@ -15,6 +15,7 @@ from tests.grafana.truth_plain import Made, Plain
 AMOUNT: Final = 7200.0
 PER_HOUR: Final = 10.0
 LAST: Final = BUDGET_STARTS[-1]
+ELAPSED: Final = (LAST - START + 10 * plain_events.DAY) / (30 * plain_events.DAY)
 WINDOWS: Final = {"3600 s": 2.0, "21600 s": 1.25, "259200 s": 1.05}
 
 
@@ -38,7 +39,9 @@ def _table(*_: object) -> Made:
         ("site", "spent"): plain_events.spent(LAST),
         ("site", "forecast"): forecast(LAST),
         ("site", "used"): plain_events.spent(LAST) / AMOUNT,
-        ("site", "elapsed"): (LAST - START + 10 * plain_events.DAY) / (30 * plain_events.DAY),
+        ("site", "elapsed"): ELAPSED,
+        ("gone", "amount"): AMOUNT,
+        ("gone", "elapsed"): ELAPSED,
     }
 
 
@@ -46,7 +49,7 @@ def _burns(*_: object) -> Made:
     found: Made = {}
     for window, limit in WINDOWS.items():
         found["site", window, "long"] = found["site", window, "short"] = plain_events.burnt(LAST)
-        found["site", window, "fires at"] = limit
+        found["site", window, "fires at"] = found["gone", window, "fires at"] = limit
     return found
 
 
@@ -55,34 +58,38 @@ def projected(start: int) -> float:
     return (plain_events.used_hours(start) + 100.0) / 1000.0
 
 
+def seen(starts: list[int]) -> dict[str, list[int]]:
+    """Return when something was known of each budget: of the second at the beginning alone."""
+    looked = known(starts)
+    parts = {"site": looked, "gone": [start for start in looked if start == START]}
+    return {name: at for name, at in parts.items() if at}
+
+
+def _spend(starts: list[int], _: Choice) -> Made:
+    found: Made = {(n, "spent"): max(map(plain_events.spent, at)) for n, at in seen(starts).items()}
+    if known(starts):
+        found |= {(name, "amount"): AMOUNT for name in ("site", "gone")}
+    return found
+
+
+def _forecast(starts: list[int], _: Choice) -> Made:
+    return {(n, "forecast"): forecast(at[-1]) / AMOUNT for n, at in seen(starts).items()}
+
+
+def _burn_over_time(starts: list[int], _: Choice) -> Made:
+    return {
+        (name, window, "long"): plain_events.burnt(at[-1])
+        for name, at in seen(starts).items()
+        for window in WINDOWS
+    }
+
+
 BUDGETS: Final[Mapping[str, Plain]] = {
     "Budgets": Plain(_table, ("budget",)),
-    "Spend": Plain(
-        lambda starts, _: of_budgets(
-            starts,
-            lambda at: {
-                ("site", "spent"): max(map(plain_events.spent, at)),
-                ("site", "amount"): AMOUNT,
-            },
-        ),
-        ("budget",),
-        over_time=True,
-    ),
-    "Forecast": Plain(
-        lambda starts, _: of_budgets(
-            starts, lambda at: {("site", "forecast"): forecast(at[-1]) / AMOUNT}
-        ),
-        ("budget",),
-        over_time=True,
-    ),
+    "Spend": Plain(_spend, ("budget",), over_time=True),
+    "Forecast": Plain(_forecast, ("budget",), over_time=True),
     "Burn": Plain(_burns, ("budget", "window")),
-    "Burn over time": Plain(
-        lambda starts, _: of_budgets(
-            starts, lambda at: {("site", w, "long"): plain_events.burnt(at[-1]) for w in WINDOWS}
-        ),
-        ("budget", "window"),
-        over_time=True,
-    ),
+    "Burn over time": Plain(_burn_over_time, ("budget", "window"), over_time=True),
     "Commitments": Plain(
         lambda *_: {
             ("h100-year", "usage", "committed"): 1000.0,

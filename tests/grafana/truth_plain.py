@@ -148,51 +148,68 @@ NODE: Final[Mapping[str, Plain]] = {
 }
 
 
-def loads(starts: list[int]) -> dict[tuple[str, str], tuple[list[float], float, float]]:
-    """Return of each limit the known loads, what it allows, and its marginal ratio."""
-    feed = [watts for s in starts if (watts := plain.feed_watts(s)) is not None]
+Limit = tuple[list[float | None], float, float]
+
+
+def loads(starts: list[int]) -> dict[tuple[str, str], Limit]:
+    """Return of each limit the loads, None where not known, what it allows, and its ratio."""
     return {
         ("power", "ups"): ([plain.ups_watts(s) for s in starts], plain.UPS_LIMIT, 1.0),
-        ("power", "feed"): (feed, plain.FEED_LIMIT, plain.MARGINAL),
-        ("cooling", "chillers"): ([9.0e5] * len(starts), 2.0e6, 1.0),
+        ("power", "feed"): (
+            [plain.feed_watts(s) for s in starts],
+            plain.FEED_LIMIT,
+            plain.MARGINAL,
+        ),
+        ("power", "standby"): (
+            [plain.standby_watts(s) for s in starts],
+            plain.STANDBY_LIMIT,
+            1.0,
+        ),
+        ("cooling", "chillers"): ([9.0e5 for _ in starts], 2.0e6, 1.0),
     }
 
 
 def _used(starts: list[int], _: Choice) -> Made:
-    return {
-        (*name, "used"): max(known) / limit
-        for name, (known, limit, _) in loads(starts).items()
-        if known
-    }
+    found: Made = {}
+    for name, (watts, limit, _ratio) in loads(starts).items():
+        known = [each for each in watts if each is not None]
+        if known:
+            found[*name, "used"] = max(known) / limit
+    return found
 
 
 def _used_last(starts: list[int], _: Choice) -> Made:
-    return {(*name, "used"): known[-1] / limit for name, (known, limit, _) in loads(starts).items()}
+    return {
+        (*name, "used"): last / limit
+        for name, (watts, limit, _) in loads(starts).items()
+        if (last := watts[-1]) is not None
+    }
 
 
 def _limits(starts: list[int], _: Choice) -> Made:
     found: Made = {}
-    for name, (known, limit, marginal) in loads(starts).items():
-        found[*name, "load"] = known[-1]
+    for name, (watts, limit, marginal) in loads(starts).items():
         found[*name, "allowed"] = limit
-        found[*name, "used"] = known[-1] / limit
-        found[*name, "fits IT"] = (limit - known[-1]) / marginal
+        if (last := watts[-1]) is not None:
+            found[*name, "load"] = last
+            found[*name, "used"] = last / limit
+            found[*name, "fits IT"] = (limit - last) / marginal
     return found
 
 
 def fits(start: int) -> tuple[float | None, float]:
-    """Return the IT power that fits, and its upper bound."""
-    ups, feed = plain.UPS_LIMIT - plain.ups_watts(start), plain.feed_watts(start)
-    if feed is None:
-        return None, ups
-    least = min(ups, (plain.FEED_LIMIT - feed) / plain.MARGINAL)
-    return least, least
+    """Return the IT power that fits, None where a load is not known, and its upper bound."""
+    limits = [part for name, part in loads([start]).items() if name[0] == "power"]
+    rooms = [(lim - w) / m for [w], lim, m in limits if w is not None]
+    least = min(rooms)
+    return (least if len(rooms) == len(limits) else None), least
 
 
 def _headroom(starts: list[int], _: Choice) -> Made:
     it, at_most = fits(starts[-1])
-    assert it is not None
-    return {("it",): it, ("at most",): at_most}
+    # The meter of one limit is silent by then, and the last known figure is not now.
+    assert it is None
+    return {("at most",): at_most}
 
 
 def _headroom_over_time(starts: list[int], _: Choice) -> Made:
@@ -218,7 +235,13 @@ LIMITS: Final[Mapping[str, Plain]] = {
     "Headroom for IT": Plain(_headroom),
     "Headroom for IT over time": Plain(_headroom_over_time, over_time=True),
     # At the end (1,200 - 1,059) kW at the UPS, and (1,000 - 829.5) / 1.25 kW at the grid.
-    "What binds": Plain(lambda *_: {("site-a", "binds"): "feed", ("site-a", "but"): ""}, ("site",)),
+    "What binds": Plain(
+        lambda *_: {
+            ("site-a", "binds"): "feed",
+            ("site-a", "but"): "the load is not known at standby",
+        },
+        ("site",),
+    ),
     "Power against limits": Plain(_used_last, ("kind", "limit")),
     "Limits": Plain(_limits, ("kind", "limit")),
     "Limits over time": Plain(_used, ("kind", "limit"), over_time=True),
