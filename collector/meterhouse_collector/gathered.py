@@ -11,22 +11,41 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from meterhouse_agent.wire import SLOTS
 from meterhouse_collector.ledger import Entry
-from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, PackedRow, pack
+from meterhouse_collector.rows import (
+    EngineRow,
+    MeterRow,
+    NodeRow,
+    PackedRow,
+    Policy,
+    Row,
+    Series,
+    Table,
+    pack,
+)
 
 POLICY: Final = "part"
 MEASUREMENT: Final = "gathered"
+DETAIL: Final[tuple[Policy, str]] = ("detail", "accelerator")
+_NO_SERIES: Final = Series(())
+# A store takes lines of 1 MB, in which quotes are two bytes each.
+_TEXT_MAX: Final = 700_000
 SLOT_NAMES: Final = tuple(f"{slot:02d}" for slot in range(SLOTS))
 
 
 class Told(Struct, frozen=True, omit_defaults=True, gc=False):
-    """The ledger rows of one report, by thing; its reader stands beside it."""
+    """The ledger rows of one report, by thing; its reader stands beside it.
+
+    ``detail`` are the readings of its devices as ``rows.Table`` has them, where they are due.
+    """
 
     node: NodeRow | None = None
     meters: dict[str, MeterRow] = {}
     engines: dict[str, EngineRow] = {}
+    detail: str = ""
 
 
 class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -44,22 +63,40 @@ class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
     marked: dict[int, float] = {}
 
     def entries(self, site: str, start_seconds: int) -> Iterator[Entry]:
-        """Yield the reports as the ledger took them, with nothing to be written."""
+        """Yield the reports as the ledger took them, and of their rows what devices read."""
         for reader, told in self.readers.items():
-            yield Entry(site, reader, start_seconds, told.node, told.meters, told.engines, [])
+            rows: list[Row] = []
+            if told.detail:
+                lines = told.detail.encode()
+                rows.append(Table(*DETAIL, _NO_SERIES, lines, start_seconds))
+            yield Entry(site, reader, start_seconds, told.node, told.meters, told.engines, rows)
+
+    def without_detail(self) -> "Gathered":
+        """Return the same without the readings of devices, which are most of it."""
+        readers = {
+            name: Told(told.node, told.meters, told.engines) for name, told in self.readers.items()
+        }
+        return replace(self, readers=readers)
 
 
 def told_of(entry: Entry) -> Told:
     """Return what is told of an entry."""
-    return Told(entry.node_row, entry.meters, entry.engines)
+    detail = ""
+    for row in entry.rows:
+        if isinstance(row, Table) and (row.policy, row.measurement) == DETAIL:
+            detail = row.rows.decode()
+    return Told(entry.node_row, entry.meters, entry.engines, detail)
 
 
 _DECODER: Final = msgspec.json.Decoder(Gathered)
 
 
 def packed(gathered: Gathered, site: str, slot: str, part: str, start_seconds: int) -> PackedRow:
-    """Return the row of one slot, as the intake ``part`` tells it."""
-    return PackedRow(POLICY, MEASUREMENT, site, slot, part, start_seconds, pack(gathered))
+    """Return the row of one slot, as the intake ``part`` tells it; too large, without detail."""
+    text = pack(gathered)
+    if len(text) > _TEXT_MAX:
+        text = pack(gathered.without_detail())
+    return PackedRow(POLICY, MEASUREMENT, site, slot, part, start_seconds, text)
 
 
 def unpacked(row: PackedRow) -> Gathered | None:

@@ -1,5 +1,7 @@
 """Slots as they are written, and rows of a slot there and back."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,9 +15,10 @@ from meterhouse_collector.gathered import (
     told_of,
     unpacked,
 )
-from meterhouse_collector.rows import PackedRow
-from tests.collector.collecting import now_on_grid
-from tests.collector.test_live import entry, meter
+from meterhouse_collector.ledger import entry_of, installed
+from meterhouse_collector.rows import PackedRow, Table
+from tests.collector.collecting import INVENTORY, now_on_grid, report
+from tests.collector.test_live import KNOWN, entry, meter
 
 
 @given(st.sets(st.sampled_from(SLOT_NAMES), min_size=1))
@@ -41,6 +44,29 @@ def test_an_entry_comes_back_as_it_was_but_for_what_is_written() -> None:
     read = unpacked(packed(gathered, "site-a", "07", "a", start))
     assert read is not None
     assert list(read.entries("site-a", start)) == [given_entry._replace(rows=[])]
+
+
+def detailed(nodes: int) -> Gathered:
+    has = installed("site-a", "node-1", INVENTORY)
+    made = entry_of(report("node-1"), has, KNOWN, detail=True)
+    return Gathered(began_seconds=1, readers={f"n{n}": told_of(made) for n in range(nodes)})
+
+
+def test_what_devices_read_is_told_with_it_where_it_is_due() -> None:
+    start = now_on_grid()
+    read = unpacked(packed(detailed(1), "site-a", "07", "a", start))
+    assert read is not None
+    ((row,),) = [made.rows for made in read.entries("site-a", start)]
+    assert isinstance(row, Table)
+    assert [json.loads(line)["power_watts"] for line in row.rows.splitlines()] == [500.0, 500.0]
+
+
+def test_a_slot_that_is_too_large_is_told_without_its_detail() -> None:
+    read = unpacked(packed(detailed(2_000), "site-a", "07", "a", now_on_grid()))
+    assert read is not None
+    assert len(read.readers) == 2_000
+    assert not any(told.detail for told in read.readers.values())
+    assert all(told.node is not None for told in read.readers.values())
 
 
 def test_a_row_that_cannot_be_read_is_none() -> None:

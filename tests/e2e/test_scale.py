@@ -34,16 +34,16 @@ def test_a_range_moves_while_all_runs_and_two_that_overlap_count_nothing_twice(
 ) -> None:
     run.start_all()
     run.wait_for_reports()
-    run.sleep(5)
+    run.sleep(3)
     # b takes most of a's range while a still has it, then a gives it up: each by a restart.
     run.intakes["b"].stop()
     run.configure_intake("b", "08-63")
     run.intakes["b"].start()
-    run.sleep(5)
+    run.sleep(3)
     run.intakes["a"].stop()
     run.configure_intake("a", "00-07")
     run.intakes["a"].start()
-    run.sleep(5)
+    run.sleep(3)
     # And back, the one who gives first: nobody listens meanwhile, and agents keep what is unsaid.
     run.intakes["b"].stop()
     run.configure_intake("b", "32-63")
@@ -71,10 +71,10 @@ def test_a_nats_server_and_an_intake_are_killed_and_the_other_takes_its_slots(
     ):
         run.start_all()
         run.wait_for_reports()
-        run.sleep(5)
+        run.sleep(3)
         # The one that the steward and both intakes are connected to.
         cluster.servers[0].kill()
-        run.sleep(6)
+        run.sleep(4)
         run.intakes.pop("b").kill()
         run.sleep(3)
         run.intakes["a"].stop()
