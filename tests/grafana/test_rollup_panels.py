@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from meterhouse_collector.kpi.catalogue import LATENCIES, QUANTILES
-from tests.grafana import fleet, truth, truth_site
+from tests.grafana import fleet, truth_capacity, truth_money, truth_site
 from tests.grafana.asking import (
     ALL_LIVE,
     PANELS,
@@ -24,9 +24,9 @@ from tests.grafana.macros import ALL
 from tests.grafana.truth import Shown
 
 SHOWN: Final = (
-    truth.MONEY
-    | truth.CAPACITY
-    | truth.SERVICE
+    truth_money.MONEY
+    | truth_capacity.CAPACITY
+    | truth_capacity.SERVICE
     | truth_site.SITE
     | {"Power by state": truth_site.BY_STATE}
 )
