@@ -10,10 +10,13 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.alerts.state import Observation, Rule
+from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.rollup.points import live_point
 from meterhouse_collector.rows import Point
 from meterhouse_collector.store import StoreUnavailableError
+from meterhouse_collector.web.fleet import Activity
+from meterhouse_collector.web.flows import levels_of, path_of
 from meterhouse_collector.web.server import PageServer
 from meterhouse_collector.web.stored_cells import StoredCells
 from tests.collector.collecting import MemoryStore
@@ -121,6 +124,41 @@ async def test_the_waterfall_falls_from_installed_to_active(page: PageServer) ->
     assert live["levels"][0]["reason"] == "no contract buys capacity"
 
 
+def test_a_waterfall_begins_with_what_was_bought() -> None:
+    sums = {
+        **dict.fromkeys(ROLLUP_FIELD_NAMES, 0.0),
+        "active_seconds": 50.0,
+        "held_idle_seconds": 10.0,
+        "free_seconds": 20.0,
+        "unhealthy_seconds": 5.0,
+        "unknown_seconds": 15.0,
+        "stranded_seconds": 8.0,
+        "bought_contracted_seconds": 120.0,
+        "bought_delivered_seconds": 100.0,
+    }
+    levels = {e.name: e for e in levels_of(sums, contracted=True, activity=Activity(20.0, 25.0))}
+    assert [level.device_seconds for level in levels.values()] == [
+        *(120.0, 100.0, 100.0, 95.0, 87.0, 72.0, 60.0, 50.0, 40.0),
+    ]
+    unsaid = levels_of(sums, contracted=False, activity=None)
+    assert [level.reason for level in unsaid if level.device_seconds is None] == [
+        "no contract buys capacity",
+        "no contract buys capacity",
+        "no device tells how active it is",
+    ]
+
+
+def test_a_path_with_more_it_than_facility_alarms() -> None:
+    sums = dict.fromkeys(ROLLUP_FIELD_NAMES, 0.0)
+    sums |= {"pue_joint_seconds": 10.0, "interval_seconds": 10.0}
+    sums |= {"facility_joint_joules": 900.0, "it_joint_joules": 1000.0}
+    sums |= {"ups_joint_seconds": 5.0, "ups_in_joint_joules": 500.0, "ups_out_joint_joules": 450.0}
+    path = path_of(sums, {})
+    assert path.reason is not None
+    assert path.reason.startswith("more IT power than facility power")
+    assert (path.ups_loss_watts, path.sources, path.other_it_watts) == (10.0, (), 100.0)
+
+
 async def test_the_power_path_adds_up(page: PageServer) -> None:
     live = await asked(page, "api/live")
     path = live["path"]
@@ -166,7 +204,7 @@ async def test_open_alerts_come_first_what_fires(site: LiveSite, page: PageServe
 async def test_a_node_shows_its_devices_states_and_past(site: LiveSite, page: PageServer) -> None:
     tags = (("device", "d1"), ("node", "n1"), ("site", "site"))
     start = int(site.now) - 100
-    fields = {"power_watts": 250.0, "temperature_celsius": 40.0}
+    fields = {"power_watts": 250.0, "temperature_celsius": 40.0, "state_number": 2.0}
     other = tuple((name, "n2" if name == "node" else value) for name, value in tags)
     store = site.answers._store
     assert store is not None
@@ -177,10 +215,10 @@ async def test_a_node_shows_its_devices_states_and_past(site: LiveSite, page: Pa
         ]
     )
     node = await asked(page, "api/nodes/n1")
-    assert node["start_seconds"] == [START + n * LENGTH for n in range(6)]
-    assert [device["states"] for device in node["devices"]] == [
-        "a" * 6, "h" * 6, "a" * 6, "f" * 6,
-    ]  # fmt: skip
+    now = START + 5 * LENGTH
+    assert (node["start_seconds"], node["reading_seconds"]) == ([start, now], now)
+    # One device was told of a while ago, and all of them now.
+    assert [device["states"] for device in node["devices"]] == ["ua", "fh", "ua", "uf"]
     assert node["devices"][0]["readings"]["power_watts"] == 300.0
     assert node["devices"][0]["readings"]["temperature_celsius"] is None
     assert node["past_seconds"] == [start]

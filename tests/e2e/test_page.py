@@ -336,6 +336,7 @@ async def test_all_is_reached_by_keyboard() -> None:
         await page.keyboard.press("Escape")
         await page.wait_for_selector("#node:not([open])", state="attached")
         assert await page.evaluate("document.activeElement.id") == "map"
+        assert await page.evaluate("window.violations") == []
         assert complaints == []
 
 

@@ -59,7 +59,7 @@ class Answers:
         store: Store | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.fleet: Final = Fleet(index, live.pace)
+        self.fleet: Final = Fleet(index)
         self._book = book
         self._store = store
         self._stored = None if store is None else StoredPast(store, live, index.site, clock=clock)
@@ -98,6 +98,8 @@ class Answers:
         groups = {} if snapshot is None else snapshot.groups
         if snapshot is not None:
             window = window._replace(seconds=float(snapshot.end_seconds - snapshot.start_seconds))
+        # Before the levels: with the cells comes how active their devices were.
+        cells = self._cells(now)
         return Document(
             site=self._index.site,
             version=__version__,
@@ -118,7 +120,7 @@ class Answers:
             alerts=alerts_of(self._book),
             levels=() if sums is None else self._levels(sums, snapshot),
             path=Path(reason=NOTHING_YET) if sums is None else path_of(sums, groups),
-            cells=self._cells(now),
+            cells=cells,
             latest=last_of(self._window_history()),
         )
 

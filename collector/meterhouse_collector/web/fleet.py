@@ -7,7 +7,7 @@ in the order of the register's devices, then of those that only telemetry shows.
 
 import zlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,18 +15,17 @@ from msgspec import Struct
 
 from meterhouse_agent import wire
 from meterhouse_collector.device_states import state_numbers
-from meterhouse_collector.live import Pace
 from meterhouse_collector.rows import NOBODY
 from meterhouse_collector.site.index import Plan, SiteIndex
 
 # A letter for each state, in the order of ``wire.STATES``.
 LETTERS: Final = "ahfxu"
 CELLS_MAX: Final = 20_000
-# The states of so much time are held for the page of a node, in at most so many intervals.
-_HELD_SECONDS: Final = 600
-INTERVALS_MAX: Final = 360
+# Reports of so many intervals are held: the newest may not be rolled up yet.
+_HELD_INTERVALS: Final = 4
+# Activity is held for longer than any window of the page.
+_ACTIVITY_SECONDS: Final = 7200
 _UNKNOWN: Final = LETTERS[4]
-_LETTER_OF: Final = dict(zip(wire.STATES, LETTERS, strict=True))
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -64,52 +63,61 @@ class Activity(NamedTuple):
     covered_seconds: float
 
 
+class _Told:
+    """What was told of one interval; its letters are made when they are first asked for."""
+
+    __slots__ = ("accelerators", "length", "letters", "start")
+
+    def __init__(
+        self, start: int, length: int, accelerators: wire.Accelerators, letters: str | None = None
+    ) -> None:
+        self.start = start
+        self.length = length
+        self.accelerators = accelerators
+        self.letters = letters
+
+
 class _Node:
-    """What one node told: its devices, and its cells by interval."""
+    """What one node told: its devices, and its last intervals."""
 
-    __slots__ = ("accelerators", "cells", "hash", "inventory", "start")
+    __slots__ = ("hash", "inventory", "told")
 
-    def __init__(self, length: int) -> None:
+    def __init__(self) -> None:
         self.hash = ""
         self.inventory = wire.Inventory()
-        self.accelerators: wire.Accelerators | None = None
-        self.start = 0
-        self.cells: deque[tuple[int, str]] = deque(maxlen=length)
+        self.told: deque[_Told] = deque(maxlen=_HELD_INTERVALS)
 
 
 class Fleet:
     """Takes every report, and tells the state of every accelerator of the site."""
 
-    def __init__(self, index: SiteIndex, pace: Pace) -> None:
+    def __init__(self, index: SiteIndex) -> None:
         # How much older than its interval a cell may be: 0 where reports are heard.
         self.patience_seconds = 0.0
         self._index = index
-        self._pace = pace
-        kept = round(max(_HELD_SECONDS, pace.window_seconds) / pace.length_seconds)
-        self._intervals = max(2, min(INTERVALS_MAX, kept))
         self._nodes: dict[str, _Node] = {}
-        self._activity: dict[int, list[float]] = {}
+        self._activity: dict[int, Activity] = {}
         self._changes = 0
         self._built: tuple[tuple[int, int], Layout] | None = None
 
     def take(self, report: wire.Report, inventory: wire.Inventory) -> None:
-        """Note what a report says of its devices; a late one changes nothing any more."""
+        """Note what a report says of its devices; a late one changes nothing any more.
+
+        This runs for every report, so nothing is computed here.
+        """
         if report.accelerators is None:
             return
         node = self._nodes.get(report.node)
         if node is None:
-            node = self._nodes[report.node] = _Node(self._intervals)
-        if node.cells and report.start_seconds <= node.cells[-1][0]:
+            node = self._nodes[report.node] = _Node()
+        start = report.start_seconds
+        if node.told and start <= node.told[-1].start:
             return
         if report.inventory_hash != node.hash:
             node.hash, node.inventory = report.inventory_hash, inventory
+            node.told.clear()
             self._changes += 1
-        grouping = self._index.grouping(report.node, inventory, report.start_seconds)
-        numbers = state_numbers(report.accelerators, grouping, report.length_seconds)
-        cells = "".join(_UNKNOWN if n is None else LETTERS[int(n)] for n in numbers)
-        node.cells.append((report.start_seconds, cells))
-        node.accelerators, node.start = report.accelerators, report.start_seconds
-        self._note_activity(report.accelerators, report.start_seconds)
+        node.told.append(_Told(start, report.length_seconds, report.accelerators))
 
     def take_cells(
         self,
@@ -122,37 +130,42 @@ class Fleet:
         """Note the cells of a node as somebody else found them, with its last readings."""
         node = self._nodes.get(name)
         if node is None:
-            node = self._nodes[name] = _Node(self._intervals)
-        if node.cells and start_seconds <= node.cells[-1][0]:
+            node = self._nodes[name] = _Node()
+        if node.told and start_seconds <= node.told[-1].start:
             return
         if inventory != node.inventory:
             node.inventory = inventory
             self._changes += 1
-        node.cells.append((start_seconds, cells))
-        node.accelerators, node.start = accelerators, start_seconds
+        node.told.append(_Told(start_seconds, 0, accelerators, cells))
 
-    def _note_activity(self, accelerators: wire.Accelerators, start: int) -> None:
-        known = accelerators.sm_activity_ratio or accelerators.tensor_activity_ratio
-        times = accelerators.state_milliseconds.get("active", [])
-        if not known or len(known) != len(times):
-            return
-        sums = self._activity.get(start)
-        if sums is None:
-            sums = self._activity[start] = [0.0, 0.0]
-            oldest = start - 2 * self._intervals * self._pace.length_seconds
-            for old in [each for each in self._activity if each < oldest]:
-                del self._activity[old]
-        for time, ratio in zip(times, known, strict=True):
-            if ratio is not None:
-                sums[0] += time * min(1.0, max(0.0, ratio)) / 1000
-                sums[1] += time / 1000
+    def _letters(self, name: str, node: _Node, told: _Told) -> str:
+        if told.letters is None:
+            grouping = self._index.grouping(name, node.inventory, told.start)
+            numbers = state_numbers(told.accelerators, grouping, told.length)
+            told.letters = "".join(_UNKNOWN if n is None else LETTERS[int(n)] for n in numbers)
+        return told.letters
+
+    def _note_activity(self, start: int) -> None:
+        """Sum how active the devices of an interval were."""
+        seconds = covered = 0.0
+        for node in self._nodes.values():
+            told = next((each for each in reversed(node.told) if each.start == start), None)
+            if told is not None:
+                found = _activity_of(told.accelerators)
+                seconds += found.seconds
+                covered += found.covered_seconds
+        self._activity[start] = Activity(seconds, covered)
+        for old in [each for each in self._activity if each < start - _ACTIVITY_SECONDS]:
+            del self._activity[old]
 
     def activity(self, start_seconds: int, end_seconds: int) -> Activity | None:
-        """Return what was effective in [start, end), or None where no device tells."""
-        found = [s for at, s in self._activity.items() if start_seconds <= at < end_seconds]
-        if not found:
-            return None
-        return Activity(sum(s[0] for s in found), sum(s[1] for s in found))
+        """Return what was effective in [start, end), of the intervals whose cells were asked for.
+
+        None where no device told of its activity in any of them.
+        """
+        found = [each for at, each in self._activity.items() if start_seconds <= at < end_seconds]
+        covered = sum(each.covered_seconds for each in found)
+        return Activity(sum(each.seconds for each in found), covered) if covered > 0 else None
 
     def layout(self, at_seconds: float) -> Layout:
         """Return all cells; the same object until the register or an inventory changes."""
@@ -207,6 +220,7 @@ class Fleet:
     def cells(self, start_seconds: int, at_seconds: float) -> Cells:
         """Return the states of an interval; a node without a report for it is ``unknown``."""
         layout = self.layout(at_seconds)
+        self._note_activity(start_seconds)
         states = "".join(
             self._states(node.name, start_seconds).ljust(len(node.devices), _UNKNOWN)
             for node in layout.nodes
@@ -216,29 +230,31 @@ class Fleet:
     def _states(self, name: str, start_seconds: int) -> str:
         node = self._nodes.get(name)
         if node is not None:
-            # The newest stands at the end, and it is nearly always one of the last.
-            for start, cells in reversed(node.cells):
-                if start <= start_seconds:
-                    return cells if start >= start_seconds - self.patience_seconds else ""
+            for told in reversed(node.told):
+                if told.start <= start_seconds:
+                    fresh = told.start >= start_seconds - self.patience_seconds
+                    return self._letters(name, node, told) if fresh else ""
         return ""
 
     def node(self, name: str, at_seconds: float) -> NodeCells | None:
         """Return one node of the layout."""
         return next((n for n in self.layout(at_seconds).nodes if n.name == name), None)
 
-    def timeline(self, name: str) -> Sequence[tuple[int, str]]:
-        """Return the last intervals of a node with its cells, the oldest first."""
+    def last(self, name: str) -> tuple[int, str, wire.Accelerators] | None:
+        """Return the newest interval of a node: its start, its cells and its columns."""
         node = self._nodes.get(name)
-        return [] if node is None else list(node.cells)
-
-    def last(self, name: str) -> tuple[int, wire.Accelerators] | None:
-        """Return the newest report's interval and columns of a node."""
-        node = self._nodes.get(name)
-        if node is None or node.accelerators is None:
+        if node is None or not node.told:
             return None
-        return node.start, node.accelerators
+        told = node.told[-1]
+        return told.start, self._letters(name, node, told), told.accelerators
 
 
-def counts(states: str) -> Mapping[wire.State, int]:
-    """Return how many cells are in each state."""
-    return {state: states.count(letter) for state, letter in _LETTER_OF.items()}
+def _activity_of(accelerators: wire.Accelerators) -> Activity:
+    known = accelerators.sm_activity_ratio or accelerators.tensor_activity_ratio
+    times = accelerators.state_milliseconds.get("active", [])
+    seconds = covered = 0.0
+    for time, ratio in zip(times, known, strict=False):
+        if ratio is not None:
+            seconds += time * min(1.0, max(0.0, ratio)) / 1000
+            covered += time / 1000
+    return Activity(seconds, covered)

@@ -1,4 +1,4 @@
-"""One node: its devices as they are now, their last states, and its detail of the last hour."""
+"""One node: its devices as they are now, and their states and readings of the last hour."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -6,9 +6,10 @@ from typing import Final
 from msgspec import Struct
 
 from meterhouse_agent import wire
+from meterhouse_collector.kpi.catalogue import DETAIL_STATE
 from meterhouse_collector.rows import Point
 from meterhouse_collector.store import Store
-from meterhouse_collector.web.fleet import Fleet
+from meterhouse_collector.web.fleet import LETTERS, Fleet
 
 PAST_SECONDS: Final = 3600
 GAUGES: Final = (
@@ -19,14 +20,15 @@ GAUGES: Final = (
     "temperature_celsius",
     "throttled_milliseconds",
 )
+_UNKNOWN: Final = LETTERS[-1]
 _DRAWN: Final = ("power_watts", "temperature_celsius")
 
 
 class DeviceView(Struct, frozen=True, kw_only=True):
-    """One device: its last readings, its state in each of the last intervals, and its past.
+    """One device: its last readings, and its past.
 
-    ``states`` has one letter for each of the node's ``start_seconds``; ``past`` has a column for
-    each of ``PAST``, with an entry for each of the node's ``past_seconds``.
+    ``states`` has one letter for each of the node's ``start_seconds``; ``past`` has columns with an
+    entry for each of the node's ``past_seconds``.
     """
 
     name: str
@@ -72,27 +74,37 @@ async def node_detail(
         )
     past = _past(point for point in points if ("site", site) in point.tags)
     starts = sorted({start for columns in past.values() for start in columns})
-    timeline, last = fleet.timeline(name), fleet.last(name)
+    last = fleet.last(name)
+    now = [] if last is None or last[0] in starts else [last[0]]
     return NodeDetail(
         name=cells.name,
         pool=cells.pool,
         cluster=cells.cluster,
         tenant=cells.tenant,
         reading_seconds=None if last is None else last[0],
-        start_seconds=[start for start, _ in timeline],
+        start_seconds=[*starts, *now],
         past_seconds=starts,
         devices=[
             DeviceView(
                 name=device,
                 accelerator_model=cells.accelerator_models[column],
-                readings=_readings(None if last is None else last[1], column),
-                states="".join(states[column : column + 1] or "u" for _, states in timeline),
-                unhealthy_reason=None if last is None else last[1].unhealthy_reasons.get(column),
+                readings=_readings(None if last is None else last[2], column),
+                states=_letters(past.get(device, {}), starts)
+                + ((last[1][column : column + 1] or _UNKNOWN) if last is not None and now else ""),
+                unhealthy_reason=None if last is None else last[2].unhealthy_reasons.get(column),
                 past=_columns(past.get(device, {}), starts),
             )
             for column, device in enumerate(cells.devices)
         ],
     )
+
+
+def _letters(points: Mapping[int, Point], starts: Sequence[int]) -> str:
+    numbers = (
+        None if (point := points.get(start)) is None else point.fields.get(DETAIL_STATE.name)
+        for start in starts
+    )
+    return "".join(_UNKNOWN if number is None else LETTERS[int(number)] for number in numbers)
 
 
 def _readings(last: wire.Accelerators | None, column: int) -> dict[str, float | None]:

@@ -10,16 +10,18 @@ let timer = 0;
 const bytes = (value) => (value === null ? NONE : `${number(value / 2 ** 30, 1)} GiB`);
 const celsius = (value) => (value === null ? NONE : `${number(value, 0)} °C`);
 
-// Runs of one state as one strip, the newest at the right.
-function strip(states, starts, step) {
-  const drawing = shape("svg", { viewBox: `0 0 ${Math.max(1, states.length)} 1`, preserveAspectRatio: "none", class: "strip", role: "img" });
+// Runs of one state as one strip along the time, the newest at the right.
+function strip(states, starts) {
+  const step = starts.length > 1 ? starts.at(-1) - starts.at(-2) : 1;
+  const at = (position) => (starts[position] ?? starts.at(-1) + step) - starts[0];
+  const drawing = shape("svg", { viewBox: `0 0 ${Math.max(1, at(states.length))} 1`, preserveAspectRatio: "none", class: "strip", role: "img" });
   const words = [];
-  for (let at = 0; at < states.length;) {
-    let end = at;
-    while (states[end] === states[at]) end += 1;
-    drawing.append(shape("rect", { class: LETTERS[states[at]], x: at, y: 0, width: end - at, height: 1 }));
-    words.push(`${STATES[LETTERS[states[at]]]} for ${(end - at) * step} s`);
-    at = end;
+  for (let from = 0; from < states.length;) {
+    let end = from;
+    while (states[end] === states[from]) end += 1;
+    drawing.append(shape("rect", { class: LETTERS[states[from]], x: at(from), y: 0, width: at(end) - at(from), height: 1 }));
+    words.push(`${STATES[LETTERS[states[from]]]} for ${Math.round(at(end) - at(from))} s`);
+    from = end;
   }
   drawing.setAttribute("aria-label", words.slice(-6).join(", then ") || "no states yet");
   drawing.append(shape("title", {}, words.slice(-6).join(", then ")));
@@ -40,7 +42,7 @@ function line(values, label) {
   return drawing;
 }
 
-function row(device, node, step) {
+function row(device, node) {
   const { readings } = device;
   const state = LETTERS[device.states.at(-1) ?? "u"];
   const name = element("th", { scope: "row" }, element("i", { className: state }), device.name);
@@ -48,7 +50,7 @@ function row(device, node, step) {
   const cell = (text, ...more) => element("td", {}, ...more, element("span", { text }));
   return element("tr", { "data-device": device.name, "data-state": state },
     name,
-    element("td", { className: "wide" }, strip(device.states, node.start_seconds, step)),
+    element("td", { className: "wide" }, strip(device.states, node.start_seconds)),
     cell(readings.power_watts === null ? NONE : `${number(readings.power_watts)} W`, line(device.past.power_watts, `power of ${device.name} in watts`)),
     cell(celsius(readings.temperature_celsius), line(device.past.temperature_celsius, `temperature of ${device.name} in degrees`)),
     cell(percent(readings.utilization_ratio, 0)), cell(percent(readings.sm_activity_ratio, 0)), cell(bytes(readings.memory_used_bytes)));
@@ -61,10 +63,9 @@ async function load() {
     if (name !== shown) return;
     if (!answer.ok) return say($("node-note"), (await answer.text()).trim());
     const node = await answer.json();
-    const step = node.start_seconds.length > 1 ? node.start_seconds[1] - node.start_seconds[0] : 0;
     const since = node.start_seconds.length ? `states since ${clock(node.start_seconds[0])}` : "it has not reported yet";
     say($("node-note"), `pool ${node.pool}, cluster ${node.cluster}${node.tenant === "none" ? "" : `, tenant ${node.tenant}`}; ${since}${node.reading_seconds === null ? "" : `; readings ${ago(Math.max(0, Date.now() / 1000 - node.reading_seconds))}`}`);
-    $("node-devices").tBodies[0].replaceChildren(...node.devices.map((device) => row(device, node, step)));
+    $("node-devices").tBodies[0].replaceChildren(...node.devices.map((device) => row(device, node)));
   } catch {
     say($("node-note"), "the node cannot be reached; trying again");
   }
