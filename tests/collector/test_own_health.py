@@ -1,13 +1,22 @@
 """What the collector writes about itself: amounts since the last point, gauges as they are."""
 
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 
 from meterhouse_agent import wire
+from meterhouse_collector.app import Collector
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.own_health import OwnHealth
 from meterhouse_collector.rows import Point
-from tests.collector.collecting import LENGTH, Bench, index, now_on_grid, report, status
+from tests.collector.collecting import LENGTH, SITE, Bench, index, now_on_grid, report, status
+from tests.collector.hearing import DEADLINE_SECONDS, until
+from tests.collector.test_app import collector
+
+UP = "meterhouse_collector_store_up"
 
 
 class Health(Bench):
@@ -106,3 +115,30 @@ def test_gauges_and_alerts_are_written_as_they_are() -> None:
     fields, _ = bench.note()
     assert fields["spool_reports"] == 7
     assert (fields["alerts_firing"], fields["alerts_pending"]) == (3, 4)
+
+
+async def test_a_running_collector_writes_of_itself_and_of_its_limits(tmp_path: Path) -> None:
+    made = collector(tmp_path, socket={"path": str(tmp_path / "c.sock")}, interval="1s", held="60s")
+    feed = '[[grid_connection]]\nname = "feed"\ncontracted_watts = 1000.0\nmarginal_pue = 1.2\n'
+    (tmp_path / "site.toml").write_text(f"{SITE}\n{feed}")
+    it = Collector(made.config)
+    task = asyncio.create_task(it.run(), name="collector")
+    found: dict[str, list[Point]] = {"collector": [], "limit": [], "demand": []}
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await until(lambda: bool(it.telemetry.registry.get_sample_value(UP)))
+            while not all(found.values()):
+                await asyncio.sleep(0.2)
+                found = {name: await written(it, name) for name in found}
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert found["collector"][0].fields["nodes"] == 2
+    # Nothing is measured here, so there is a limit and no load.
+    assert found["limit"][0].fields == {"limit_watts": 1000.0}
+    assert "projected_watts" not in found["demand"][0].fields
+
+
+async def written(it: Collector, measurement: str) -> list[Point]:
+    return await it.store.points("live", measurement, start_seconds=0, end_seconds=2**40)
