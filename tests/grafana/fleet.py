@@ -58,6 +58,9 @@ class Plan(NamedTuple):
     stranded: float = 0.0
     joint: bool = True
     priced: bool = True
+    covered: float = 1.0
+    unpriced: float = 0.0
+    unexpected: float = 0.0
 
 
 SITES: Final = {
@@ -67,6 +70,8 @@ SITES: Final = {
     "silent": Plan(unknown=(0.0, 8.0)),
     "stranded": Plan(stranded=30.0),
     "unmetered": Plan(joint=False, priced=False),
+    # Of everything a part is known, and less than a figure needs.
+    "partial": Plan(unknown=(2.0, 2.0), stranded=4.0, covered=0.8, unpriced=0.6, unexpected=0.2),
 }
 
 
@@ -84,6 +89,7 @@ def group_rows(
             "unknown_seconds": unknown,
             "active_joules": 700.0 * (30.0 - wave - unknown),
             "held_idle_joules": 100.0 * wave,
+            "unknown_joules": 90.0 * unknown,
             "node_energy_joules": 24_000.0,
             "sold_contracted_seconds": 30.0,
             "sold_delivered_seconds": 28.0 - unknown,
@@ -167,6 +173,7 @@ def _site_fields(plan: Plan, wave: float) -> Sums:
             "it_joint_joules": equipment,
             "it_expected_joules": equipment,
             "pue_joint_seconds": 5.0,
+            "pue_unexpected_seconds": plan.unexpected,
             "billed_joules": facility + 10.0,
             "estimated_billed_joules": 40.0 + wave,
             "unbilled_seconds": 0.5,
@@ -219,14 +226,26 @@ def rows(resolution: Resolution = LIVE) -> list[Row]:
             start = START + number * resolution.step
             second = 2 * number >= resolution.rows
             for group, fields in group_rows(site, plan, float(number % 7), second_half=second):
-                found.append(Row(group, start, _whole(fields, plan, scale)))
+                known = {n: v * (plan.covered if _is_part(n) else 1.0) for n, v in fields.items()}
+                found.append(Row(group, start, _whole(known, plan, scale)))
     return found
+
+
+def _is_part(name: str) -> bool:
+    """Tell whether a field is of what is known of another one."""
+    return "_joint_" in name or name in {
+        "engine_told_seconds",
+        "engine_covered_seconds",
+        "engine_computed_covered_seconds",
+        "served_covered_seconds",
+    }
 
 
 def _whole(some: Sums, plan: Plan, scale: float) -> Sums:
     whole = dict.fromkeys(ROLLUP_FIELD_NAMES, 0.0) | {n: scale * v for n, v in some.items()}
     installed = fsum(whole[f"{state}_seconds"] for state in STATES)
     whole["installed_seconds"] = installed
+    whole["unpriced_seconds"] = plan.unpriced * installed
     for state in STATES:
         whole[f"{state}_drawn_joules"] = _DRAWN_PER_MEASURED * whole[f"{state}_joules"]
     if not plan.priced:
