@@ -40,8 +40,8 @@ class Picture(NamedTuple):
 
 # While accelerators have failed, and then while a pool is idle.
 PICTURES: Final = (
+    Picture("node", 1280, 800, dark=True, after_seconds=44.0, hash="#node=sim-000"),
     Picture("page", 1920, 1080, dark=False, after_seconds=56.0),
-    Picture("node", 1280, 800, dark=True, after_seconds=60.0, hash="#node=sim-000"),
     Picture("wall", 1920, 1080, dark=True, after_seconds=76.0, span="day"),
     Picture("phone", 390, 844, dark=False, after_seconds=84.0),
 )

@@ -199,6 +199,9 @@ async def test_open_alerts_come_first_what_fires(site: LiveSite, page: PageServe
         0.3,
     )
     assert first["labels"] == {"site": "site", "pool": "b"}
+    assert first["summary"] == (
+        "40.0% of the usable accelerators of pool b stand idle; the limit is 30.0%"
+    )
 
 
 async def test_a_node_shows_its_devices_states_and_past(site: LiveSite, page: PageServer) -> None:

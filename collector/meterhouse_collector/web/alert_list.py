@@ -1,8 +1,11 @@
 """The open alerts as the page shows them: what fires first, then what is about to."""
 
+from collections.abc import Mapping
 from typing import Final
 
-from meterhouse_collector.alerts.book import Book
+from meterhouse_collector.alerts.book import Book, Open
+from meterhouse_collector.alerts.catalogue import CATALOGUE
+from meterhouse_collector.alerts.words import summary
 from meterhouse_collector.web.document import Alerts, AlertView
 
 LIST_MAX: Final = 100
@@ -23,6 +26,7 @@ def alerts_of(book: Book | None) -> Alerts:
             limit=entry.state.limit,
             unit=entry.unit,
             labels=dict(key.labels),
+            summary=_summary(entry, dict(key.labels)),
         )
         for key, entry in found
     ]
@@ -34,6 +38,15 @@ def alerts_of(book: Book | None) -> Alerts:
         list=views[:LIST_MAX],
         left_out=max(0, len(views) - LIST_MAX),
     )
+
+
+def _summary(entry: Open, labels: Mapping[str, str]) -> str:
+    """Return the sentence of the catalogue; none for a kind that it lacks."""
+    row = CATALOGUE.get(entry.rule.kind)
+    if row is None:
+        return ""
+    state = entry.state
+    return summary(row, labels, value=state.value, limit=state.limit, unit=entry.unit)
 
 
 def _rank(severity: str) -> int:

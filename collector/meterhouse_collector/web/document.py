@@ -122,7 +122,7 @@ class History(Struct, frozen=True, kw_only=True):
 
 
 class AlertView(Struct, frozen=True, kw_only=True):
-    """One alert that is pending or firing, with the figure that it is held against."""
+    """One alert that is pending or firing, with the figure that it is held against, in words."""
 
     name: str
     kind: str
@@ -133,6 +133,7 @@ class AlertView(Struct, frozen=True, kw_only=True):
     limit: float
     unit: str
     labels: Mapping[str, str]
+    summary: str
 
 
 class Alerts(Struct, frozen=True, kw_only=True):

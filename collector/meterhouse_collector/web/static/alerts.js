@@ -22,9 +22,9 @@ export function alerts(found, now) {
     const entry = element("li", { "data-phase": alert.phase, "data-severity": alert.severity });
     entry.append(
       element("span", { className: "mark", text: alert.phase === "firing" ? "▲" : "△", "aria-hidden": "true" }),
-      element("b", { text: words(alert) }),
+      element("b", { text: alert.summary || words(alert) }),
       element("span", { className: "since", text: `${alert.phase === "firing" ? alert.severity : "pending"}, ${ago(Math.max(0, now - alert.since_seconds))}` }),
-      element("span", { className: "amount", text: figure(alert) }),
+      element("span", { className: "amount", text: alert.summary ? words(alert) : figure(alert) }),
     );
     return entry;
   }));
@@ -32,7 +32,7 @@ export function alerts(found, now) {
 }
 
 function announce(firing) {
-  const now = new Map(firing.map((alert) => [key(alert), words(alert)]));
+  const now = new Map(firing.map((alert) => [key(alert), alert.summary || words(alert)]));
   if (known) {
     const news = [...[...now].filter(([each]) => !known.has(each)).map(([, text]) => `alert: ${text}`), ...[...known].filter(([each]) => !now.has(each)).map(([, text]) => `over: ${text}`)];
     if (news.length) say($("announcer"), news.join("; "));
