@@ -24,8 +24,9 @@ export function alerts(found, now) {
       element("span", { className: "mark", text: alert.phase === "firing" ? "▲" : "△", "aria-hidden": "true" }),
       element("b", { text: alert.summary || words(alert) }),
       element("span", { className: "since", text: `${alert.phase === "firing" ? alert.severity : "pending"}, ${ago(Math.max(0, now - alert.since_seconds))}` }),
-      element("span", { className: "amount", text: alert.summary ? words(alert) : figure(alert) }),
     );
+    if (alert.summary) entry.title = words(alert);
+    else entry.append(element("span", { className: "amount", text: figure(alert) }));
     return entry;
   }));
   announce(found.list.filter((alert) => alert.phase === "firing"));

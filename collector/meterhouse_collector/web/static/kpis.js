@@ -43,7 +43,7 @@ export function title(name) {
   return words.replace(/[a-z0-9]+/gi, (word) => WORDS[word] ?? word).replace(/^[a-z]/, (letter) => letter.toUpperCase());
 }
 
-function shown(kpi_) {
+export function shown(kpi_) {
   if (kpi_.value === null) return NONE;
   if (kpi_.unit === "ratio") return percent(kpi_.value, 2);
   if (kpi_.unit === "seconds") return `${number(kpi_.value, 3)} s`;

@@ -10,6 +10,7 @@ import { FleetMap, legend } from "/map.js";
 import { openNode, startNode } from "/node.js";
 import { Stream } from "/stream.js";
 import { agents, groups, matrix, nodes } from "/tables.js";
+import { startWindows } from "/windows.js";
 
 const map = new FleetMap(openNode);
 let formulas = {};
@@ -63,5 +64,6 @@ $("nodes").closest("details").addEventListener("toggle", () => nodes(openNode));
 matrix({ money: null, window: null });
 start();
 startNode();
+startWindows();
 learn();
 new Stream("/events", render).start();

@@ -1,0 +1,49 @@
+// The KPIs of an hour, a day, the month so far and a year; asked for only while somebody looks.
+
+import { coverage, NONE } from "/format.js";
+import { $, element, say, table } from "/dom.js";
+import { MAIN, shown, title } from "/kpis.js";
+
+const REFRESH_MILLISECONDS = 60_000;
+const HEADINGS = { hour: "last hour", day: "last day", month_to_date: "month to date", trailing_year: "trailing year" };
+const box = $("windows").closest("details");
+let asking = false;
+
+export function startWindows() {
+  box.addEventListener("toggle", load);
+  setInterval(load, REFRESH_MILLISECONDS);
+}
+
+function cell(kpi) {
+  const made = element("td", { text: kpi ? shown(kpi) : NONE });
+  if (!kpi) return made;
+  made.dataset.value = kpi.value === null ? "" : String(kpi.value);
+  const why = kpi.reason ?? `${coverage(kpi.coverage)} covered`;
+  made.append(element("small", { text: why }));
+  return made;
+}
+
+async function load() {
+  if (!box.open || asking) return;
+  asking = true;
+  try {
+    const answer = await fetch("/api/windows");
+    if (!answer.ok) throw new Error(await answer.text());
+    render(await answer.json());
+    say($("windows-note"), "");
+  } catch (error) {
+    say($("windows-note"), error instanceof TypeError ? "the windows cannot be reached" : String(error.message).trim());
+  } finally {
+    asking = false;
+  }
+}
+
+function render(found) {
+  const windows = Object.keys(HEADINGS).filter((name) => found[name]);
+  const names = [...new Set(windows.flatMap((name) => Object.keys(found[name].kpis)))];
+  const rows = [...Object.keys(MAIN), ...names.filter((name) => !(name in MAIN))].map((name) => {
+    const what = element("th", { text: MAIN[name]?.title.replace(/^[a-z]/, (letter) => letter.toUpperCase()) ?? title(name) });
+    return { cells: [what, ...windows.map((each) => cell(found[each].kpis[name]))] };
+  });
+  table($("windows"), ["", ...windows.map((name) => HEADINGS[name])], rows);
+}
