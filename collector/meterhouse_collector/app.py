@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -26,10 +27,12 @@ from meterhouse_collector.receive.mqtt import Listening, MqttReceiver
 from meterhouse_collector.receive.unix import UnixReceiver
 from meterhouse_collector.running import close_store, collect, make_store, open_store
 from meterhouse_collector.settlement.rates import RateBook
+from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import load_site
 from meterhouse_collector.telemetry import Telemetry, value_of
 from meterhouse_collector.web.api import Answers
+from meterhouse_collector.web.long_windows import LongWindows
 from meterhouse_collector.web.server import PageServer
 from meterhouse_collector.web.stored_cells import StoredCells
 from meterhouse_collector.writer import Timing, Writer
@@ -49,13 +52,13 @@ class Collector:
         length = round(config.interval)
         receipts = Receipts(length_seconds=length, every_seconds=config.receipts_every)
         self._receiver = self._make_receiver()
-        rates = RateBook(self.index)
+        self._rates = RateBook(self.index)
         self.steward = Steward(
             self.store,
             self.index,
             self.telemetry,
             held_seconds=config.held,
-            told=partial(rates.hear, self.store),
+            told=self._settled,
         )
         self._writer = Writer(
             self.store,
@@ -76,7 +79,7 @@ class Collector:
             basis=energy_basis(self.index),
             write=self._writer.write,
             bug=self.telemetry.bug,
-            rates=rates.at,
+            rates=self._rates.at,
         )
         self.alerts = Alerts(
             self.live,
@@ -101,6 +104,7 @@ class Collector:
         self.telemetry.registry.register(AlertMetrics(self.alerts.looked, self.alerts.book.open))
         self.notifiers = self._make_notifiers()
         self._cells: StoredCells | None = None
+        self._long_windows = LongWindows(self.store, self.index)
         self.page = self._make_page()
 
     def _grace_seconds(self) -> float:
@@ -141,7 +145,12 @@ class Collector:
         if self.config.page is None:
             return None
         answers = Answers(
-            self.live, self.intake.agents, self.index, book=self.alerts.book, store=self.store
+            self.live,
+            self.intake.agents,
+            self.index,
+            book=self.alerts.book,
+            store=self.store,
+            long_windows=self._long_windows,
         )
         self.intake.seen = answers.fleet.take
         if self.config.role == "steward":
@@ -180,6 +189,10 @@ class Collector:
     def _take(self, entry: Entry) -> None:
         self.live.add(entry)
         self.alerts.add(entry)
+
+    async def _settled(self, records: Sequence[Record]) -> None:
+        await self._rates.hear(self.store, records)
+        self._long_windows.changed(record.start_seconds for record in records)
 
     def _own(self) -> Own:
         waiting = {name: agent.waiting for name, agent in self.intake.agents.items()}

@@ -18,7 +18,9 @@ from playwright.async_api import ConsoleMessage, Page, async_playwright
 
 from grafana.look import COLOURS
 from meterhouse_collector.alerts.state import Observation, Rule
+from meterhouse_collector.store import Store
 from meterhouse_collector.web.server import PageServer
+from tests.collector.collecting import MemoryStore
 from tests.stand_ins.live_site import LiveSite
 
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
@@ -100,8 +102,8 @@ async def browsing(
             await browser.close()
 
 
-async def filled(*silent: str) -> LiveSite:
-    site = LiveSite()
+async def filled(*silent: str, store: Store | None = None) -> LiveSite:
+    site = LiveSite(store)
     for number in range(8):
         await site.interval(number, tokens=200_000 + number, silent=silent if number > 4 else ())
         site.tell("n1", number, "ahaf")
@@ -375,6 +377,24 @@ async def test_charts_show_another_span_and_a_table() -> None:
             "document.getElementById('past-note').textContent.startsWith('span: allowed')"
         )
         assert [each for each in complaints if "400" not in each] == []
+
+
+async def test_the_long_windows_are_read_when_they_are_opened() -> None:
+    site = await filled(store=MemoryStore())
+    async with site.served() as server, browsing(DESK) as (page, complaints):
+        await shown(page, server)
+        assert await page.locator("#windows tbody tr").count() == 0
+        await page.click("#windows-title")
+        await page.wait_for_selector("#windows tbody tr")
+        found = json.loads(await (await page.request.get(server.address + "api/windows")).text())
+        heads = await page.locator("#windows thead th").all_text_contents()
+        assert heads == ["last hour", "last day", "month to date", "trailing year"]
+        rows = await page.locator("#windows tbody tr").all_text_contents()
+        assert len(rows) == len(found["hour"]["kpis"])
+        # Nothing is kept of this site yet, and each cell says why it has no value.
+        assert "—" + found["hour"]["kpis"]["pue"]["reason"] in rows[0]
+        await keep(page, "windows")
+    assert complaints == []
 
 
 async def test_ten_thousand_cells_are_on_the_map() -> None:

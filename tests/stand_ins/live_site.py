@@ -20,6 +20,7 @@ from meterhouse_collector.store import Store
 from meterhouse_collector.telemetry import Telemetry
 from meterhouse_collector.web.api import Answers
 from meterhouse_collector.web.fleet import LETTERS
+from meterhouse_collector.web.long_windows import LongWindows
 from meterhouse_collector.web.server import PageServer
 
 START: Final = 1_780_000_000
@@ -108,9 +109,13 @@ class LiveSite:
             self.index,
             book=self.book,
             store=store,
+            long_windows=None if store is None else self._long_windows(store),
             clock=lambda: self.now,
         )
         self.telemetry = Telemetry(CollectorRegistry())
+
+    def _long_windows(self, store: Store) -> LongWindows:
+        return LongWindows(store, self.index, clock=lambda: self.now)
 
     def page(
         self, port: int = 0, *, send_seconds: float = 10.0, config: PageConfig | None = None

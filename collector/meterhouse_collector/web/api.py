@@ -35,6 +35,7 @@ from meterhouse_collector.web.fleet import Cells, Fleet
 from meterhouse_collector.web.flows import Level, Path, levels_of, path_of
 from meterhouse_collector.web.health import agents_of
 from meterhouse_collector.web.history import Past, last_of
+from meterhouse_collector.web.long_windows import LongWindows
 from meterhouse_collector.web.node import node_detail
 from meterhouse_collector.web.nodes import Nodes, node_views
 from meterhouse_collector.web.stored import StoredPast
@@ -57,9 +58,11 @@ class Answers:
         *,
         book: Book | None = None,
         store: Store | None = None,
+        long_windows: LongWindows | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.fleet: Final = Fleet(index)
+        self._long_windows = long_windows
         self._book = book
         self._store = store
         self._stored = None if store is None else StoredPast(store, live, index.site, clock=clock)
@@ -148,6 +151,13 @@ class Answers:
         if self._stored is None:
             raise KeyError(span)
         return _ENCODER.encode(await self._stored.history(span))
+
+    async def windows(self) -> bytes:
+        """Return the KPIs of the windows that are read from the store, as JSON.
+
+        Raises ``StoreUnavailableError`` where they cannot be read.
+        """
+        return b"{}" if self._long_windows is None else await self._long_windows.encoded()
 
     def formulas(self) -> bytes:
         """Return what each KPI of this site means as JSON, by its name."""

@@ -47,6 +47,7 @@ def add_api(application: web.Application, answers: Answers) -> None:
         application.router.add_get(path, _now(answer))
     application.router.add_get("/api/nodes/{name}", _node(answers))
     application.router.add_get("/api/history", _history(answers))
+    application.router.add_get("/api/windows", _windows(answers))
 
 
 def _now(answer: Callable[[], bytes]) -> Handler:
@@ -75,6 +76,16 @@ def _history(answers: Answers) -> Handler:
             return _said(400, "span: allowed: window, hour, day")
         except StoreUnavailableError as error:
             return _said(503, f"the history cannot be read: {error}")
+
+    return serve
+
+
+def _windows(answers: Answers) -> Handler:
+    async def serve(_: web.Request) -> web.Response:
+        try:
+            return _json(await answers.windows())
+        except StoreUnavailableError as error:
+            return _said(503, f"the kept quarter hours cannot be read: {error}")
 
     return serve
 
