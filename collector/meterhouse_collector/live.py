@@ -84,7 +84,11 @@ class _Open:
 
 
 def _picked(things: Mapping[str, Mapping[str, ThingRow]]) -> dict[str, ThingRow]:
-    return {thing: pick_row(rows) for thing, rows in things.items()}
+    # Hardly anything has two readers, and this runs for every node.
+    return {
+        thing: next(iter(rows.values())) if len(rows) == 1 else pick_row(rows)
+        for thing, rows in things.items()
+    }
 
 
 def no_rates(_: float) -> Rates:
@@ -250,9 +254,9 @@ class Live:
     def _note_telling(self, start: int) -> None:
         lately = [o for s, o in self._open.items() if start - _TELLING_SECONDS < s <= start]
         self._telling = (
-            {name for each in lately for name in each.nodes},
-            {name for each in lately for name in each.meters},
-            {name for each in lately for name in each.engines},
+            set[str]().union(*(each.nodes for each in lately)),
+            set[str]().union(*(each.meters for each in lately)),
+            set[str]().union(*(each.engines for each in lately)),
         )
 
     async def _roll_again(self, late: Mapping[int, _Open], now: float) -> None:

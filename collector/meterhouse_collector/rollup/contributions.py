@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.jointly import Branch, Side
 from meterhouse_collector.rollup.flow_branches import Thing, flow_branches
+from meterhouse_collector.rollup.placing import place
 from meterhouse_collector.rollup.pricing import (
     Dues,
     Sums,
@@ -22,7 +23,7 @@ from meterhouse_collector.rollup.pricing import (
     zero_sums,
 )
 from meterhouse_collector.rollup.rates import Rates
-from meterhouse_collector.rollup.roll_up import add_joules, live_dues, measured, place, rated_cells
+from meterhouse_collector.rollup.roll_up import add_joules, live_dues, measured, rated_cells
 from meterhouse_collector.rollup.serving import Serving, Terms
 from meterhouse_collector.rollup.site_energy import (
     Branches,
@@ -106,9 +107,9 @@ def _parts(
     for name, cells in groupby(rated_cells(interval, index, expected), attrgetter("node")):
         terms = parts[Thing("node", name)] = Terms()
         mine = by_node[name] = Serving(index)
-        for cell in cells:
-            place(terms, mine, cell, rates)
-            place(Terms(), serving, cell, rates)
+        of_node = list(cells)
+        place(terms, mine, of_node, rates)
+        place(Terms(), serving, of_node, rates)
     for engine in dict.fromkeys((*interval.engines, *serving.held)):
         serving.add_engine(parts.setdefault(Thing("engine", engine), Terms()), engine, interval)
     nodes: dict[Thing, Terms] = {}

@@ -6,26 +6,20 @@ groups changes a digit. Money here is live and in floats; statements compute the
 
 from collections.abc import Iterable, Mapping
 from math import fsum
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.jointly import branch
 from meterhouse_collector.money.energy import bill
 from meterhouse_collector.money.kinds import SECONDS_KINDS
-from meterhouse_collector.rollup.cells import (
-    STATE_FIELDS,
-    Cell,
-    Five,
-    cells,
-    weights,
-    with_gap,
-)
+from meterhouse_collector.rollup.cells import cells, weights, with_gap
 from meterhouse_collector.rollup.observed import quantile_fields
+from meterhouse_collector.rollup.placing import RatedCell, place
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced, zero_sums
 from meterhouse_collector.rollup.promised import add_promised
-from meterhouse_collector.rollup.rates import NO_RATES, ZERO_RATES, BySeconds, Rates
-from meterhouse_collector.rollup.serving import Fields, Serving, Terms
+from meterhouse_collector.rollup.rates import NO_RATES, Rates
+from meterhouse_collector.rollup.serving import Serving, Terms
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy, site_energy
 from meterhouse_collector.rollup.site_flows import site_flows
 from meterhouse_collector.rollup.stranded import add_stranded
@@ -38,18 +32,6 @@ ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
 NOTHING_EXPECTED: Final = Expected({}, {})
 _MEASURED: Final[frozenset[wire.Method]] = frozenset({"counter", "integrated"})
 _UNKNOWN: Final = wire.STATES.index("unknown")
-
-
-class RatedCell(NamedTuple):
-    """A cell of a node with the energy that follows its devices, by state.
-
-    ``measured_joules`` is what of it the meter of the node counted, None without one.
-    """
-
-    node: str
-    cell: Cell
-    weights: Five
-    measured_joules: float | None
 
 
 def add_sums(parts: Iterable[Mapping[str, float]]) -> Sums:
@@ -125,8 +107,7 @@ def measured(
     for name, amount in site_flows(interval, index, energy, expected):
         terms.add(index.site_group, name, amount)
     serving = Serving(index)
-    for entry in rated_cells(interval, index, expected):
-        place(terms, serving, entry, rates)
+    place(terms, serving, rated_cells(interval, index, expected), rates)
     serving.add_to(terms, interval)
     add_stranded(terms.groups, index, interval.start_seconds, interval.length_seconds)
     add_promised(terms, index, interval)
@@ -153,8 +134,13 @@ def rated_cells(interval: IntervalRows, index: SiteIndex, expected: Expected) ->
         row = interval.nodes.get(node)
         placed = cells(row, plans.get(node), index, length * 1000)
         whole = None if row is None else row.energy_joules
+        watts = expected.node_watts.get(node)
+        if whole is None and watts is None:
+            # Of the node itself nothing is measured or expected: it is what its devices are.
+            rated += [RatedCell(node, cell, cell.joules, None) for cell in placed]
+            continue
         measured = weights(placed, whole)
-        filled = with_gap(placed, measured, node_gap(row, expected.node_watts.get(node), length))
+        filled = with_gap(placed, measured, node_gap(row, watts, length))
         rated.extend(
             RatedCell(node, cell, part, None if whole is None else sum(known))
             for cell, part, known in zip(placed, filled, measured, strict=True)
@@ -212,49 +198,3 @@ def add_joules(terms: Terms, group: GroupKey, energy: SiteEnergy) -> None:
     if energy.billed is not None:
         terms.add(group, "billed_joules", energy.billed)
         terms.add(group, "estimated_billed_joules", energy.billed_gap)
-
-
-def place(terms: Terms, serving: Serving, entry: RatedCell, rates: Rates) -> None:
-    """Add a cell to its groups; money without a price is left out and its seconds counted."""
-    cell = entry.cell
-    capital = cell.capital_per_second
-    installed = sum(cell.seconds)
-    by_state = zip(STATE_FIELDS, cell.seconds, cell.joules, entry.weights, strict=True)
-    states = [state for state in by_state if state[1] or state[2] or state[3]]
-    for placement in cell.placements:
-        group, part = placement.group, placement.weight
-        fields = terms.fields(group)
-        shared = rates.devices.get((group.pool, group.accelerator_model), ZERO_RATES)
-        known = capital is not None and shared is not None
-        more = shared or ZERO_RATES
-        per_second = ((capital or 0.0) + more[0], more[1], more[2])
-        fields["installed_seconds"].append(installed * part)
-        for state in states:
-            _add_state(fields, state, part, per_second)
-        if entry.measured_joules is not None:
-            fields["node_energy_joules"].append(entry.measured_joules * part)
-        if cell.unmetered:
-            fields["unmetered_seconds"].append(installed * part)
-        if not known:
-            fields["unpriced_seconds"].append(installed * part)
-        rate = sum(per_second) if known else None
-        metered = entry.measured_joules is not None or not cell.unmetered
-        serving.place(placement, cell.seconds, entry.weights, per_second=rate, metered=metered)
-
-
-def _add_state(
-    fields: Fields,
-    state: tuple[tuple[str, ...], float, float, float],
-    part: float,
-    rates: BySeconds,
-) -> None:
-    names, seconds, joules, drawn = state
-    if seconds != 0:
-        fields[names[0]].append(seconds * part)
-        for name, rate in zip(names[3:], rates, strict=True):
-            if rate != 0:
-                fields[name].append(seconds * part * rate)
-    if joules != 0:
-        fields[names[1]].append(joules * part)
-    if drawn != 0:
-        fields[names[2]].append(drawn * part)

@@ -10,6 +10,7 @@ from math import fsum
 from typing import Final
 
 from meterhouse_agent import wire
+from meterhouse_collector.rollup.cells import Five
 from meterhouse_collector.rollup.observed import METRICS, Buckets
 from meterhouse_collector.rollup.site_energy import MEASURED, IntervalRows
 from meterhouse_collector.rows import Served
@@ -21,7 +22,8 @@ Fields = defaultdict[str, list[float]]
 SUCCEEDED: Final = ("stop", "length")
 _ACTIVE: Final = wire.STATES.index("active")
 _HELD_IDLE: Final = wire.STATES.index("held_idle")
-_OVERHEAD: Final = tuple(wire.STATES.index(s) for s in ("free", "unhealthy", "unknown"))
+# It and all states after it are held by nobody.
+_FREE: Final = wire.STATES.index("free")
 
 
 class Terms:
@@ -84,16 +86,16 @@ class Serving:
     def place(
         self,
         placement: Placement,
-        seconds: Sequence[float],
-        drawn: Sequence[float],
+        seconds: Sequence[Five],
+        drawn: Sequence[Five],
         *,
         per_second: float | None,
         metered: bool = True,
     ) -> None:
-        """Take one placed cell: an engine's, or one of the rest of its pool.
+        """Take cells with the same placement: of an engine, or of the rest of its pool.
 
-        ``per_second`` is what its device-seconds cost, None where that is not known; ``metered``
-        says that ``drawn`` is all of its energy.
+        ``per_second`` is what their device-seconds cost, None where that is not known; ``metered``
+        says that ``drawn`` is all of their energy.
         """
         group, part = placement.group, placement.weight
         rate = 0.0 if per_second is None else per_second
@@ -102,17 +104,19 @@ class Serving:
             pool = self.pools[group.pool] = _Overhead()
         if placement.engine:
             held = self.held.setdefault(placement.engine, {}).setdefault(group, _Held())
-            held.seconds.append(sum(seconds) * part)
-            held.accrued.append(sum(seconds) * part * rate)
-            held.drawn.append(sum(drawn) * part)
+            placed = [sum(each) * part for each in seconds]
+            held.seconds.extend(placed)
+            held.accrued.extend([amount * rate for amount in placed])
+            held.drawn.extend([sum(each) * part for each in drawn])
             held.priced = held.priced and per_second is not None
             held.metered = held.metered and metered
-            pool.held_seconds.append(sum(seconds) * part)
+            pool.held_seconds.extend(placed)
             return
-        pool.held_seconds.append((seconds[_ACTIVE] + seconds[_HELD_IDLE]) * part)
-        if any(map(seconds.__getitem__, _OVERHEAD)):
-            pool.accrued.append(sum(seconds[state] for state in _OVERHEAD) * part * rate)
-            pool.drawn.append(sum(drawn[state] for state in _OVERHEAD) * part)
+        pool.held_seconds.extend([(s[_ACTIVE] + s[_HELD_IDLE]) * part for s in seconds])
+        rest = [n for n, (_, _, *other) in enumerate(seconds) if any(other)]
+        if rest:
+            pool.accrued.extend([sum(seconds[n][_FREE:]) * part * rate for n in rest])
+            pool.drawn.extend([sum(drawn[n][_FREE:]) * part for n in rest])
             pool.priced = pool.priced and per_second is not None
 
     def add_to(self, terms: Terms, interval: IntervalRows) -> None:
