@@ -40,8 +40,10 @@ REFUSALS: Final = {
         "share the meters of this agent out over several",
     ),
     "quota": (
-        "the node, or all nodes together, bring more names of meters, engines or models than are "
-        "kept beside those of the site model",
+        (
+            "the node, or all nodes together, bring more names of meters, engines or models than "
+            "are kept beside those of the site model"
+        ),
         "look who invents names; put real ones into the site model, which are not counted",
     ),
     "rate": (
@@ -65,8 +67,10 @@ REFUSALS: Final = {
         "check that agent and collector are of versions that fit; then report a bug",
     ),
     "status_quota": (
-        "more nodes than the collector keeps, or more names of devices and models than one node "
-        "or all may bring",
+        (
+            "more nodes than the collector keeps, or more names of devices and models than one "
+            "node or all may bring"
+        ),
         "look who invents names; put models into the site model, which are not counted",
     ),
     "status_rate": (

@@ -106,7 +106,8 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
         ),
         (
             "accelerator,accelerator_model=nvidia-h100-80gb-hbm3,device=gpu-1,node=node-1,"
-            "site=site-a,vendor=nvidia state_number=1.0,utilization_ratio=0.25,memory_used_bytes=1073741824.0,"
+            "site=site-a,vendor=nvidia state_number=1.0,utilization_ratio=0.25,"
+            "memory_used_bytes=1073741824.0,"
             "temperature_celsius=38.5,sm_clock_hertz=345000000.0,throttled_milliseconds=0.0,"
             "throttled_power_milliseconds=0.0,throttled_thermal_milliseconds=0.0,"
             "ecc_corrected_errors=3.0,ecc_uncorrected_errors=0.0 1780000000"
