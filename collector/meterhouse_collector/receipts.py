@@ -14,6 +14,8 @@ _CREDIT_MAX: Final = 200
 _URGENT_SECONDS: Final = 1.0
 # After this long without a report a backlog is not waited for, and a node's entry is let go.
 _SILENT_SECONDS: Final = 120.0
+# Who went silent is looked for so often.
+_FORGET_SECONDS: Final = 5.0
 
 
 class Address(NamedTuple):
@@ -52,6 +54,11 @@ class Receipts:
         self._every = every_seconds
         # In the order of their last receipt, so that who waits longest is served first.
         self._due: dict[Address, _Due] = {}
+        # Of all nodes only those with a backlog; and when the next receipt may be due: to look at
+        # all of a large site each time costs more than to say them.
+        self._draining: dict[Address, _Due] = {}
+        self._look_at = float("-inf")
+        self._forget_at = float("-inf")
         # What hears of each report that was refused for good.
         self.set_aside: Callable[[Address, str], None] = lambda _, __: None
 
@@ -59,16 +66,27 @@ class Receipts:
         found = self._due.get(address)
         if found is None:
             if len(self._due) >= _MAX_NODES:
-                del self._due[next(iter(self._due))]
+                self._let_go(next(iter(self._due)))
             found = self._due[address] = _Due()
         found.heard = True
         return found
+
+    def _let_go(self, address: Address) -> None:
+        del self._due[address]
+        self._draining.pop(address, None)
+
+    def _wake(self, due: _Due) -> None:
+        at = due.said_at + (_URGENT_SECONDS if due.urgent else self._every)
+        self._look_at = min(self._look_at, at)
 
     def stored(self, address: Address, start_seconds: int) -> None:
         """Note that a report is in the database."""
         due = self._of(address)
         due.stored.add(start_seconds)
-        due.refused.pop(start_seconds, None)
+        if due.refused:
+            due.refused.pop(start_seconds, None)
+        if due.said_at + self._every < self._look_at:
+            self._wake(due)
 
     def refused(self, address: Address, start_seconds: int, reason: str, *, final: bool) -> None:
         """Note that a report was refused; a refusal is said soon."""
@@ -78,6 +96,7 @@ class Receipts:
                 start_seconds=start_seconds, reason=reason, final=final
             )
         due.urgent = True
+        self._wake(due)
         if final:
             self.set_aside(address, reason)
 
@@ -87,6 +106,7 @@ class Receipts:
         if len(due.wanted) < _MAX_WANTED:
             due.wanted.add(inventory_hash)
         due.urgent = True
+        self._wake(due)
 
     def waiting(self, address: Address, count: int, since_seconds: int | None = None) -> None:
         """Note, with each report that is taken, how many more wait in the node's spool, and since.
@@ -95,18 +115,24 @@ class Receipts:
         """
         due = self._of(address)
         due.waiting, due.since_seconds = count, since_seconds
-        due.credit = max(0, due.credit - 1)
-        due.urgent = due.urgent or count > 0
+        if due.credit > 0:
+            due.credit -= 1
+        if count > 0:
+            due.urgent = True
+            self._draining[address] = due
+            self._wake(due)
+        elif self._draining:
+            self._draining.pop(address, None)
 
     @property
     def total_waiting(self) -> int:
         """How many reports wait in the spools of the nodes that were heard of late."""
-        return sum(due.waiting for due in self._due.values())
+        return sum(due.waiting for due in self._draining.values())
 
     @property
     def waiting_since_seconds(self) -> int | None:
         """The start of the oldest report that waits in a spool, None where none does."""
-        starts = (due.since_seconds for due in self._due.values() if due.waiting > 0)
+        starts = (due.since_seconds for due in self._draining.values())
         return min((start for start in starts if start is not None), default=None)
 
     @property
@@ -128,17 +154,24 @@ class Receipts:
         tells whether it took a message.
         """
         self._forget(now)
+        if now < self._look_at and not everything:
+            return 0
         left, share = self._credit(room)
-        said = 0
+        said, self._look_at = 0, float("inf")
         for address, due in list(self._due.items()):
             pause = _URGENT_SECONDS if due.urgent else self._every
             if now - due.said_at < pause and not everything:
+                self._look_at = min(self._look_at, due.said_at + pause)
                 continue
             granted = min(share, left + due.credit, due.waiting)
             if due.empty() and granted == 0:
+                if due.waiting > 0:
+                    # Until there is room.
+                    self._look_at = now
                 continue
             message = encode(self._receipt(address, due, granted))
             if not send(topic(*address, MessageKind.RECEIPT), message):
+                self._look_at = now
                 continue
             left -= granted - due.credit
             self._due[address] = self._due.pop(address)
@@ -152,15 +185,18 @@ class Receipts:
 
     def _forget(self, now: float) -> None:
         """Let go of nodes that went silent; what was stored of them, they will ask again."""
+        if now < self._forget_at:
+            return
+        self._forget_at = now + _FORGET_SECONDS
         for address, due in list(self._due.items()):
             if due.heard:
                 due.heard, due.heard_at = False, now
             elif now - due.heard_at >= max(_SILENT_SECONDS, 2 * self._every):
-                del self._due[address]
+                self._let_go(address)
 
     def _credit(self, room: int) -> tuple[int, int]:
         """Return how much credit is left to grant, and the most that one node gets of it."""
-        draining = sum(1 for due in self._due.values() if due.waiting > 0)
+        draining = len(self._draining)
         if room <= 0 or draining == 0:
             return 0, 0
         left = room - sum(due.credit for due in self._due.values())
