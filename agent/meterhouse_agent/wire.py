@@ -3,19 +3,23 @@
 Imports nothing of ours. Messages are JSON; a report is columnar: one list per metric, one entry
 per device, in the order of the inventory whose hash the report carries.
 An empty column was not measured; ``None`` in a column was not measured on that device.
+Columns travel under the short names of ``ON_THE_WIRE``, and whole millions in them with an
+exponent (``1980e6``): most of a report's bytes are its columns.
 A released message shape is never edited: a new one gets a new ``SCHEMA`` and new golden files.
 What comes by the thousand is left out of garbage collection: messages form no cycles.
 """
 
 import asyncio
+import copy
 import hashlib
 import re
 import zlib
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar, cast
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 SCHEMA: Final = 1
 PREFIX: Final = "meterhouse/v1"
@@ -44,6 +48,27 @@ Gauge = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Seconds = Annotated[int, Meta(ge=0, le=2**40)]
 Column = Annotated[list[Gauge | None], Meta(max_length=MAX_DEVICES)]
 
+# What the columns of accelerators are called in a message: the unit by its symbol, which a ratio
+# and a count have none of.
+ON_THE_WIRE: Final[Mapping[str, str]] = {
+    "state_milliseconds": "state_ms",
+    "state_joules": "state_j",
+    "power_watts": "power_w",
+    "power_watts_max": "power_w_max",
+    "utilization_ratio": "utilization",
+    "sm_activity_ratio": "sm_activity",
+    "tensor_activity_ratio": "tensor_activity",
+    "memory_used_bytes": "memory_used_b",
+    "temperature_celsius": "temperature_c",
+    "memory_temperature_celsius": "memory_temperature_c",
+    "sm_clock_hertz": "sm_clock_hz",
+    "throttled_milliseconds": "throttled_ms",
+    "throttled_power_milliseconds": "throttled_power_ms",
+    "throttled_thermal_milliseconds": "throttled_thermal_ms",
+    "ecc_corrected_errors": "ecc_corrected",
+    "ecc_uncorrected_errors": "ecc_uncorrected",
+}
+
 
 class WireError(ValueError):
     """A message or topic that is not of this contract; the text says what was found."""
@@ -70,7 +95,7 @@ class Address(NamedTuple):
     kind: MessageKind
 
 
-class Accelerators(Struct, omit_defaults=True, kw_only=True, gc=False):
+class Accelerators(Struct, rename=ON_THE_WIRE, omit_defaults=True, kw_only=True, gc=False):
     """The accelerators of one node in one interval, as columns.
 
     ``state_milliseconds`` has a column for each state that any device was in; what a device's
@@ -258,6 +283,7 @@ class Status(Struct, omit_defaults=True, kw_only=True):
     sources: Annotated[list[SourceState], Meta(max_length=1024)] = []
 
 
+_MILLION: Final = 1_000_000
 _NAME: Final = re.compile(NAME_PATTERN)
 
 
@@ -305,7 +331,34 @@ def parse_topic(text: str) -> Address:
 
 def encode(message: Report | Receipt | Status) -> bytes:
     """Encode a message as JSON."""
+    if isinstance(message, Report) and message.accelerators is not None:
+        columns = _short(message.accelerators)
+        message = msgspec.structs.replace(message, accelerators=columns)
     return _ENCODER.encode(message)
+
+
+def _short(columns: Accelerators) -> Accelerators:
+    """Return columns, for the encoder alone, whose numbers are as short as they can be written."""
+    short = copy.copy(columns)
+    short.state_joules = {s: _shortest(column) for s, column in columns.state_joules.items()}
+    for name in ON_THE_WIRE:
+        column = getattr(columns, name)
+        if isinstance(column, list):
+            setattr(short, name, _shortest(column))
+    return short
+
+
+def _shortest(column: Sequence[float | None]) -> list[float | None]:
+    """Write whole numbers without a point, and whole millions without their zeros."""
+    short: list[float | Raw | None] = []
+    for value in column:
+        if value is None or value % 1:
+            short.append(value)
+        elif abs(value) >= _MILLION and value % _MILLION == 0:
+            short.append(Raw(b"%de6" % (value // _MILLION)))
+        else:
+            short.append(int(value))
+    return cast("list[float | None]", short)
 
 
 def decode_report(payload: bytes) -> Report:

@@ -9,6 +9,7 @@ import random
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
+from meterhouse_agent.accumulate.accelerators import DECIMALS
 from meterhouse_collector.kpi.catalogue import DETAIL_FIELDS
 from tests.stand_ins.nvml import Gpu
 
@@ -20,23 +21,6 @@ VENDOR: Final = "nvidia"
 MARKER_SECONDS: Final = 1_111_111_111
 _MARKER: Final = str(MARKER_SECONDS).encode()
 _MEMORY_BYTES: Final = 80 * 2**30
-# Decimals as the agent rounds them.
-_DECIMALS: Final = {
-    "power_watts": 3,
-    "power_watts_max": 3,
-    "utilization_ratio": 4,
-    "sm_activity_ratio": 4,
-    "tensor_activity_ratio": 4,
-    "memory_used_bytes": 0,
-    "temperature_celsius": 1,
-    "memory_temperature_celsius": 1,
-    "sm_clock_hertz": 0,
-    "throttled_milliseconds": 0,
-    "throttled_power_milliseconds": 0,
-    "throttled_thermal_milliseconds": 0,
-    "ecc_corrected_errors": 0,
-    "ecc_uncorrected_errors": 0,
-}
 
 
 class Sample(NamedTuple):
@@ -187,8 +171,6 @@ def _sample(generator: random.Random, index: int, length_seconds: int) -> Sample
         "ecc_corrected_errors": float(generator.random() < 0.001),
         "ecc_uncorrected_errors": 0.0,
     }
-    for name, decimals in _DECIMALS.items():
-        # A whole number has no point on the wire.
-        rounded = round(float(gauges[name]), decimals)
-        gauges[name] = int(rounded) if rounded.is_integer() else rounded
+    decimals = {**DECIMALS, "power_watts_max": DECIMALS["power_watts"]}
+    gauges |= {name: round(gauges[name], places) for name, places in decimals.items()}
     return Sample(milliseconds, joules, gauges)

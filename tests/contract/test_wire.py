@@ -66,8 +66,42 @@ def test_the_golden_report_says_every_field_of_the_contract() -> None:
         (wire.Span, said["spans"][0]),
     ):
         defaults = {"energy_method", "quality", "served_model"}
-        fields = {field.name for field in msgspec.structs.fields(struct)}
+        fields = {field.encode_name for field in msgspec.structs.fields(struct)}
         assert fields - set(table) <= defaults
+
+
+COLUMN = st.lists(st.one_of(st.none(), st.floats(-1e15, 1e15), st.integers(-(10**6), 10**6)))
+MILLIONS = st.lists(st.integers(-(10**9), 10**9).map(lambda n: n * 1_000_000.0))
+
+
+@given(power=COLUMN, clock=st.one_of(COLUMN, MILLIONS))
+def test_numbers_as_short_as_they_can_be_written_are_the_same_numbers(
+    power: list[float | None], clock: list[float | None]
+) -> None:
+    columns = wire.Accelerators(power_watts=power, sm_clock_hertz=clock)
+    report = msgspec.structs.replace(messages.REPORT, accelerators=columns)
+
+    assert wire.decode_report(wire.encode(report)) == report
+    # What is encoded is left as it was.
+    assert (columns.power_watts, columns.sm_clock_hertz) == (power, clock)
+
+
+def test_whole_numbers_are_written_without_a_point_and_millions_without_their_zeros() -> None:
+    columns = wire.Accelerators(
+        state_joules={"active": [3500.0, 0.001, None]}, sm_clock_hertz=[1.98e9, 1e6, 999_999.0]
+    )
+    sent = wire.encode(msgspec.structs.replace(messages.REPORT, accelerators=columns))
+
+    assert b'"state_j":{"active":[3500,0.001,null]}' in sent
+    assert b'"sm_clock_hz":[1980e6,1e6,999999]' in sent
+
+
+def test_a_name_on_the_wire_is_of_one_column_of_accelerators() -> None:
+    fields = {field.name: field.encode_name for field in msgspec.structs.fields(wire.Accelerators)}
+
+    assert {**fields, **wire.ON_THE_WIRE} == fields
+    assert set(fields) - set(wire.ON_THE_WIRE) == {"energy_method", "unhealthy_reasons"}
+    assert len(set(fields.values())) == len(fields)
 
 
 def test_a_backlog_is_added_without_encoding_again() -> None:

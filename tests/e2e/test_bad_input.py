@@ -93,7 +93,7 @@ class Bad:
 
 
 def _accelerators(milliseconds: int) -> dict[str, object]:
-    return {"state_milliseconds": {"active": [milliseconds]}}
+    return {"state_ms": {"active": [milliseconds]}}
 
 
 BAD: Final = (

@@ -13,16 +13,18 @@ from meterhouse_agent.samples import AcceleratorSample, Counter
 from meterhouse_agent.states import PowerRange, state_of
 from meterhouse_agent.wire import Accelerators, Method, State
 
-# Report column, and the decimals its instruments are worth.
-GAUGES: Final[dict[str, int]] = {
-    "power_watts": 3,
-    "utilization_ratio": 4,
-    "sm_activity_ratio": 4,
-    "tensor_activity_ratio": 4,
-    "memory_used_bytes": 0,
-    "temperature_celsius": 1,
-    "memory_temperature_celsius": 1,
-    "sm_clock_hertz": 0,
+# Report column, and the decimals its instruments are worth: NVML's power is good to 5 W, its
+# utilization comes in whole percent, its temperature in whole degrees, its clock in megahertz;
+# memory is given out in pages of 2 MiB.
+DECIMALS: Final[dict[str, int]] = {
+    "power_watts": 1,
+    "utilization_ratio": 3,
+    "sm_activity_ratio": 3,
+    "tensor_activity_ratio": 3,
+    "memory_used_bytes": -6,
+    "temperature_celsius": 0,
+    "memory_temperature_celsius": 0,
+    "sm_clock_hertz": -6,
 }
 # Report column, and the sample's word for it.
 THROTTLES: Final[dict[str, str]] = {
@@ -43,7 +45,7 @@ class _Device:
         self.error_sums = {name: IntervalSums() for name in ERRORS}
         self.coverage = Coverage()
         self.power = PowerRange()
-        self.gauges = {name: Gauge() for name in GAUGES}
+        self.gauges = {name: Gauge() for name in DECIMALS}
         self.throttled: dict[str, dict[int, int]] = {column: {} for column in THROTTLES}
         self.milliseconds: dict[tuple[int, State], int] = {}
         self.joules: dict[tuple[int, State], IntervalSums] = {}
@@ -149,14 +151,15 @@ class AcceleratorSums:
         return columns
 
     def _take_gauges(self, columns: Accelerators, devices: list[_Device], interval: int) -> None:
-        for name, decimals in GAUGES.items():
+        for name, decimals in DECIMALS.items():
             values = [device.gauges[name].take(interval) for device in devices]
             if all(value is None for value in values):
                 continue
-            means = [None if v is None else _rounded(v[0], decimals) for v in values]
+            means = [None if v is None else round(v[0], decimals) for v in values]
             setattr(columns, name, means)
             if name == "power_watts":
-                columns.power_watts_max = [None if v is None else round(v[1], 3) for v in values]
+                most = [None if v is None else round(v[1], decimals) for v in values]
+                columns.power_watts_max = most
         for column in THROTTLES:
             throttled = [device.throttled[column].pop(interval, None) for device in devices]
             if any(value is not None for value in throttled):
@@ -165,12 +168,6 @@ class AcceleratorSums:
             counts = [device.error_sums[name].take(interval) for device in devices]
             if any(count is not None for count in counts):
                 setattr(columns, name, counts)
-
-
-def _rounded(value: float, decimals: int) -> float:
-    # A whole number is shorter on the wire without its point.
-    found = round(value, decimals)
-    return int(found) if found.is_integer() else found
 
 
 def _take_states(device: _Device, interval: int) -> tuple[dict[State, int], dict[State, float]]:
