@@ -20,8 +20,9 @@ class Held:
     """Two queues, bounded together by entries and by rows, large ones counted for several."""
 
     def __init__(self) -> None:
-        self._fresh: deque[Entry] = deque()
-        self._backlog: deque[Entry] = deque()
+        # Each with its weight.
+        self._fresh: deque[tuple[Entry, int]] = deque()
+        self._backlog: deque[tuple[Entry, int]] = deque()
         self._rows = 0
 
     def __len__(self) -> int:
@@ -31,16 +32,17 @@ class Held:
         """Take an entry, unless there is no room."""
         if len(self) >= ENTRIES_MAX or self._rows >= _ROWS_MAX:
             return False
-        (self._fresh if fresh else self._backlog).append(entry)
-        self._rows += _weight(entry)
+        weight = _weight(entry)
+        (self._fresh if fresh else self._backlog).append((entry, weight))
+        self._rows += weight
         return True
 
     def batch(self) -> list[Entry]:
         """Return what is to be written next; it stays here until ``written``."""
         batch, rows = [], 0
-        for entry in islice(chain(self._fresh, self._backlog), BATCH_ENTRIES):
+        for entry, weight in islice(chain(self._fresh, self._backlog), BATCH_ENTRIES):
             batch.append(entry)
-            rows += _weight(entry)
+            rows += weight
             if rows >= _BATCH_ROWS:
                 break
         return batch
@@ -49,9 +51,8 @@ class Held:
         """Let go of a batch."""
         for entry in batch:
             # What came meanwhile stands behind: the batch is still the head of both queues.
-            queue = self._fresh if self._fresh and self._fresh[0] is entry else self._backlog
-            queue.popleft()
-            self._rows -= _weight(entry)
+            queue = self._fresh if self._fresh and self._fresh[0][0] is entry else self._backlog
+            self._rows -= queue.popleft()[1]
 
 
 def _weight(entry: Entry) -> int:

@@ -140,10 +140,13 @@ class Live:
         self._take(entry)
 
     def _take(self, entry: Entry) -> None:
-        interval = self._open.setdefault(entry.start_seconds, _Open())
+        interval = self._open.get(entry.start_seconds)
+        if interval is None:
+            interval = self._open[entry.start_seconds] = _Open()
         interval.changed = True
         if entry.node_row is not None:
-            interval.nodes.setdefault(entry.node, {})[entry.node] = entry.node_row
+            # A node has one reader: the agent of its name.
+            interval.nodes[entry.node] = {entry.node: entry.node_row}
         for meter, row in entry.meters.items():
             interval.meters.setdefault(meter, {})[entry.node] = row
         for engine, served in entry.engines.items():

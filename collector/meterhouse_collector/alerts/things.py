@@ -74,18 +74,20 @@ class ThingWatch:
         meters = [m.name for m in self._index.metering(start).meters.values() if m.step is None]
         good = {name for name, row in rows.meters.items() if _is_good(row)}
         self._meters.add(meters, good, start, end)
+        nodes = rows.nodes
         self._lost = {
-            name: None if row is None else _unhealthy_devices(row)
-            for name in plans
-            for row in [rows.nodes.get(name)]
+            name: _unhealthy_devices(nodes[name]) if name in nodes else None for name in plans
         }
 
     def add_detail(self, entry: Entry) -> None:
         """Take what an entry says of single devices, unless it is older than what is known."""
+        tables = [row for row in entry.rows if isinstance(row, stored.Table)]
+        if not tables:
+            return
         found = [
             each
-            for row in entry.rows
-            if isinstance(row, stored.Table) and row.measurement == "accelerator"
+            for row in tables
+            if row.measurement == "accelerator"
             for each, line in zip(
                 _DETAIL.decode_lines(row.rows), row.rows.splitlines(), strict=True
             )
@@ -114,7 +116,7 @@ class ThingWatch:
         return Seen(
             self._nodes.silences(self._end),
             self._meters.silences(self._end),
-            tuple(Lost(name, devices) for name, devices in self._lost.items()),
+            tuple(map(Lost._make, self._lost.items())),
             tuple(
                 readings if start >= oldest else Readings(name)
                 for name, (start, readings) in self._details.items()
@@ -137,8 +139,12 @@ def _is_good(row: MeterRow) -> bool:
 
 
 def _unhealthy_devices(row: NodeRow) -> float:
-    milliseconds = sum(share.milliseconds[_UNHEALTHY] for share in row.shares)
-    return milliseconds / row.length_milliseconds if row.length_milliseconds > 0 else 0.0
+    milliseconds = 0
+    for share in row.shares:
+        milliseconds += share.milliseconds[_UNHEALTHY]
+    if milliseconds == 0 or row.length_milliseconds <= 0:
+        return 0.0
+    return milliseconds / row.length_milliseconds
 
 
 def _most(values: Iterable[float | None]) -> float | None:
