@@ -136,7 +136,8 @@ class Intake:
         now = self._clock()
         try:
             report = self._decoded(address, payload, now)
-            has = self._inventory_of(report, whom)
+            agent = self.agents.get(report.node)
+            has = self._inventory_of(report, whom, agent)
             entry = self._entry(report, has, detail=self._detail_is_due(report, now))
         except _Refused as refusal:
             self._refuse(whom, payload, refusal)
@@ -146,7 +147,6 @@ class Intake:
             self._telemetry.dropped.labels("intake_full").inc()
             return
         self.seen(report, has.inventory)
-        agent = self.agents.get(report.node)
         if agent is not None:
             agent.report_seconds, agent.waiting = now, report.waiting
             if report.inventory_hash != agent.inventory_hash:
@@ -208,8 +208,7 @@ class Intake:
         if report.start_seconds < now - POLICY_DAYS["ledger"] * _DAY_SECONDS:
             raise _Refused("too_old", final=True)
 
-    def _inventory_of(self, report: wire.Report, whom: Address) -> Installed:
-        agent = self.agents.get(report.node)
+    def _inventory_of(self, report: wire.Report, whom: Address, agent: Agent | None) -> Installed:
         found = None if agent is None else agent.inventories.get(report.inventory_hash)
         if found is not None:
             return found

@@ -98,7 +98,8 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
     Raises ``ReportError`` (a ``ValueError``) where it contradicts itself, ``ForeignError`` where it
     speaks for what its agent may not.
     """
-    _check_things(report, index)
+    if report.meters or report.engines or report.spans:
+        _check_things(report, index)
     _check_columns(report.accelerators, len(has.series.tags))
     node = None
     if report.accelerators is not None or report.host is not None:
@@ -138,8 +139,6 @@ def late_marks(entry: Entry) -> Iterator[PackedRow]:
 
 
 def _check_things(report: wire.Report, index: SiteIndex) -> None:
-    if not (report.meters or report.engines or report.spans):
-        return
     named: set[tuple[wire.ThingKind, str]] = set()
     named.update(("meter", meter.meter) for meter in report.meters)
     named.update(("engine", engine.engine) for engine in report.engines)

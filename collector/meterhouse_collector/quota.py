@@ -127,13 +127,14 @@ class Rate:
 
     def allows(self, node: str, size_bytes: int) -> bool:
         """Take a message of a node into account; tell whether it may be looked at."""
-        if len(self._left) >= _NODES_MAX and node not in self._left:
+        now, known = self._clock(), self._left.get(node)
+        left = float(BURST_MESSAGES)
+        if known is not None:
+            left = min(left, known[0] + (now - known[1]) * MESSAGES_PER_SECOND)
+        elif len(self._left) >= _NODES_MAX:
             # Everybody gets his burst again: no more than a burst is lost by it.
             self._left.clear()
-        now = self._clock()
-        left, at = self._left.get(node, (float(BURST_MESSAGES), now))
-        left = min(float(BURST_MESSAGES), left + (now - at) * MESSAGES_PER_SECOND)
-        cost = max(1.0, size_bytes / MESSAGE_BYTES)
+        cost = 1.0 if size_bytes <= MESSAGE_BYTES else size_bytes / MESSAGE_BYTES
         allowed = left >= cost
         self._left[node] = (left - cost if allowed else left, now)
         return allowed

@@ -91,11 +91,12 @@ def _nodes(
     interval: IntervalRows, index: SiteIndex, watts: Mapping[str, float]
 ) -> Iterator[tuple[str, Branch]]:
     plans = index.plans(interval.start_seconds)
-    for node in plans.keys() | interval.nodes.keys():
-        row = interval.nodes.get(node)
-        devices = len(plans[node].slots) if node in plans else 0
+    rows, length = interval.nodes, interval.length_seconds
+    for node in plans.keys() | rows.keys():
+        row, plan = rows.get(node), plans.get(node)
+        devices = 0 if plan is None else len(plan.slots)
         energy, covered = (None, 0.0) if row is None else node_energy(row, devices)
-        yield node, branch(energy, covered, watts.get(node), interval.length_seconds)
+        yield node, branch(energy, covered, watts.get(node), length)
 
 
 def node_energy(row: NodeRow, devices: int) -> tuple[float | None, float]:
@@ -108,9 +109,10 @@ def node_energy(row: NodeRow, devices: int) -> tuple[float | None, float]:
     parts: list[float] = []
     total = unknown = 0
     for share in row.shares:
+        milliseconds = share.milliseconds
         parts += [part for part in share.joules if part is not None]
-        total += sum(share.milliseconds)
-        unknown += share.milliseconds[_UNKNOWN]
+        total += sum(milliseconds)
+        unknown += milliseconds[_UNKNOWN]
     if row.cpu_energy_joules is not None:
         parts.append(row.cpu_energy_joules)
     if not parts:

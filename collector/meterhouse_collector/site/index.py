@@ -77,8 +77,12 @@ class SiteIndex:
 
     def grouping(self, node: str, inventory: wire.Inventory, start_seconds: float) -> Grouping:
         """Return how a report with this inventory is split; cheap for the inventory last seen."""
-        plan = self.plan(node, start_seconds)
         known = self._groupings.get(node)
+        if known is not None and known[0] is inventory:
+            _, plan, grouping = known
+            if plan is not None and plan.begins <= start_seconds < plan.ends:
+                return grouping
+        plan = self.plan(node, start_seconds)
         if known is not None and known[0] is inventory and known[1] is plan:
             return known[2]
         grouping = match(plan.slots if plan is not None else (), inventory)
