@@ -34,7 +34,7 @@ class NvmlLibrary:
         self._options = options
 
     def open(self) -> Sequence[Device]:
-        """Load the library and count its devices; each names itself in its own thread."""
+        """Load the library and count its devices; each names itself when it is first read."""
         # Imported here: whatever stands under that name, its failure must become a message.
         try:
             import pynvml  # noqa: PLC0415

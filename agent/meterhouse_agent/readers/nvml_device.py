@@ -1,4 +1,4 @@
-"""One NVIDIA device, read in one thread."""
+"""One NVIDIA device."""
 
 import contextlib
 import time

@@ -1,7 +1,8 @@
-"""The child's side: answers ticks with readings, one thread per device, until its stdin closes.
+"""The child's side: answers ticks with readings of each device, until its stdin closes.
 
 A vendor's C library can hang in the kernel for ever, where no thread can be cancelled. So the main
 thread never calls it: it answers each tick with a heartbeat, and ends the process when it must.
+One thread reads device after device; where one holds it up, another thread goes on with the rest.
 """
 
 import os
@@ -19,6 +20,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 _GATHER_SECONDS: Final = 0.1
+_HELD_UP_SECONDS: Final = 0.03
 _FINISH_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
 _NAME_AGAIN_SECONDS: Final = 10.0
@@ -55,7 +57,7 @@ class Line(Struct, omit_defaults=True, kw_only=True):
 
 
 class Device(Protocol):
-    """One device of a library; all its calls are made in one thread of its own."""
+    """One device of a library; its calls are made one after the other, never two at once."""
 
     def identify(self) -> Struct:
         """Return who it is; raise ``DeviceError`` or ``LibraryError``."""
@@ -126,33 +128,19 @@ class _Outbox:
 
 
 class _Worker:
-    """The thread of one device."""
+    """What one device has to answer."""
 
     def __init__(self, slot: int, device: Device, outbox: _Outbox) -> None:
         self.slot = slot
         self._device = device
         self._outbox = outbox
-        self._ticks: SimpleQueue[int] = SimpleQueue()
         self._named = False
         self._nameless = ""
         self._name_again = 0.0
         self.busy = True
 
-    def start(self) -> None:
-        """Start the thread, which first asks the device who it is."""
-        threading.Thread(target=self._run, name=f"device-{self.slot}", daemon=True).start()
-
-    def ask(self, tick: int) -> None:
-        """Ask for a reading; only while it is not busy."""
-        self.busy = True
-        self._ticks.put(tick)
-
-    def _run(self) -> None:
-        self._answer(0)
-        while True:
-            self._answer(self._ticks.get())
-
-    def _answer(self, tick: int) -> None:
+    def answer(self, tick: int) -> None:
+        """Read the device for a tick; the tick 0 only asks it who it is."""
         line = Line(kind="reading", slot=self.slot, tick=tick)
         identity: Struct | None = None
         body: Struct | None = None
@@ -186,11 +174,54 @@ class _Worker:
         return identity
 
 
+class _Crew:
+    """The thread that reads the devices that are due, and its relief where one holds it up."""
+
+    def __init__(self) -> None:
+        self._due: SimpleQueue[tuple[_Worker, int]] = SimpleQueue()
+        self._on_duty: threading.Thread | None = None
+        self._left = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every device has been begun with."""
+        return self._due.empty()
+
+    def ask(self, workers: Sequence[_Worker], tick: int) -> None:
+        """Have devices read that are not busy."""
+        for worker in workers:
+            worker.busy = True
+            self._due.put((worker, tick))
+        self._left = -1
+        if self._on_duty is None:
+            self._relieve()
+
+    def watch(self) -> None:
+        """Send a relief if since the last look no further device was begun with."""
+        left = self._due.qsize()
+        if left and left == self._left:
+            self._relieve()
+        self._left = left
+
+    def _relieve(self) -> None:
+        thread = threading.Thread(target=self._run, name="devices", daemon=True)
+        self._on_duty = thread
+        thread.start()
+
+    def _run(self) -> None:
+        # One that was relieved ends with the device that held it up.
+        while threading.current_thread() is self._on_duty:
+            worker, tick = self._due.get()
+            worker.answer(tick)
+
+
 class _Server:
     def __init__(self, library: Library, outbox: _Outbox) -> None:
         self._library = library
         self._outbox = outbox
         self._workers: tuple[_Worker, ...] = ()
+        self._crew = _Crew()
+        self._flush_at = 0.0
         self._opened = False
 
     def open(self) -> None:
@@ -208,17 +239,17 @@ class _Server:
         self._workers = tuple(
             _Worker(slot, device, self._outbox) for slot, device in enumerate(devices)
         )
-        for worker in self._workers:
-            worker.start()
+        self._crew.ask(self._workers, 0)
         self._opened = True
 
     def run(self) -> None:
         """Answer ticks until stdin closes."""
         rest = b""
         while True:
-            wait = _GATHER_SECONDS if self._outbox.gathering else None
-            if not select.select([_STDIN], [], [], wait)[0]:
-                self._outbox.flush()
+            if not select.select([_STDIN], [], [], self._wait_seconds())[0]:
+                self._crew.watch()
+                if self._outbox.gathering and time.monotonic() >= self._flush_at:
+                    self._outbox.flush()
                 continue
             data = os.read(_STDIN, 65536)
             if not data:
@@ -230,9 +261,15 @@ class _Server:
     def _tick(self, tick: int) -> None:
         free = [worker for worker in self._workers if not worker.busy]
         busy = {worker.slot for worker in self._workers} - {worker.slot for worker in free}
+        self._flush_at = time.monotonic() + _GATHER_SECONDS
         self._outbox.begin(tick, sorted(busy), len(free))
-        for worker in free:
-            worker.ask(tick)
+        self._crew.ask(free, tick)
+
+    def _wait_seconds(self) -> float | None:
+        """Return how long nothing needs to be looked after, ``None`` until the next tick."""
+        if not self._opened or not self._crew.is_done:
+            return _HELD_UP_SECONDS
+        return _GATHER_SECONDS if self._outbox.gathering else None
 
     def finish(self) -> None:
         """Wait a little for calls under way, then let go of the library."""
