@@ -1,14 +1,20 @@
 """The command ``kpis``: figures over a window, with what they were divided from."""
 
+import asyncio
 import json
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from meterhouse_agent import wire
 from meterhouse_collector.__main__ import main
 from meterhouse_collector.quarters.windows import Stretch, window_kpis
+from meterhouse_collector.rows import EngineRow, pack
 from meterhouse_collector.site.by_hand import ByHand, by_hand
+from meterhouse_collector.store.config import SqliteConfig
+from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.collecting import MemoryStore, index
 from tests.collector.settling import FIRST, KNOWN
 from tests.collector.stored_site import QUARTER, instant, since, stored_site
@@ -148,3 +154,73 @@ def test_figures_by_hand_stand_below_the_kpis(
     assert main(["kpis", "-c", str(config), *window, "--format", "json"]) == 0
     entries = json.loads(capsys.readouterr().out)["by_hand"]
     assert {"water_stress", "land"} <= {entry["kind"] for entry in entries}
+
+
+SLO = """
+[[slo]]
+name = "chat-first-token"
+served_model = "llama"
+metric = "time_to_first_token"
+threshold = "500ms"
+objective_ratio = 0.9
+window = "1h"
+"""
+
+
+def test_an_objective_stands_below_the_kpis_with_its_own_window(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = config.parent / "site.toml"
+    site.write_text(site.read_text(encoding="utf-8") + SLO, encoding="utf-8")
+    window = ["--from", since(), "--to", instant(FIRST + 2 * QUARTER)]
+    assert main(["kpis", "-c", str(config), *window, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (asked,), (own,) = found["slos"], found["slos_own_window"]
+    assert asked == {
+        "name": "chat-first-token",
+        "served_model": "llama",
+        "metric": "time_to_first_token",
+        "threshold_seconds": 0.5,
+        "objective_ratio": 0.9,
+        "window_seconds": 1800,
+        "share": None,
+        "low": None,
+        "high": None,
+        "requests": 0,
+        "coverage": 1.0,
+        "budget_spent_ratio": None,
+        "met": None,
+        "reason": "no request was observed",
+    }
+    assert (own["window_seconds"], own["coverage"]) == (3600, 0.5)
+
+    asyncio.run(_observed(config.parent / "rows.sqlite"))
+    assert main(["kpis", "-c", str(config), *window, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (asked,), (own,) = found["slos"], found["slos_own_window"]
+    assert (asked["share"], asked["requests"], asked["met"]) == (0.8, 10, False)
+    assert asked["budget_spent_ratio"] == pytest.approx(2.0)
+    assert (own["requests"], own["share"]) == (10, None)
+    assert own["reason"] == "coverage 50.0% is below 95%"
+    assert main(["kpis", "-c", str(config), *window]) == 0
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if line.startswith("  chat-first-token ")]
+    assert [" ".join(line.split()[1:]) for line in lines] == [
+        "llama time_to_first_token no 0.5 0.5 0.9 0.8 0.8 0.8 10 2 100.0%",
+        "llama time_to_first_token - 1 0.5 0.9 - - - 10 - 50.0%",
+    ]
+    assert "chat-first-token, 1 hours: coverage 50.0% is below 95%" in out
+
+
+async def _observed(path: Path) -> None:
+    """Let the engine tell of ten requests in the first quarter, two of them slow."""
+    store = SqliteStore(SqliteConfig(path=str(path)))
+    await store.open()
+    (row,) = await store.packed(
+        "quarter", "engine", start_seconds=FIRST, end_seconds=FIRST + QUARTER
+    )
+    told = msgspec.json.decode(row.row, type=EngineRow)
+    latency = {"ttft": wire.Histogram(edges_seconds=[0.5], counts=[8, 2], sum_seconds=4.0)}
+    served = msgspec.structs.replace(told.served[0], latency=latency)
+    await store.write([row._replace(row=pack(msgspec.structs.replace(told, served=(served,))))])
+    await store.close()

@@ -393,6 +393,10 @@ async def test_the_long_windows_are_read_when_they_are_opened() -> None:
         assert len(rows) == len(found["hour"]["kpis"])
         # Nothing is kept of this site yet, and each cell says why it has no value.
         assert "—" + found["hour"]["kpis"]["pue"]["reason"] in rows[0]
+        (slo,) = await page.locator("#slos tbody tr").all_text_contents()
+        assert slo.startswith("first-tokentime to first token of llama within 0.5 s, for 95.00 %")
+        assert slo.endswith("—" + found["trailing_year"]["slos"][0]["reason"])
+        assert "—" + found["hour"]["slos"][0]["reason"] in slo
         await keep(page, "windows")
     assert complaints == []
 

@@ -54,6 +54,12 @@ pool = "spare"
 accelerator_model = "M"
 devices = 4
 in_service = 2026-01-01
+[[slo]]
+name = "first-token"
+served_model = "llama"
+metric = "time_to_first_token"
+threshold = "500ms"
+objective_ratio = 0.95
 [[engine]]
 name = "e1"
 served_model = "llama"

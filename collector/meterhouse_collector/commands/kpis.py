@@ -11,6 +11,12 @@ import msgspec
 
 from meterhouse_collector.commands.books import UsageError, with_books
 from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.quarters.slo_windows import (
+    Reading,
+    SloWindow,
+    own_window_slos,
+    window_slos,
+)
 from meterhouse_collector.quarters.windows import Stretch, named_windows, window_kpis
 from meterhouse_collector.settlement.books import Books
 from meterhouse_collector.settlement.columns import columns
@@ -19,6 +25,7 @@ from meterhouse_collector.site.by_hand import ByHand, by_hand
 
 _WINDOWS: Final = ("hour", "day", "month_to_date", "trailing_year")
 _WIDTH: Final = 98
+_MET: Final = {True: "yes", False: "no", None: "-"}
 
 
 def add_parser(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> None:  # noqa: ANN401 - argparse has no public type for it
@@ -41,6 +48,9 @@ def _kpis(options: argparse.Namespace) -> int:
     async def work(books: Books) -> str:
         window = _window(options, books)
         found = await window_kpis(books.store, books.index, window, progress=books.progress)
+        reading = Reading(progress=books.progress)
+        slos = await window_slos(books.store, books.index, window, reading)
+        own = await own_window_slos(books.store, books.index, window.end_seconds, reading)
         known = by_hand(books.index, *window)
         if options.format == "json":
             entries = [entry._asdict() for entry in known]
@@ -48,10 +58,13 @@ def _kpis(options: argparse.Namespace) -> int:
                 "site": books.index.site,
                 **window._asdict(),
                 "kpis": found,
+                "slos": slos,
+                "slos_own_window": own,
                 "by_hand": entries,
             }
             return msgspec.json.format(msgspec.json.encode(document)).decode() + "\n"
-        return "\n".join([*_table(books, window, found), *_by_hand(known)]) + "\n"
+        tables = [*_table(books, window, found), *_slos([*slos, *own]), *_by_hand(known)]
+        return "\n".join(tables) + "\n"
 
     sys.stdout.write(with_books(options, work))
     return 0
@@ -93,6 +106,29 @@ def _table(books: Books, window: Stretch, found: Mapping[str, KpiValue]) -> Iter
     for kpi in found.values():
         if kpi.reason is not None:
             text = f"{kpi.name}: {kpi.reason}"
+            yield from textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
+
+
+def _slos(slos: Sequence[SloWindow]) -> Iterator[str]:
+    if not slos:
+        return
+    yield ""
+    head = ["objective", "served model", "metric", "met", "hours", "seconds", "wanted"]
+    head += ["share", "low", "high", "requests", "budget spent", "coverage"]
+    rows = [
+        [
+            *(each.name, each.served_model, each.metric, _MET[each.met]),
+            *(_number(value) for value in (each.window_seconds / 3600, each.threshold_seconds)),
+            *(_number(value) for value in (each.objective_ratio, each.share, each.low, each.high)),
+            *(_number(value) for value in (each.requests, each.budget_spent_ratio)),
+            f"{each.coverage:.1%}",
+        ]
+        for each in slos
+    ]
+    yield from columns([head, *rows], texts=4)
+    for each in slos:
+        if each.reason is not None:
+            text = f"{each.name}, {_number(each.window_seconds / 3600)} hours: {each.reason}"
             yield from textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
 
 

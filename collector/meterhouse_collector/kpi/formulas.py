@@ -181,6 +181,7 @@ FORMULAS: Final[dict[str, Callable[..., object]]] = {
     "goodput": slo.goodput,
     "capacity_at_slo": slo.capacity_at_slo,
     "token_capacity_ratio": slo.token_capacity_ratio,
+    "error_budget_spent_ratio": slo.error_budget_spent_ratio,
     "demand_charge": demand_formulas.demand_charge,
     "ratcheted_demand": demand_formulas.ratcheted_demand,
     "measured_demand": demand_formulas.measured_demand,

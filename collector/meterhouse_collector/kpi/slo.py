@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi.catalogue import Kpi
 from meterhouse_collector.kpi.latency import request_latency
-from meterhouse_collector.kpi.numbers import not_negative, positive
+from meterhouse_collector.kpi.numbers import not_negative, positive, share
 from meterhouse_collector.kpi.parts import ratio, reasoned
 from meterhouse_collector.kpi.value import Reasoned
 
@@ -134,6 +134,27 @@ def token_capacity_ratio(
     return reasoned(served_tokens, capacity, "nothing was measured")
 
 
+def error_budget_spent_ratio(*, within_ratio: float, objective_ratio: float) -> Reasoned:
+    """Return (1 - share within the threshold) / (1 - objective): above 1 the objective is missed.
+
+    Source: SRE workbook, Implementing SLOs. Over a part of the objective's window it is the burn
+    rate. Raises ``ValueError`` for a ratio outside 0 to 1.
+    """
+    share(within_ratio=within_ratio, objective_ratio=objective_ratio)
+    return reasoned(1 - within_ratio, 1 - objective_ratio, "an objective of all leaves no budget")
+
+
+def objective_met(
+    *, low_ratio: float | None, high_ratio: float | None, objective_ratio: float
+) -> bool | None:
+    """Tell whether a share between two bounds reaches an objective; None where that is open."""
+    if low_ratio is None or high_ratio is None:
+        return None
+    if low_ratio >= objective_ratio:
+        return True
+    return False if high_ratio < objective_ratio else None
+
+
 KPIS: Final = (
     Kpi(
         "goodput",
@@ -158,5 +179,13 @@ KPIS: Final = (
         "measured_seconds * capacity_tokens_per_second",
         "tokens / (seconds * capacity at the SLO)",
         "reference 1.3, usable token capacity",
+    ),
+    Kpi(
+        "error_budget_spent_ratio",
+        "ratio",
+        "1 - within_ratio",
+        "1 - objective_ratio",
+        "part of the requests allowed to be slow that were",
+        "SRE workbook, Implementing SLOs",
     ),
 )

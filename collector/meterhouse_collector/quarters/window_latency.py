@@ -1,7 +1,7 @@
 """What engines observed of latencies over a window: buckets of quarters, then of the ledger."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -28,6 +28,19 @@ async def window_observed(
     """
     if end_seconds - start_seconds > WINDOW_SECONDS_MAX:
         return None
+    mine, told = await window_rows(store, site, start_seconds, end_seconds)
+    return await asyncio.to_thread(
+        lambda: add_observed((observed(decoded_rows(mine)), observed(decoded_rows(told))))
+    )
+
+
+async def window_rows(
+    store: Store, site: str, start_seconds: int, end_seconds: int
+) -> tuple[list[PackedRow], list[PackedRow]]:
+    """Return the rows of engines over a window: of whole quarters, and of the ledger after them.
+
+    Raises ``StoreUnavailableError``.
+    """
     kept = await store.packed(
         "quarter", "engine", start_seconds=start_seconds, end_seconds=end_seconds
     )
@@ -38,12 +51,11 @@ async def window_observed(
     ]
     ended = max((row.start_seconds + QUARTER for row in mine), default=start_seconds)
     rest = await store.packed("ledger", "engine", start_seconds=ended, end_seconds=end_seconds)
-    told = [row for row in rest if row.site == site]
-    return await asyncio.to_thread(lambda: add_observed((_observed(mine), _observed(told))))
+    return mine, [row for row in rest if row.site == site]
 
 
-def _observed(rows: Iterable[PackedRow]) -> Observed:
-    """Sum the rows, one for each engine and time whoever read it; what cannot be read is left."""
+def decoded_rows(rows: Iterable[PackedRow]) -> Iterator[EngineRow]:
+    """Return one row for each engine and time, whoever read it; what cannot be read is left."""
     by_interval: dict[tuple[str, int], dict[str, EngineRow]] = {}
     for row in rows:
         try:
@@ -51,4 +63,4 @@ def _observed(rows: Iterable[PackedRow]) -> Observed:
         except msgspec.MsgspecError:
             continue
         by_interval.setdefault((row.thing, row.start_seconds), {})[row.reader] = decoded
-    return observed(pick_row(readers) for readers in by_interval.values())
+    return (pick_row(readers) for readers in by_interval.values())

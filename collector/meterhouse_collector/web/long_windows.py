@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from meterhouse_collector.quarters.slo_windows import Reading, SloWindow, window_slos
+from meterhouse_collector.quarters.window_latency import WINDOW_SECONDS_MAX
 from meterhouse_collector.quarters.windows import DaySums, named_windows, window_kpis
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.store import Store
@@ -14,13 +16,15 @@ from meterhouse_collector.web.document import Kpi, Span, kpi_of
 
 # A quarter hour and its late rows change little in a minute, and each client asks once a minute.
 _FRESH_SECONDS: Final = 60.0
+_SLOS: Final = Reading(WINDOW_SECONDS_MAX)
 
 
 class LongWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """One window that ends now, with its KPIs."""
+    """One window that ends now, with its KPIs and the latency objectives of the site."""
 
     window: Span
     kpis: dict[str, Kpi]
+    slos: list[SloWindow]
 
 
 class LongWindows:
@@ -55,5 +59,6 @@ class LongWindows:
             found[name] = LongWindow(
                 window=Span(stretch.start_seconds, stretch.end_seconds),
                 kpis={kpi.name: kpi_of(kpi) for kpi in kpis.values()},
+                slos=await window_slos(self._store, self._index, stretch, _SLOS),
             )
         return found

@@ -1,6 +1,6 @@
 // The KPIs of an hour, a day, the month so far and a year; asked for only while somebody looks.
 
-import { coverage, NONE } from "/format.js";
+import { count, coverage, NONE, percent } from "/format.js";
 import { $, element, say, table } from "/dom.js";
 import { MAIN, shown, title } from "/kpis.js";
 
@@ -21,6 +21,31 @@ function cell(kpi) {
   const why = kpi.reason ?? `${coverage(kpi.coverage)} covered`;
   made.append(element("small", { text: why }));
   return made;
+}
+
+const range = ({ low, high }) => (low === null || high === null ? NONE : `${percent(low, 2)} to ${percent(high, 2)}`);
+const MET = { true: "met", false: "missed", null: "not known" };
+
+function sloCell(slo) {
+  if (!slo) return element("td", { text: NONE });
+  const made = element("td", { text: slo.share === null ? range(slo) : `${percent(slo.share, 2)}, ${MET[slo.met]}` });
+  made.dataset.value = slo.share === null ? "" : String(slo.share);
+  const bounded = slo.share === null && slo.met !== null ? `${MET[slo.met]}; ` : "";
+  made.append(element("small", { text: bounded + (slo.reason ?? `${count(slo.requests)} requests`) }));
+  return made;
+}
+
+function renderSlos(found, windows) {
+  const all = new Map(windows.flatMap((each) => found[each].slos).map((slo) => [slo.name, slo]));
+  const where = $("slos");
+  where.hidden = all.size === 0;
+  const rows = [...all.values()].map(({ name, served_model, metric, threshold_seconds, objective_ratio }) => {
+    const what = element("th", { text: name });
+    const words = `${metric.replaceAll("_", " ")} of ${served_model} within ${threshold_seconds} s, for ${percent(objective_ratio, 2)}`;
+    what.append(element("small", { text: words }));
+    return { cells: [what, ...windows.map((each) => sloCell(found[each].slos.find((slo) => slo.name === name)))] };
+  });
+  table(where, ["latency objective", ...windows.map((name) => HEADINGS[name])], rows);
 }
 
 async function load() {
@@ -46,4 +71,5 @@ function render(found) {
     return { cells: [what, ...windows.map((each) => cell(found[each].kpis[name]))] };
   });
   table($("windows"), ["", ...windows.map((name) => HEADINGS[name])], rows);
+  renderSlos(found, windows);
 }
