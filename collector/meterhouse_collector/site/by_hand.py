@@ -1,6 +1,7 @@
-"""What is known of the region by hand, as figures of a window, each with its source. Pure.
+"""What is known by hand of the region, and of what devices are made of, over a window. Pure.
 
-No formula takes them; they stand beside the KPIs, for who asks what the site takes from its place.
+Each figure has its source. They stand beside the KPIs, for who asks what the site takes from its
+place; of devices and shared equipment it is the embodied carbon that falls to the window.
 """
 
 from collections.abc import Iterator
@@ -9,9 +10,17 @@ from math import fsum
 from typing import Literal, NamedTuple
 
 from meterhouse_collector.site.community import GeneratorRun
+from meterhouse_collector.site.embodied import embodied_carbon
 from meterhouse_collector.site.index import SiteIndex
 
-Kind = Literal["generator_hours", "regional_capacity", "water_stress", "land", "local_payment"]
+Kind = Literal[
+    "generator_hours",
+    "regional_capacity",
+    "water_stress",
+    "land",
+    "local_payment",
+    "embodied_carbon",
+]
 
 
 class ByHand(NamedTuple):
@@ -34,6 +43,10 @@ def by_hand(index: SiteIndex, begins_seconds: int, ends_seconds: int) -> list[By
         *_generators(index, ends_seconds),
         *_in_force(index, ends_seconds - 1),
         *_paid(index, begins_seconds, ends_seconds),
+        *(
+            ByHand("embodied_carbon", each.name, each.carbon_kg, "kg", None, "site model")
+            for each in embodied_carbon(index, begins_seconds, ends_seconds)
+        ),
     ]
 
 
