@@ -22,6 +22,8 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SWALLOWS: Final = re.compile(r"\\(?: |\Z)")
 _MEASUREMENT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _ESCAPED: Final = re.compile(r"([,= ])")
+# What most names are made of: nothing in it is escaped or refused.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./:-]+")
 _RESERVED: Final = frozenset({"time", "_field", "_measurement"})
 _COLON_TO_EQUALS: Final = bytes.maketrans(b":", b"=")
 _FORMATS: Final[dict[type, str]] = {float: "%r", int: "%di", bool: "%s", str: '"%s"'}
@@ -154,10 +156,14 @@ def _plan(names: tuple[str, ...], types: tuple[type, ...]) -> _Plan:
 
 def can_be_tag(text: str) -> bool:
     """Tell whether a text can be the value of a tag, exact to the last character."""
+    if _PLAIN.fullmatch(text) is not None:
+        return True
     return bool(text) and not (_CONTROL.search(text) or _SWALLOWS.search(text))
 
 
 def _escaped(what: str, text: str) -> str:
+    if _PLAIN.fullmatch(text) is not None:
+        return text
     if not text:
         raise ValueError(f"{what} is empty")
     if _CONTROL.search(text):
