@@ -224,3 +224,14 @@ async def _observed(path: Path) -> None:
     served = msgspec.structs.replace(told.served[0], latency=latency)
     await store.write([row._replace(row=pack(msgspec.structs.replace(told, served=(served,))))])
     await store.close()
+
+
+def test_an_objective_over_a_window_that_is_too_long_has_no_figure_at_all(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = config.parent / "site.toml"
+    site.write_text(site.read_text(encoding="utf-8") + SLO, encoding="utf-8")
+    assert main(["kpis", "-c", str(config), "--window", "trailing_year"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "chat-first-token" in line]
+    assert lines[0].split()[3:4] + lines[0].split()[-6:] == ["-"] * 7
+    assert lines[2].endswith("not read of a window of more than 92 days")

@@ -189,7 +189,7 @@ async def test_a_window_of_days_is_read_day_by_day(store: Store) -> None:
 async def test_a_window_that_is_too_long_says_so(store: Store) -> None:
     long = Stretch(FIRST - SLO_SECONDS_MAX, FIRST + 900)
     found = await one(store, slo(), long)
-    assert (found.share, found.met) == (None, None)
+    assert (found.share, found.met, found.requests, found.coverage) == (None,) * 4
     assert found.reason == "not read of a window of more than 92 days"
     (found,) = await window_slos(store, index(slo()), Stretch(FIRST - 2 * DAY, FIRST), Reading(DAY))
     assert found.reason == "not read of a window of more than 1 day"

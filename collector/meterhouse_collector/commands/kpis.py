@@ -121,7 +121,7 @@ def _slos(slos: Sequence[SloWindow]) -> Iterator[str]:
             *(_number(value) for value in (each.window_seconds / 3600, each.threshold_seconds)),
             *(_number(value) for value in (each.objective_ratio, each.share, each.low, each.high)),
             *(_number(value) for value in (each.requests, each.budget_spent_ratio)),
-            f"{each.coverage:.1%}",
+            "-" if each.coverage is None else f"{each.coverage:.1%}",
         ]
         for each in slos
     ]

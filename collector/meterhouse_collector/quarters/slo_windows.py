@@ -35,7 +35,8 @@ class SloWindow:
     """An objective over a window: the share of requests within its threshold, and whether met.
 
     Where the threshold is no bucket edge, there is no ``share`` but ``low`` and ``high``. Without a
-    share there is a ``reason``; ``met`` is None where it is not known.
+    share there is a ``reason``; ``met`` is None where it is not known, ``requests`` and
+    ``coverage`` where the window was not read.
     """
 
     name: str
@@ -47,8 +48,8 @@ class SloWindow:
     share: float | None = None
     low: float | None = None
     high: float | None = None
-    requests: int = 0
-    coverage: float = 0.0
+    requests: int | None = None
+    coverage: float | None = None
     budget_spent_ratio: float | None = None
     met: bool | None = None
     reason: str | None = None
