@@ -1,8 +1,7 @@
 """The one place where absolute readings become deltas, and where a counter's jumps are judged."""
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from meterhouse_agent.samples import Counter
 
@@ -26,8 +25,7 @@ class Verdict(StrEnum):
     SWAP = "swap"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """A verdict, and the ticks that were counted; ``None`` where that cannot be known."""
 
     verdict: Verdict
@@ -72,8 +70,7 @@ def _since_zero(after: Counter, bound: float | None) -> Judgement:
     return Judgement(Verdict.RESTART, after.ticks)
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(NamedTuple):
     """What a counter counted between two readings; ``ticks`` of ``None`` is not known."""
 
     from_milliseconds: int

@@ -2,18 +2,20 @@
 
 ``None`` is "not measured"; zero is a reading. Counters are absolute readings: deltas are made
 later, in one place. Times are UTC in Unix milliseconds, taken when the reading was taken.
+What is made for each device and second is a struct, which is made several times as fast.
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct
 
 from meterhouse_agent.wire import Device, Quality
 
 Health = Literal["ok", "lost", "failed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
+class Counter(Struct, frozen=True, kw_only=True, gc=False):
     """An absolute reading of something that only grows, in whole ticks of the instrument.
 
     A tick is ``unit`` joules (or litres, tokens, requests, errors): NVML's is 0.001 J, a Wh
@@ -30,8 +32,7 @@ class Counter:
     rate_max: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceleratorSample:
+class AcceleratorSample(Struct, frozen=True, kw_only=True, gc=False):
     """One accelerator at one instant; ``held`` says whether a process holds memory on it.
 
     ``throttled`` is for any cause, ``throttled_power`` and ``throttled_thermal`` are for theirs.

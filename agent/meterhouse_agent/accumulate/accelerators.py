@@ -1,6 +1,7 @@
 """Accelerator samples in, the columns of a report out."""
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Final
 
 from msgspec.structs import replace
@@ -32,6 +33,8 @@ THROTTLES: Final[dict[str, str]] = {
     "throttled_power_milliseconds": "throttled_power",
     "throttled_thermal_milliseconds": "throttled_thermal",
 }
+_GAUGES_OF: Final = attrgetter(*DECIMALS)
+_THROTTLES_OF: Final = attrgetter(*THROTTLES.values())
 ERRORS: Final = ("ecc_corrected_errors", "ecc_uncorrected_errors")
 
 
@@ -89,18 +92,16 @@ class AcceleratorSums:
             device.power.learn(sample.power_watts)
         state = state_of(sample, device.power)
         slices = device.coverage.reach(sample.at_milliseconds, timeline, max_gap_milliseconds)
+        gauged, throttles = _GAUGES_OF(sample), _THROTTLES_OF(sample)
         for interval, milliseconds in slices:
             key = (interval, state)
             device.milliseconds[key] = device.milliseconds.get(key, 0) + milliseconds
             if state == "unhealthy":
                 device.reasons[interval] = sample.health_reason or sample.health
-            for column, cause in THROTTLES.items():
-                throttled = getattr(sample, cause)
+            for sums, throttled in zip(device.throttled.values(), throttles, strict=True):
                 if throttled is not None:
-                    sums = device.throttled[column]
                     sums[interval] = sums.get(interval, 0) + (milliseconds if throttled else 0)
-            for name, gauge in device.gauges.items():
-                value = getattr(sample, name)
+            for gauge, value in zip(device.gauges.values(), gauged, strict=True):
                 if value is not None:
                     gauge.add(interval, value, milliseconds)
         self._feed_counters(device, sample, state, max_gap_milliseconds)

@@ -47,6 +47,8 @@ _MEMBER: Final = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5
 
 Handle = Any
 Number = int | float
+# The binding's structures look at each value for text; half the time of a reading went into that.
+_plain: Final = object.__getattribute__
 
 
 class GpuLostError(Exception):
@@ -121,16 +123,16 @@ class Fields:
         """Return the values by field id; what could not be read is not in it."""
         found: dict[int, Number] = {}
         for value in (self._batch.read(handle) or ()) if self._ids else ():
-            code = int(value.nvmlReturn)
+            code, field = int(_plain(value, "nvmlReturn")), int(_plain(value, "fieldId"))
             if code == pynvml.NVML_SUCCESS:
-                member = _MEMBER.get(int(value.valueType))
+                member = _MEMBER.get(int(_plain(value, "valueType")))
                 if member is not None:
-                    found[int(value.fieldId)] = getattr(value.value, member)
+                    found[field] = getattr(_plain(value, "value"), member)
             elif code == pynvml.NVML_ERROR_INVALID_ARGUMENT:
                 # So an older driver answers to a field it does not know.
-                self._ids.remove(int(value.fieldId))
-            elif self._refused.take(f"field {int(value.fieldId)}", code):
-                self._ids.remove(int(value.fieldId))
+                self._ids.remove(field)
+            elif self._refused.take(f"field {field}", code):
+                self._ids.remove(field)
         return found
 
     def drop(self, field: int) -> None:
@@ -151,6 +153,7 @@ class Activity:
         self.supported = buffers is not None
         if buffers is not None:
             self._request, self._older, self._newer = buffers
+            self._metrics = self._request.metrics[0], self._request.metrics[1]
 
     def read(self, handle: Handle) -> tuple[float | None, float | None]:
         """Return SM and tensor activity in percent since the last read; None for the first."""
@@ -173,22 +176,24 @@ class Activity:
 
     def _between(self, _handle: Handle) -> tuple[float | None, float | None]:
         request = self._request
-        request.version, request.numMetrics = _GPM_VERSION, 2
         request.sample1, request.sample2 = self._older, self._newer
-        request.metrics[0].metricId, request.metrics[1].metricId = _GPM_SM_UTIL, _GPM_ANY_TENSOR
         pynvml.nvmlGpmMetricsGet(request)
-        return _percent(request.metrics[0]), _percent(request.metrics[1])
+        sm, tensor = self._metrics
+        return _percent(sm), _percent(tensor)
 
 
 def _gpm_buffers(handle: Handle) -> tuple[Any, Any, Any] | None:
     if not pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice:
         return None
     request = pynvml.c_nvmlGpmMetricsGet_t()
+    request.version, request.numMetrics = _GPM_VERSION, 2
+    request.metrics[0].metricId, request.metrics[1].metricId = _GPM_SM_UTIL, _GPM_ANY_TENSOR
     return request, pynvml.nvmlGpmSampleAlloc(), pynvml.nvmlGpmSampleAlloc()
 
 
 def _percent(metric: Any) -> float | None:  # noqa: ANN401 - the binding has no types
-    if int(metric.nvmlReturn) != pynvml.NVML_SUCCESS:
+    if int(_plain(metric, "nvmlReturn")) != pynvml.NVML_SUCCESS:
         return None
+    value = float(_plain(metric, "value"))
     # JSON has no NaN; a negative share is junk as well, and so gets counted as junk.
-    return float(metric.value) if math.isfinite(metric.value) else -1.0
+    return value if math.isfinite(value) else -1.0
