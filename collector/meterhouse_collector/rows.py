@@ -192,7 +192,6 @@ def singles(row: Row) -> Iterable[Single]:
     return row.readings() if isinstance(row, Table) else (row,)
 
 
-
 _ENCODER: Final = msgspec.json.Encoder()
 _FLOATS: Final = msgspec.json.Decoder(dict[str, float])
 
