@@ -162,7 +162,7 @@ def alerts(title: str, kinds: Iterable[str] = (), *, of_nodes: bool = False) -> 
 
 
 def open_alerts() -> stat.Panel:
-    """Return how many alerts fire and how many are about to."""
+    """Return how many alerts fire and how many are pending."""
     columns = {"firing": 'last("alerts_firing")', "pending": 'last("alerts_pending")'}
     query = points_query(columns, "live.collector")
     said = Said(

@@ -168,6 +168,11 @@ async def test_the_page_shows_what_the_api_says(viewport: dict[str, int], *, dar
         assert {k: float(v) if v else None for k, v in seen["others"].items()} == rest
         assert ["IT", "4.00 kW"] in seen["path"]
         assert seen["width"] <= viewport["width"]
+        # Nor is a figure to be looked for at the side of a table.
+        for figure in await page.locator("#others td:not(:empty), #money td, #models td").all():
+            box = await figure.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= viewport["width"]
         assert await page.evaluate("window.violations") == []
         assert await page.evaluate("window.shifted") < 0.02
         assert complaints == []
@@ -288,12 +293,16 @@ async def test_a_device_that_becomes_idle_changes_its_cell_and_the_figures() -> 
         assert complaints == []
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-async def test_axe_finds_nothing(*, dark: bool) -> None:
+@pytest.mark.parametrize(
+    ("viewport", "dark"),
+    [(DESK, False), (DESK, True), (PHONE, False)],
+    ids=["light", "dark", "phone"],
+)
+async def test_axe_finds_nothing(viewport: dict[str, int], *, dark: bool) -> None:
     site = await filled()
     rule = Rule("idle-chat", "idle", "page", 0.0)
     site.book.observe(rule, [Observation((("pool", "chat"),), 0.4, 0.3)], site.now)
-    async with site.served() as server, browsing(DESK, dark=dark) as (page, _):
+    async with site.served() as server, browsing(viewport, dark=dark) as (page, _):
         _, seen = await shown(page, server)
         assert seen["alerts"] == ["firing"]
         for summary in await page.locator("summary").all():
@@ -305,7 +314,7 @@ async def test_axe_finds_nothing(*, dark: bool) -> None:
         await page.wait_for_selector("#node[open] tbody tr")
         panel = await Axe().run(page)
         assert panel.violations_count == 0, panel.generate_report()
-        await keep(page, f"node-{'dark' if dark else 'light'}")
+        await keep(page, f"node-{viewport['width']}-{'dark' if dark else 'light'}")
 
 
 async def test_all_is_reached_by_keyboard() -> None:

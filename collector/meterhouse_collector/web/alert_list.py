@@ -1,4 +1,4 @@
-"""The open alerts as the page shows them: what fires first, then what is about to."""
+"""The open alerts as the page shows them: what fires first, then what is pending."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -16,7 +16,7 @@ function figure({ value, limit, unit }) {
 export function alerts(found, now) {
   const parts = [];
   if (found.firing) parts.push(`${found.firing} firing`);
-  if (found.pending) parts.push(`${found.pending} about to`);
+  if (found.pending) parts.push(`${found.pending} pending`);
   say($("alerts-note"), `${parts.join(", ") || "none is open"}${found.left_out ? `; ${found.left_out} more are not shown` : ""}`);
   $("alerts").replaceChildren(...found.list.map((alert) => {
     const entry = element("li", { "data-phase": alert.phase, "data-severity": alert.severity });

@@ -82,8 +82,10 @@ function label(ends) {
     places.set(end, last);
   }
   const labels = ends.map((end) => {
-    const made = element("span", { className: end.x > 900 ? "end" : "" }, element("b", { text: watts(end.power) }), ` ${end.label}`);
-    if (end.x > 900) made.style.right = `${(WIDTH - end.x) / 10}%`;
+    // What is lost is named on its own band: behind its bar stand the names of the states.
+    const before = end.x > 900 || end.name === "loss";
+    const made = element("span", { className: before ? "end" : "" }, element("b", { text: watts(end.power) }), ` ${end.label}`);
+    if (before) made.style.right = `${(WIDTH - end.x) / 10}%`;
     else made.style.left = `${(end.x + BAR) / 10}%`;
     made.style.top = `${(places.get(end) / HEIGHT) * 100}%`;
     return made;

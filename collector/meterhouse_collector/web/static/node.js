@@ -42,11 +42,17 @@ function line(values, label) {
   return drawing;
 }
 
+// A reason belongs to the unhealthy part of the interval, which need not be most of it.
+function words(state, reason) {
+  if (!reason) return STATES[state];
+  return state === "unhealthy" ? `${STATES[state]}: ${reason}` : `${STATES[state]}; in part unhealthy: ${reason}`;
+}
+
 function row(device, node) {
   const { readings } = device;
   const state = LETTERS[device.states.at(-1) ?? "u"];
   const name = element("th", { scope: "row" }, element("i", { className: state }), device.name);
-  name.append(element("small", { text: device.unhealthy_reason ? `${STATES[state]}: ${device.unhealthy_reason}` : STATES[state] }));
+  name.append(element("small", { text: words(state, device.unhealthy_reason) }));
   const cell = (text, ...more) => element("td", {}, ...more, element("span", { text }));
   return element("tr", { "data-device": device.name, "data-state": state },
     name,
