@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 STEP_MILLISECONDS: Final = 500
-_NAP_SECONDS: Final = 1.0
+_NAP_MILLISECONDS: Final = 1000
 _BETWEEN_NANOSECONDS: Final = 50_000_000
 
 
@@ -41,9 +41,11 @@ class Clock:
 
     async def nap_until(self, at_milliseconds: int) -> bool:
         """Sleep for a nap, at most until the wall clock shows a time; tell whether it does."""
-        left = at_milliseconds - self.now_milliseconds()
+        now = self.now_milliseconds()
+        left = at_milliseconds - now
         if left > 0:
-            await asyncio.sleep(min(left / 1000, _NAP_SECONDS))
+            # All naps end at the same moments: to wake up costs more than what is done then.
+            await asyncio.sleep(min(left, _NAP_MILLISECONDS - now % _NAP_MILLISECONDS) / 1000)
         return left <= 0
 
     async def sleep_until(self, at_milliseconds: int) -> None:

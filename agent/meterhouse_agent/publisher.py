@@ -34,7 +34,7 @@ _FRESH_QUEUED: Final = 64
 _BATCH: Final = 64
 _BACKOFF_SECONDS: Final = (0.5, 30.0)
 _STABLE_SECONDS: Final = 10.0
-_POLL_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 1.0
 _STATUS_SECONDS: Final = 10.0
 _GOODBYE_SECONDS: Final = 2.0
 _WANTED_MAX: Final = 64
@@ -126,7 +126,7 @@ class Publisher:
         self._status_due = True
         if at_once:
             self._status_after = 0.0
-            self._wake.set()
+        self._wake.set()
 
     async def run(self) -> None:
         """Connect, send, and connect again, until cancelled."""
@@ -194,7 +194,7 @@ class Publisher:
     async def _send(self, link: Link) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_SECONDS):
+                async with asyncio.timeout(self._idle_seconds()):
                     await self._wake.wait()
             self._wake.clear()
             if self._status_due and time.monotonic() >= self._status_after:
@@ -202,6 +202,21 @@ class Publisher:
             while self._fresh:
                 await self._send_report(link, self._fresh.popleft())
             await self._send_backlog(link)
+
+    def _idle_seconds(self) -> float | None:
+        """Return after which time something is to be sent though nothing happens, if ever."""
+        now = time.monotonic()
+        if self._credit == 0:
+            due = self._sent_at
+        elif self._waiting():
+            # The spool could not be read, or a fresh report went before.
+            due = now + _RETRY_SECONDS - self._resend_after
+        else:
+            due = min(self._in_flight.values(), default=math.inf)
+        due += self._resend_after
+        if self._status_due:
+            due = min(due, self._status_after)
+        return None if due == math.inf else max(0.0, due - now)
 
     async def _send_status(self, link: Link) -> None:
         self._status_due, self._status_after = False, time.monotonic() + _STATUS_SECONDS
