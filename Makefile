@@ -33,7 +33,7 @@ demo: $(INSTALLED)
 	$(BIN)/meterhouse-collector demo $(ARGS)
 
 test: $(INSTALLED) tools-test
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -33,6 +33,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetRun]:
     with FleetRun(tmp_path_factory.mktemp("site"), fleet, all_in_one(fleet), interval=1) as made:
         made.start_all()
         made.wait_for_reports()
+        # Agents send again what nobody heard; a stranger does not.
+        made.wait_reported(made.nodes, int(time.time()))
         yield made
 
 

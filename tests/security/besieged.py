@@ -73,6 +73,14 @@ class Site:
             self.collects,
         )
 
+    def until_stored(self, thing: str, measurement: str, rows: int) -> None:
+        """Return when the ledger has so many rows of a thing."""
+        until(
+            lambda: len(self.rows(thing, measurement)) >= rows,
+            f"{rows} rows of {thing} are stored",
+            self.collects,
+        )
+
     def goes_on(self) -> None:
         """Assert that the honest node's rows keep coming, and that nobody notices anything."""
         now = int(time.time())

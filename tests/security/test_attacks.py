@@ -248,6 +248,8 @@ async def test_names_without_end_are_refused(site: Site) -> None:
         told = await receipt(client)
     assert site.metric("refused", reason="quota") == before + 20
     assert {(each.reason, each.final) for each in told.refused} <= {("quota", False)}
+    await asyncio.to_thread(site.until_stored, "e", "engine", limit)
+    await asyncio.sleep(1.0)
     assert len(site.rows("e", "engine")) == limit
 
 
