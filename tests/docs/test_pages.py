@@ -119,3 +119,32 @@ def test_every_page_is_reached_from_the_readme() -> None:
         waiting += [(page.parent / link.partition("#")[0]).resolve() for link in links]
     unreached = {page for page in pages() if page not in reached}
     assert not unreached, f"no link leads to {sorted(map(name_of, unreached))}"
+
+
+def _places() -> list[str]:
+    """Return each module and package of both programs, and each folder of deploy and tests."""
+    found = [
+        path.name + ("/" if path.is_dir() else "")
+        for folder in ("agent/meterhouse_agent", "collector/meterhouse_collector")
+        for path in (ROOT / folder).iterdir()
+        if (path.suffix == ".py" or path.is_dir()) and not path.name.startswith("__")
+    ]
+    files = [path.relative_to(ROOT).parts for path in tracked()]
+    found += [parts[1] + "/" for parts in files if parts[0] == "tests" and len(parts) > 2]
+    # deploy has them without a slash, in its one line.
+    found += [parts[1] for parts in files if parts[0] == "deploy" and len(parts) > 2]
+    return sorted(set(found))
+
+
+def test_the_layout_names_every_place_and_no_other() -> None:
+    text = (ROOT / "docs" / "layout.md").read_text(encoding="utf-8")
+    block = _FENCED.findall(text)[0]
+    lacking = [name for name in _places() if not re.search(rf"(?<![\w/]){re.escape(name)}", block)]
+    assert not lacking, f"docs/layout.md does not name {lacking}"
+    names = {path.name for path in tracked()} | {
+        part for path in tracked() for part in path.relative_to(ROOT).parts
+    }
+    gone = [
+        name for name in re.findall(r"\b[\w.]+\.(?:py|toml|lock|md)\b", block) if name not in names
+    ]
+    assert not gone, f"docs/layout.md names {gone}"
