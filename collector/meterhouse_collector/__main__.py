@@ -71,10 +71,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--log-level", default="info", choices=("debug", "info", "warning", "error")
+        "--log-level",
+        default="info",
+        choices=("debug", "info", "warning", "error"),
+        help="the least that is logged, on stderr; by default info",
     )
     with_config = argparse.ArgumentParser(add_help=False)
-    with_config.add_argument("-c", "--config", type=Path, required=True, metavar="FILE")
+    with_config.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the collector's config: TOML, as sample-config prints it",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", parents=[common, with_config], help="collect until stopped")
     run.set_defaults(do=_run)
@@ -89,8 +99,20 @@ def _parser() -> argparse.ArgumentParser:
         parents=[common, with_config],
         help="make buckets, retention and least-privilege tokens, and say what was changed",
     )
-    init.add_argument("--operator-token-file", type=Path, required=True, metavar="FILE")
-    init.add_argument("--grafana-token-file", type=Path, required=True, metavar="FILE")
+    init.add_argument(
+        "--operator-token-file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a token of InfluxDB that may make buckets and tokens; only read",
+    )
+    init.add_argument(
+        "--grafana-token-file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="where to write the token for Grafana, which may only read",
+    )
     init.set_defaults(do=_init_influx)
     samples = commands.add_parser(
         "sample-config", parents=[common], help="print a config file to start from"
@@ -107,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_parser(commands, [common, with_config])
     shown = commands.add_parser("demo", help="run a simulated site in one command")
     add_demo_arguments(shown)
+    for choice in commands._choices_actions:  # noqa: SLF001 - argparse has no other way
+        commands.choices[choice.dest].description = choice.help
     return parser
 
 

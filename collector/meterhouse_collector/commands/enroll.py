@@ -61,7 +61,9 @@ def add_parser(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> Non
     what.add_argument(
         "--revoke", metavar="NODE", help="put all certificates of a node on the list (CRL)"
     )
-    parser.add_argument("--ca-folder", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--ca-folder", type=Path, required=True, metavar="DIR", help="the authority's own folder"
+    )
     parser.add_argument(
         "--days",
         type=_days,

@@ -46,7 +46,9 @@ def add_parser(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> Non
         help="show one figure down to the rows that it came from",
     )
     parser.add_argument("kpi", nargs="?", metavar="KPI", help="a name that --list shows")
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE")
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="the collector's config; not for --list"
+    )
     parser.add_argument("--list", action="store_true", help="list what can be explained")
     parser.add_argument("--at", metavar="TIME", help="local time of the site, ISO, or now")
     parser.add_argument(

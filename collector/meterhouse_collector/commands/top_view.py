@@ -28,7 +28,9 @@ def document(
     live: Mapping[str, Any], pools: Sequence[Pool], *, currency: str, status: str, nodes: bool
 ) -> RenderableType:
     """Return one screen: the KPIs, the pools with their nodes, and what is chosen."""
-    return Group(_head(live), Text(), _table(pools, currency, nodes=nodes), Text(status, "dim"))
+    return Group(
+        _head(live, currency), Text(), _table(pools, currency, nodes=nodes), Text(status, "dim")
+    )
 
 
 def status_of(sort: str, words: str, *, turned: bool, keys: bool) -> str:
@@ -41,13 +43,13 @@ def status_of(sort: str, words: str, *, turned: bool, keys: bool) -> str:
     return " · ".join(parts)
 
 
-def _head(live: Mapping[str, Any]) -> Text:
+def _head(live: Mapping[str, Any], currency: str) -> Text:
     kpis = live["kpis"]
     text = Text.assemble((str(live["site"]), "bold"), "  ")
     for title, name, form in (
         ("PUE", "pue", "{:.3f}"),
         ("idle", "idle_capacity_ratio", "{:.1%}"),
-        ("per M output", "cost_per_million_output_tokens", "{:.3f}"),
+        (f"{currency} per M output", "cost_per_million_output_tokens", "{:.3f}"),
     ):
         value = kpis[name]["value"]
         shown = _NONE if value is None else form.format(value)
