@@ -195,7 +195,8 @@ class Collector:
         self._long_windows.changed(record.start_seconds for record in records)
 
     def _own(self) -> Own:
-        waiting = {name: agent.waiting for name, agent in self.intake.agents.items()}
+        agents = self.intake.agents.items()
+        waiting = {name: agent.waiting for name, agent in agents if agent.waiting}
         return Own(
             store_up=value_of(self.telemetry.store_up) == 1,
             quarters_behind=value_of(self.telemetry.quarters_behind),

@@ -134,9 +134,9 @@ class OwnHealth:
 
     def _nodes(self, now: float) -> dict[str, float]:
         since = now - SILENT_INTERVALS * self._live.pace.length_seconds
-        expected = {*self._index.plans(now), *self._agents}
-        heard = sum(1 for agent in self._agents.values() if agent.report_seconds >= since)
-        return {"nodes": float(len(expected)), "silent_nodes": float(len(expected) - heard)}
+        expected = len(self._index.plans(now).keys() | self._agents.keys())
+        heard = sum([agent.report_seconds >= since for agent in self._agents.values()])
+        return {"nodes": float(expected), "silent_nodes": float(expected - heard)}
 
     def _alerts(self) -> dict[str, float]:
         found = {"alerts_firing": 0.0, "alerts_pending": 0.0}

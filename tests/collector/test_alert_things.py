@@ -11,7 +11,7 @@ from meterhouse_collector.alerts.known import LoadKnown, Own, Readings, Silence,
 from meterhouse_collector.alerts.plant import PlantWatch, cluster_watts
 from meterhouse_collector.alerts.power import PowerWatch
 from meterhouse_collector.alerts.state import Rule, State, step
-from meterhouse_collector.alerts.table import DEFAULTS
+from meterhouse_collector.alerts.table import DEFAULTS, calm_readings
 from meterhouse_collector.alerts.things import DETAIL_SECONDS, ThingWatch, waiting_seconds
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.rollup.site_energy import IntervalRows
@@ -89,7 +89,8 @@ def test_silence_is_counted_from_the_last_word_of_a_registered_node() -> None:
         Silence("node-2", 20.0, at_least=True),
     }
     watch.add(interval(4, {"node-1": node(), "node-2": node(), "stranger": node()}))
-    assert set(watch.seen().nodes) == {Silence("node-1", 0.0), Silence("node-2", 0.0)}
+    assert watch.seen().nodes == ()
+    assert watch.seen(frozenset({"node-1", "stranger"})).nodes == (Silence("node-1", 0.0),)
 
 
 def test_a_restart_ends_no_silence_before_a_word_came() -> None:
@@ -166,7 +167,23 @@ def test_the_worst_device_of_a_node_counts_and_only_while_it_is_recent() -> None
     watch.add(interval(0, {"node-1": node()}))
     assert watch.seen().readings == (Readings("node-1", 91.0, 0.8, 3.0),)
     watch.add(interval(round(DETAIL_SECONDS) // LENGTH + 1, {"node-1": node()}))
-    assert watch.seen().readings == (Readings("node-1"),)
+    assert watch.seen().readings == ()
+    assert watch.seen(frozenset({"node-1"})).readings == (Readings("node-1"),)
+
+
+def test_of_many_nodes_only_those_show_something_whose_readings_a_rule_minds() -> None:
+    model = index('[[threshold]]\nname = "warm"\nkind = "accelerator_hot"\nabove = 60.0\n')
+    calm = calm_readings(model.model.threshold)
+    assert calm == Readings("", 60.0, 0.25, 0.0)
+    watch = ThingWatch(model, calm)
+    watch.add_detail(detailed(START, temperature_celsius=[60.0, 40.0]))
+    watch.add(interval(0, {"node-1": node()}))
+    assert watch.seen().readings == ()
+    assert watch.seen(frozenset({"node-1"})).readings == (Readings("node-1", 60.0),)
+    watch.add_detail(detailed(START + 60, temperature_celsius=[61.0, 40.0]))
+    assert watch.seen().readings == (Readings("node-1", 61.0),)
+    below = '[[threshold]]\nname = "cold"\nkind = "accelerator_hot"\nbelow = 5.0\n'
+    assert calm_readings(index(below).model.threshold) == Readings("", None, 0.25, 0.0)
 
 
 def test_detail_of_a_node_without_register_is_forgotten() -> None:

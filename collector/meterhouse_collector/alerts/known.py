@@ -209,3 +209,8 @@ def observed(
         low=low,
         high=high,
     )
+
+
+def calm_level(threshold: Threshold) -> float | None:
+    """Return up to which value nothing fires and what fired ends; None where no value is calm."""
+    return threshold.above if threshold.clear is None else threshold.clear

@@ -10,6 +10,7 @@ from meterhouse_collector.alerts.held import HeldRuns
 from meterhouse_collector.alerts.known import LiveKnown, Own, Silence, Things
 from meterhouse_collector.alerts.plant import PlantWatch
 from meterhouse_collector.alerts.power import PowerWatch
+from meterhouse_collector.alerts.table import calm_readings
 from meterhouse_collector.alerts.things import ThingWatch
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live
@@ -31,7 +32,7 @@ class Sight:
         self._held = HeldRuns(index)
         self._power = PowerWatch(index)
         self._plant = PlantWatch(index)
-        self._things = ThingWatch(index)
+        self._things = ThingWatch(index, calm_readings(index.model.threshold))
         self._pue_since: int | None = None
         self._pue_known = False
         self._needs_held = any(t.kind in HELD_KINDS for t in index.model.threshold)
@@ -89,7 +90,7 @@ class Sight:
         window = self._live.window()._replace(
             seconds=float(len(intervals) * length), battery_unmetered=unmetered
         )
-        seen = self._things.seen()
+        seen = self._things.seen(still_open)
         known = LiveKnown(
             at_seconds=now,
             model=self._index.model,

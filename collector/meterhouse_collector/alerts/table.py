@@ -14,7 +14,7 @@ from meterhouse_collector.alerts.conditions import (
     supply,
     things,
 )
-from meterhouse_collector.alerts.known import LiveKnown, QuarterKnown
+from meterhouse_collector.alerts.known import LiveKnown, QuarterKnown, Readings, calm_level
 from meterhouse_collector.alerts.state import Observation, Rule
 from meterhouse_collector.site.targets import Threshold, ThresholdKind
 
@@ -50,6 +50,14 @@ QUARTERLY: Final[Mapping[ThresholdKind, Callable[[Threshold, QuarterKnown], list
     "commitment": commitment.commitment_under_use,
     "ending": dates.ending,
     "delivery": dates.delivery,
+}
+
+
+# Of what single devices show, and where it is told.
+_SHOWN: Final[Mapping[str, ThresholdKind]] = {
+    "hottest_celsius": "accelerator_hot",
+    "throttled_ratio": "accelerator_throttled",
+    "uncorrected_errors": "accelerator_errors",
 }
 
 
@@ -114,3 +122,13 @@ def watches(thresholds: Collection[Threshold]) -> list[Watch]:
         *(Watch(rule_of(threshold), threshold) for threshold in thresholds),
         *(watch for kind, watch in DEFAULTS.items() if kind not in kinds),
     ]
+
+
+def calm_readings(thresholds: Collection[Threshold]) -> Readings:
+    """Return up to which readings of devices nothing fires and all that fired ends."""
+    levels: dict[str, float | None] = {}
+    for name, kind in _SHOWN.items():
+        mine = [each for each in thresholds if each.kind == kind]
+        known = [calm_level(each) for each in (*mine, DEFAULTS[kind].threshold)]
+        levels[name] = min([x for x in known if x is not None]) if None not in known else None
+    return Readings("", **levels)

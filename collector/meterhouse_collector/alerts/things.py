@@ -1,6 +1,6 @@
 """What is followed of single nodes, meters and devices, interval by interval."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,6 +16,7 @@ from meterhouse_collector.site.index import SiteIndex
 _UNHEALTHY: Final = wire.STATES.index("unhealthy")
 # Detail comes at least every few minutes; what is older says nothing of now.
 DETAIL_SECONDS: Final = 300.0
+NEVER_CALM: Final = Readings("")
 
 
 class _Detail(msgspec.Struct, gc=False):
@@ -28,66 +29,88 @@ _DETAIL: Final = msgspec.json.Decoder(_Detail)
 
 
 class _Heard:
-    """When each of some things was last heard, and since when it is watched in vain."""
+    """Of some things those that were not heard last, and since when they are silent."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, int] = {}
-        self._watched: dict[str, int] = {}
+        # Since when, and whether nothing was ever heard before.
+        self._silent: dict[str, tuple[int, bool]] = {}
+        self._expected: Collection[str] = ()
+        self._end = 0
 
-    def add(self, expected: Iterable[str], heard: set[str], start: int, end: int) -> None:
-        names = set(expected)
-        for name in names:
-            if name in heard:
-                self._heard[name] = end
-            else:
-                self._watched.setdefault(name, start)
-        for known in (self._heard, self._watched):
-            for name in known.keys() - names:
-                del known[name]
+    def add(self, expected: Collection[str], heard: Collection[str], start: int, end: int) -> None:
+        silent = set(expected).difference(heard)
+        self._silent = {name: self._since(name, start) for name in sorted(silent)}
+        self._expected, self._end = expected, end
 
-    def silences(self, end: int) -> tuple[Silence, ...]:
-        never = self._watched.keys() - self._heard.keys()
+    def _since(self, name: str, start: int) -> tuple[int, bool]:
+        known = self._silent.get(name)
+        if known is not None:
+            return known
+        # What was expected before and was not silent was heard until then.
+        return (self._end, False) if name in self._expected else (start, True)
+
+    def silences(self, still_open: Collection[str]) -> tuple[Silence, ...]:
+        end = self._end
+        calm = [n for n in still_open if n in self._expected and n not in self._silent]
         return (
-            *(Silence(name, float(end - heard)) for name, heard in self._heard.items()),
-            *(Silence(n, float(end - self._watched[n]), at_least=True) for n in sorted(never)),
+            *(Silence(name, 0.0) for name in sorted(calm)),
+            *(
+                Silence(name, float(end - since), at_least=never)
+                for name, (since, never) in self._silent.items()
+            ),
         )
 
 
 class ThingWatch:
-    """Takes the rows of each interval once, in their order, and the detail as it comes."""
+    """Takes the rows of each interval once, in their order, and the detail as it comes.
 
-    def __init__(self, index: SiteIndex) -> None:
+    Of a large site hardly anything is silent, lost or hot: only what is costs more than a look.
+    ``calm`` is what no rule ever minds.
+    """
+
+    def __init__(self, index: SiteIndex, calm: Readings = NEVER_CALM) -> None:
         self._index = index
+        self._calm = calm
         self._nodes = _Heard()
         self._meters = _Heard()
         self._end = 0
+        self._registered: Collection[str] = ()
         self._lost: dict[str, float | None] = {}
         self._details: dict[str, tuple[int, Readings]] = {}
+        self._oldest_detail = 0
+        # Of nodes that are not calm, until a detail changes.
+        self._restless: dict[str, Readings] | None = None
 
     def add(self, rows: IntervalRows) -> None:
         """Take an interval."""
         start, end = rows.start_seconds, rows.start_seconds + rows.length_seconds
-        self._end = end
-        plans = self._index.plans(start)
-        self._nodes.add(plans, {*rows.nodes}, start, end)
+        plans, nodes = self._index.plans(start), rows.nodes
+        if plans is not self._registered:
+            self._restless = None
+        self._end, self._registered = end, plans
+        self._nodes.add(plans, nodes, start, end)
         # A slow meter tells of spans, not of intervals.
         meters = [m.name for m in self._index.metering(start).meters.values() if m.step is None]
         good = {name for name, row in rows.meters.items() if _is_good(row)}
         self._meters.add(meters, good, start, end)
-        nodes = rows.nodes
-        self._lost = {
-            name: _unhealthy_devices(nodes[name]) if name in nodes else None for name in plans
+        hurt = {
+            name: row
+            for name, row in nodes.items()
+            for share in row.shares
+            if share.milliseconds[_UNHEALTHY]
         }
+        self._lost = {name: _unhealthy_devices(row) for name, row in hurt.items() if name in plans}
+        self._lost |= dict.fromkeys(sorted(plans.keys() - nodes.keys()))
 
     def add_detail(self, entry: Entry) -> None:
         """Take what an entry says of single devices, unless it is older than what is known."""
-        tables = [row for row in entry.rows if isinstance(row, stored.Table)]
-        if not tables:
+        # Hardly any entry has detail.
+        if len(entry.rows) == 1 and type(entry.rows[0]) is stored.PackedRow:
             return
         found = [
             each
-            for row in tables
-            if row.measurement == "accelerator"
+            for row in entry.rows
+            if isinstance(row, stored.Table) and row.measurement == "accelerator"
             for each, line in zip(
                 _DETAIL.decode_lines(row.rows), row.rows.splitlines(), strict=True
             )
@@ -96,6 +119,7 @@ class ThingWatch:
         if not found or self._details.get(entry.node, (0,))[0] > entry.start_seconds:
             return
         length = 0 if entry.node_row is None else entry.node_row.length_milliseconds
+        self._restless = None
         throttled = _most([each.throttled_milliseconds for each in found])
         self._details[entry.node] = (
             entry.start_seconds,
@@ -107,21 +131,29 @@ class ThingWatch:
             ),
         )
 
-    def seen(self) -> "Seen":
-        """Return what is known after the last interval."""
-        registered = self._lost.keys()
-        for name in self._details.keys() - registered:
-            del self._details[name]
-        oldest = self._end - DETAIL_SECONDS
+    def seen(self, still_open: frozenset[str] = frozenset()) -> "Seen":
+        """Return what is known after the last interval; of what is calm only what is open."""
+        calm = {name for name in still_open if name in self._registered} - self._lost.keys()
         return Seen(
-            self._nodes.silences(self._end),
-            self._meters.silences(self._end),
-            tuple(map(Lost._make, self._lost.items())),
-            tuple(
-                readings if start >= oldest else Readings(name)
-                for name, (start, readings) in self._details.items()
-            ),
+            self._nodes.silences(still_open),
+            self._meters.silences(still_open),
+            (*map(Lost._make, self._lost.items()), *(Lost(name, 0.0) for name in sorted(calm))),
+            self._latest_readings(still_open),
         )
+
+    def _latest_readings(self, still_open: frozenset[str]) -> tuple[Readings, ...]:
+        oldest = self._end - DETAIL_SECONDS
+        if self._restless is None or self._oldest_detail < oldest:
+            for name in self._details.keys() - self._registered:
+                del self._details[name]
+            fresh = [each for each in self._details.values() if each[0] >= oldest]
+            self._oldest_detail = min([start for start, _ in fresh], default=self._end)
+            self._restless = {r.node: r for _, r in fresh if _beyond(r, self._calm)}
+        known = {**self._restless}
+        for name in still_open & self._details.keys():
+            start, readings = self._details[name]
+            known[name] = readings if start >= oldest else Readings(name)
+        return tuple(known.values())
 
 
 class Seen(NamedTuple):
@@ -131,6 +163,15 @@ class Seen(NamedTuple):
     meters: tuple[Silence, ...]
     lost: tuple[Lost, ...]
     readings: tuple[Readings, ...]
+
+
+def _beyond(readings: Readings, calm: Readings) -> bool:
+    _, *values = readings
+    _, *levels = calm
+    return any(
+        value is not None and (level is None or value > level)
+        for value, level in zip(values, levels, strict=True)
+    )
 
 
 def _is_good(row: MeterRow) -> bool:

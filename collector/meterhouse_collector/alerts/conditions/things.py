@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from math import inf
+from operator import attrgetter
 from typing import Final
 
 from meterhouse_collector.alerts.known import (
     LiveKnown,
     Readings,
     Silence,
+    calm_level,
     observed,
     scope_labels,
 )
@@ -77,17 +79,17 @@ def accelerator_lost(threshold: Threshold, known: LiveKnown) -> list[Observation
 
 def accelerator_hot(threshold: Threshold, known: LiveKnown) -> list[Observation]:
     """Hold the temperature of each node's hottest device against a threshold."""
-    return _readings(threshold, known, "celsius", lambda each: each.hottest_celsius)
+    return _readings(threshold, known, "celsius", attrgetter("hottest_celsius"))
 
 
 def accelerator_throttled(threshold: Threshold, known: LiveKnown) -> list[Observation]:
     """Hold the share of time in which each node's worst device ran throttled against one."""
-    return _readings(threshold, known, "ratio", lambda each: each.throttled_ratio)
+    return _readings(threshold, known, "ratio", attrgetter("throttled_ratio"))
 
 
 def accelerator_errors(threshold: Threshold, known: LiveKnown) -> list[Observation]:
     """Hold the uncorrected memory errors of each node's worst device against a threshold."""
-    return _readings(threshold, known, "errors", lambda each: each.uncorrected_errors)
+    return _readings(threshold, known, "errors", attrgetter("uncorrected_errors"))
 
 
 def _readings(
@@ -96,16 +98,20 @@ def _readings(
     unit: str,
     of: Callable[[Readings], float | None],
 ) -> list[Observation]:
-    level = threshold.above if threshold.clear is None else threshold.clear
-    found = []
-    for each in known.things.readings:
-        value = of(each)
-        calm = value is None or (level is not None and value <= level)
-        if not calm or each.node in known.things.open:
-            about = scope_labels(known.model.name, threshold.scope, node=each.node)
-            reason = _NO_DETAIL if value is None else None
-            found.append(observed(threshold, about, value, unit, reason=reason))
-    return found
+    level = calm_level(threshold)
+    least = -inf if level is None else level
+    still_open = known.things.open
+    return [
+        observed(
+            threshold,
+            scope_labels(known.model.name, threshold.scope, node=each.node),
+            value,
+            unit,
+            reason=_NO_DETAIL if value is None else None,
+        )
+        for each in known.things.readings
+        if ((value := of(each)) is not None and value > least) or each.node in still_open
+    ]
 
 
 def spool_filling(threshold: Threshold, known: LiveKnown) -> list[Observation]:
