@@ -1,9 +1,11 @@
 """The command ``formula``: any formula of the catalogue, from inputs in JSON."""
 
 import argparse
+import difflib
 import inspect
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -15,7 +17,7 @@ from meterhouse_collector.kpi.catalogue import Kpi
 from meterhouse_collector.kpi.formulas import FORMULAS
 from meterhouse_collector.kpi.input_words import entry_of, hints_of, words_of
 from meterhouse_collector.kpi.kpis import KPIS
-from meterhouse_collector.kpi.units import factor, unit_of
+from meterhouse_collector.kpi.units import factor, spelled_out, unit_of
 from meterhouse_collector.kpi.value import Reasoned
 
 ROWS: Final[dict[str, Kpi]] = {row.name: row for row in KPIS}
@@ -25,7 +27,23 @@ _STRICT: Final = ConfigDict(
 )
 # What is longer moves the rest of its own line only.
 _COLUMN_MAX: Final = 60
-_FAULTS: Final = {"missing": "is missing", "extra_forbidden": "is no input of this formula"}
+_NAMING: Final = {"missing": "is missing", "extra_forbidden": "is no input of this formula"}
+# What pydantic calls a value of the wrong type, and what is needed instead.
+_TYPES: Final = {
+    "float_type": "number",
+    "decimal_type": "number",
+    "is_instance_of": "number",
+    "finite_number": "finite number",
+    "int_type": "whole number",
+    "int_from_float": "whole number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "list",
+    "dict_type": "object",
+    "model_type": "object",
+    "date_type": "date",
+}
+_SHOWN_CHARACTERS: Final = 40
 
 
 class FormulaError(ValueError):
@@ -56,28 +74,31 @@ def formula(options: argparse.Namespace) -> int:
         return 0
     if options.name is None:
         raise FormulaError(["the name of a formula is missing; --list shows them"])
-    _known(options.name)
+    known(options.name)
     sys.stdout.write(json.dumps(answer(options.name, sys.stdin.read())) + "\n")
     return 0
 
 
 def answer(name: str, text: str) -> dict[str, object]:
     """Compute a formula from a JSON object of its inputs; raise FormulaError for what is wrong."""
-    function = _known(name)
+    name = known(name)
+    function = FORMULAS[name]
     inputs = _object(text)
     hints = hints_of(function)
     converted = _converted(inputs, hints, "")
     try:
         model = _model(function, hints).model_validate_json(json.dumps(converted, default=float))
     except ValidationError as error:
-        raise FormulaError([_fault(each) for each in error.errors()]) from None
+        raise FormulaError([*_faults(error), *_allowed(name, error)]) from None
     try:
         found = function(**{field: getattr(model, field) for field in hints})
+    except ValidationError as error:
+        raise FormulaError(_faults(error)) from None
     except (ValueError, ArithmeticError) as error:
         raise FormulaError([str(error) or type(error).__name__]) from None
     value, reason = found if isinstance(found, Reasoned) else (_plain(found), None)
     if isinstance(value, dict):
-        reason = value.pop("reason", None)
+        reason = value.pop("reason", None) or _unsaid(value)
     return {"name": name, "value": _plain(value), "unit": ROWS[name].unit, "reason": reason}
 
 
@@ -95,8 +116,8 @@ def listing() -> Iterator[str]:
 
 def full(name: str) -> Iterator[str]:
     """Return all that is said of one formula: inputs with units, formula and source."""
-    function = _known(name)
-    row = ROWS[name]
+    name = known(name)
+    function, row = FORMULAS[name], ROWS[name]
     yield f"{name}, in {row.unit}"
     yield inspect.getdoc(function) or ""
     yield "inputs:"
@@ -132,11 +153,20 @@ def _meaning(function: Callable[..., object]) -> str:
     return (inspect.getdoc(function) or "").partition("\n")[0]
 
 
-def _known(name: str) -> Callable[..., object]:
-    try:
-        return FORMULAS[name]
-    except KeyError:
-        raise FormulaError([f"no formula has the name {name}; --list shows them"]) from None
+def known(given: str) -> str:
+    """Return the name of a formula, however it is capitalized; raise FormulaError for none."""
+    name = given.lower().replace("-", "_")
+    if name in FORMULAS:
+        return name
+    near = difflib.get_close_matches(name, FORMULAS, n=3)
+    said = [each for each, row in ROWS.items() if _speaks_of(given, each, row)]
+    hint = f"; near it: {', '.join(dict.fromkeys([*near, *said]))}" if near or said else ""
+    raise FormulaError([f"no formula has the name {given}{hint}; --list shows them"])
+
+
+def _speaks_of(given: str, name: str, row: Kpi) -> bool:
+    text = f"{name} {row.formula} {row.source} {inspect.getdoc(FORMULAS[name]) or ''}"
+    return re.search(rf"(?<![a-z]){re.escape(given)}(?![a-z])", text, re.IGNORECASE) is not None
 
 
 def _object(text: str) -> dict[str, object]:
@@ -192,11 +222,16 @@ def _converted(
 
 
 def _target(given: str, hints: Mapping[str, object]) -> tuple[str, Decimal]:
-    if given in hints or (unit := unit_of(given)) is None:
+    if given in hints:
         return given, Decimal(1)
+    spelled = spelled_out(given)
+    if (unit := unit_of(spelled)) is None:
+        return given, Decimal(1)
+    # Only the name may have capitals: with those of its unit, mWh would be read as MWh.
+    stem = spelled.removesuffix(unit).lower()
     for name in hints:
         own = unit_of(name)
-        if own is None or name.removesuffix(own) != given.removesuffix(unit):
+        if own is None or name.removesuffix(own) != stem:
             continue
         if (scale := factor(unit, own)) is not None:
             return name, scale
@@ -215,10 +250,30 @@ def _scaled(value: object, scale: Decimal) -> object:
     return value
 
 
+def _faults(error: ValidationError) -> list[str]:
+    return [_fault(each) for each in error.errors()]
+
+
 def _fault(error: Mapping[str, Any]) -> str:
-    place = ".".join(map(str, error["loc"]))
-    message = str(error["msg"])
-    return f"{place}: {_FAULTS.get(error['type'], message[:1].lower() + message[1:])}"
+    place, kind, message = ".".join(map(str, error["loc"])), error["type"], str(error["msg"])
+    if kind in _NAMING:
+        return f"{place}: {_NAMING[kind]}"
+    if kind in _TYPES:
+        found = json.dumps(error["input"], default=str)[:_SHOWN_CHARACTERS]
+        return f"{place} is {found}: a {_TYPES[kind]} is needed".replace("a true", "true")
+    return f"{place}: {message[:1].lower() + message[1:]}"
+
+
+def _unsaid(value: Mapping[str, object]) -> str | None:
+    """Return which results have no value, where the formula itself gives no reason for them."""
+    missing = [name for name, each in value.items() if each is None]
+    return f"no value for {', '.join(missing)}" if missing else None
+
+
+def _allowed(name: str, error: ValidationError) -> Iterator[str]:
+    """Return a line with the inputs of a formula where one is missing or has a wrong name."""
+    if any(each["type"] in _NAMING for each in error.errors()):
+        yield f"inputs of {name}: {', '.join(_inputs(FORMULAS[name]))}"
 
 
 def _plain(value: object) -> object:

@@ -46,9 +46,10 @@ def test_command_says_each_fault_in_a_line_and_exits_with_2() -> None:
     done = command("pue", stdin='{"facility_kwh": "125", "water": 1}')
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
-        "facility_joules: input should be a valid number",
+        'facility_joules is "125": a number is needed',
         "it_joules: is missing",
         "water: is no input of this formula",
+        "inputs of pue: facility_joules, it_joules, [battery_unmetered]",
     ]
 
 
@@ -123,16 +124,35 @@ def variations(inputs: Any) -> Iterator[Any]:  # noqa: ANN401 - JSON in, JSON ou
                 yield changed
 
 
+def unsaid(value: Any) -> Iterator[Any]:  # noqa: ANN401 - JSON in, JSON out
+    """Return each result without a value, but for entries that have a reason of their own."""
+    if isinstance(value, dict):
+        if not value.get("reason"):
+            yield from (x for k, each in value.items() if k != "reason" for x in unsaid(each))
+    elif isinstance(value, list):
+        yield from (x for each in value for x in unsaid(each))
+    elif value is None:
+        yield value
+
+
+def emptied(inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return inputs with one of their lists or objects without entries."""
+    for name, value in inputs.items():
+        if isinstance(value, list | dict):
+            yield {**inputs, name: type(value)()}
+
+
 @pytest.mark.parametrize("name", FORMULAS)
 def test_whatever_is_put_in_a_number_or_a_reason_or_a_fault_comes_out(name: str) -> None:
     for vector in (vector for vector in vectors() if vector.formula == name):
-        for inputs in itertools.islice(variations(vector.inputs), 40):
+        changed = itertools.islice(variations(vector.inputs), 40)
+        for inputs in itertools.chain([vector.inputs], emptied(vector.inputs), changed):
             try:
                 found = answer(name, json.dumps(inputs))
             except FormulaError:
                 continue
             json.dumps(found, allow_nan=False)
-            assert found["value"] is not None or found["reason"], inputs
+            assert found["reason"] or not list(unsaid(found["value"])), inputs
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -158,6 +178,60 @@ def test_inputs_are_told_in_words_with_their_units() -> None:
     assert (
         actual == "flows: list of {at_seconds: number in seconds, flow_money: number in currency}"
     )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "fault"),
+    [
+        ('{"facility_kWh": 1, "it_mWh": 1}', "it_mWh: is no input of this formula"),
+        ('{"facility_kWh": 1, "it_kWh": null}', "it_joules is null: a number is needed"),
+        ('{"facility_kWh": NaN, "it_kWh": 1}', "facility_joules is NaN: a finite number"),
+        (
+            '{"facility_kWh": 1, "it_kWh": 1, "battery_unmetered": 1}',
+            "battery_unmetered is 1: true or false is needed",
+        ),
+        ('{"facility_kWh": {"kWh": 1}, "it_kWh": 1}', "facility_joules is {.*}: a number"),
+    ],
+)
+def test_faults_name_what_was_found_and_what_is_needed(inputs: str, fault: str) -> None:
+    with pytest.raises(FormulaError, match=fault):
+        answer("pue", inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("PUE", '{"facility_kWh": 1500, "IT_MWh": 1}', 1.5),
+        ("cue-of-grid", '{"intensity_g_per_kWh": 400, "pue_ratio": 1.25}', 0.5),
+        ("water_heat_watts", '{"flow_l_per_s": 1, "rise_K": 10}', 41_860),
+        ("wue", '{"water_L": 1500, "it_MWh": 1}', 1.5),
+        ("it_headroom_watts", '{"limit_MW": 2, "load_kW": 1e3, "marginal_ratio": 1}', 1e6),
+        ("real_power_watts", '{"apparent_kVA": 1, "power_factor_pct": 80}', 800),
+        ("busy_speed", '{"counted_tokens": 5, "busy_ms": 500}', 10),
+    ],
+)
+def test_names_and_units_are_taken_as_people_write_them(name: str, text: str, value: float) -> None:
+    assert answer(name, text)["value"] == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("gross_margin", "gross_margin_ratio"),
+        ("TTFT-QUANTILE", "latency_quantile"),
+        ("OpenCost", "opencost_idle"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_those_near_it(given: str, near: str) -> None:
+    with pytest.raises(FormulaError, match=f"no formula has the name {given}; near it: .*{near}"):
+        answer(given, "{}")
+
+
+def test_a_fault_of_a_step_inside_a_formula_is_one_line() -> None:
+    steps = [{"price_money_per_kWh": 1, "up_to_kWh": 0}, {"price_money_per_kWh": 1}]
+    with pytest.raises(FormulaError) as caught:
+        answer("tier_cost", json.dumps({"before_kWh": 0, "energy_kWh": 1, "steps": steps}))
+    assert caught.value.faults == ("up_to_kwh: input should be greater than 0",)
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,8 @@ def test_ratio_does_not_fall_from_30_to_10_percent_without_bounds_when_200_go_si
         idle_seconds=100, active_seconds=700, unknown_seconds=200, available_seconds=1000
     )
 
-    assert before == (0.3, 0.3, 1.0)
-    assert silent == (0.1, 0.3, 0.8)
+    assert before == (0.3, 0.3, 1.0, None)
+    assert silent == (0.1, 0.3, 0.8, None)
 
 
 @given(SECONDS, SECONDS, SECONDS, st.floats(0, 1))

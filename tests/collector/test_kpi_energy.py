@@ -180,9 +180,9 @@ def test_trap_4_13_units_of_one_quantity_are_converted(
         ({"facility_kilowatts": 125, "it_kwh": 100}, "facility_kilowatts: is no input"),
         ({"facility": 125, "it_kwh": 100}, "facility: is no input"),
         ({"facility_kwh": 1, "facility_joules": 1, "it_kwh": 1}, "facility_joules: given twice"),
-        ({"facility_kwh": "125", "it_kwh": 100}, "facility_joules: input should be a valid number"),
-        ({"facility_kwh": True, "it_kwh": 100}, "facility_joules: input should be a valid number"),
-        ({"facility_kwh": None, "it_kwh": 100}, "facility_joules: input should be a valid number"),
+        ({"facility_kwh": "125", "it_kwh": 100}, 'facility_joules is "125": a number'),
+        ({"facility_kwh": True, "it_kwh": 100}, "facility_joules is true: a number"),
+        ({"facility_kwh": None, "it_kwh": 100}, "facility_joules is null: a number"),
         ({"facility_kwh": 125}, "it_joules: is missing"),
     ],
 )

@@ -187,7 +187,7 @@ def test_devices_that_wait_for_production_are_not_in_the_mean() -> None:
         ],
     )
 
-    assert found == (30, 50, 30)
+    assert found == (30, 50, 30, None)
     with pytest.raises(ValueError, match="days_to_production is -1"):
         runway.days_to_production(
             today_on=date(2026, 6, 1),

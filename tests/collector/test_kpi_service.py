@@ -110,9 +110,9 @@ def test_reference_4_11_gateway_and_engine_count_the_same_tokens() -> None:
     far = throughput.reconcile_tokens(basis_tokens=1000, check_tokens=979, tolerance_ratio=0.02)
     lost = throughput.reconcile_tokens(basis_tokens=0, check_tokens=5, tolerance_ratio=0.02)
 
-    assert near == (1000, -20, -0.02, False)
-    assert far == (1000, -21, -0.021, True)
-    assert lost == (0, 5, None, True)
+    assert near == (1000, -20, -0.02, False, None)
+    assert far == (1000, -21, -0.021, True, None)
+    assert lost == (0, 5, None, True, "the basis counted no tokens")
 
 
 def test_reference_4_11_prompts_count_at_prefill_and_output_at_decode() -> None:
@@ -120,7 +120,9 @@ def test_reference_4_11_prompts_count_at_prefill_and_output_at_decode() -> None:
         workers=[Worker("prefill", 800, 10), Worker("decode", 800, 100), Worker("whole", 80, 20)]
     )
 
-    assert found == (880, 120)
+    assert found == (880, 120, None)
+    seen = throughput.served_tokens(workers=[Worker("prefill", 800, 10)])
+    assert seen == (800, None, "no worker that decodes")
 
 
 def test_reference_4_11_time_to_first_token_is_that_of_decode_workers() -> None:

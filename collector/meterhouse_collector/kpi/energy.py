@@ -182,8 +182,10 @@ def it_energy(*, it_joules: Sequence[float], mechanical_joules: Sequence[float] 
     """Return the energy of IT meters less that of pumps and cooling units that hang on the UPS.
 
     Network and storage are IT (``definitions.md``, Boundary). Raise ValueError for energy below
-    zero, or more mechanical than metered.
+    zero, more mechanical than metered, or no IT meter.
     """
+    if not it_joules:
+        raise ValueError("it_joules: at least one meter is needed")
     not_negative(**{f"it_joules.{at}": each for at, each in enumerate(it_joules)})
     not_negative(**{f"mechanical_joules.{at}": each for at, each in enumerate(mechanical_joules)})
     total = fsum((*it_joules, *(-each for each in mechanical_joules)))

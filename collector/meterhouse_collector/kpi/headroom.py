@@ -85,7 +85,8 @@ def marginal_pue_ratio(
 ) -> Reasoned:
     """Return what a further watt of IT adds at the site: change of facility / change of IT.
 
-    Definitions: Headroom. Raises ``ValueError`` for negative watts.
+    Below 1 the site moved for another reason than its IT, and headroom divided by that would be
+    too large. Definitions: Headroom. Raises ``ValueError`` for negative watts.
     """
     not_negative(
         facility_before_watts=facility_before_watts,
@@ -96,7 +97,10 @@ def marginal_pue_ratio(
     change = it_after_watts - it_before_watts
     if change == 0:
         return Reasoned(None, "the IT load did not change")
-    return Reasoned((facility_after_watts - facility_before_watts) / change)
+    marginal = (facility_after_watts - facility_before_watts) / change
+    if marginal < 1:
+        return Reasoned(None, f"{marginal:.3g} is below 1: not only the IT load changed")
+    return Reasoned(marginal)
 
 
 class DemandInterval(NamedTuple):

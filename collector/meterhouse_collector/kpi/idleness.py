@@ -1,7 +1,7 @@
 """The formulas of idle capacity, from plain device-seconds."""
 
 from collections.abc import Sequence
-from math import fsum
+from math import fsum, isclose
 from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi.catalogue import Kpi
@@ -48,6 +48,7 @@ class IdleBounds(NamedTuple):
     low_ratio: float | None
     high_ratio: float | None
     coverage_ratio: float
+    reason: str | None = None
 
 
 def idle_capacity_bounds(
@@ -57,7 +58,7 @@ def idle_capacity_bounds(
 
     idle is free - stranded + held_idle; coverage = known / available, where available is
     installed - unhealthy (``definitions.md``). Raises ``ValueError`` for an amount that is
-    negative or no number.
+    negative or no number; more unknown than available is a contradiction and has no bounds.
     """
     not_negative(
         idle_seconds=idle_seconds,
@@ -65,11 +66,15 @@ def idle_capacity_bounds(
         unknown_seconds=unknown_seconds,
         available_seconds=available_seconds,
     )
+    # Live sums are a hair apart now and then, and must not stop the page.
+    if unknown_seconds > available_seconds and not isclose(unknown_seconds, available_seconds):
+        return IdleBounds(None, None, 0.0, "more is unknown than available")
     bounded = active_seconds + idle_seconds + unknown_seconds
     return IdleBounds(
         low_ratio=ratio(idle_seconds, bounded),
         high_ratio=ratio(idle_seconds + unknown_seconds, bounded),
         coverage_ratio=share(available_seconds - unknown_seconds, available_seconds),
+        reason=None if bounded > 0 else "no device is available",
     )
 
 
@@ -102,6 +107,7 @@ class OfContracted(NamedTuple):
 
     ratio: float | None
     high_ratio: float | None
+    reason: str | None = None
 
 
 def idle_of_contracted(
@@ -121,6 +127,7 @@ def idle_of_contracted(
     return OfContracted(
         ratio=ratio(idle_seconds, contracted_seconds),
         high_ratio=ratio(idle_seconds + unknown_seconds, contracted_seconds),
+        reason=None if contracted_seconds > 0 else "nothing is contracted",
     )
 
 
@@ -139,6 +146,7 @@ class IdleBySale(NamedTuple):
     unsold_ratio: float | None
     sold_idle_seconds: float
     unsold_idle_seconds: float
+    reason: str | None = None
 
 
 def idle_by_sale(*, groups: Sequence[IdleGroup]) -> IdleBySale:
@@ -146,14 +154,16 @@ def idle_by_sale(*, groups: Sequence[IdleGroup]) -> IdleBySale:
 
     idle of sold / known of all, and idle of unsold / known of all: their sum is the whole ratio
     (definitions: Idle-capacity ratio). Raises ``ValueError`` for an amount that is negative or no
-    number.
+    number, and for more that is idle than known.
     """
     for group in groups:
         not_negative(idle_seconds=group.idle_seconds, known_seconds=group.known_seconds)
+        not_above(group.known_seconds, "known_seconds", idle_seconds=group.idle_seconds)
     known = fsum(group.known_seconds for group in groups)
     sold = fsum(group.idle_seconds for group in groups if group.sold)
     unsold = fsum(group.idle_seconds for group in groups if not group.sold)
-    return IdleBySale(ratio(sold, known), ratio(unsold, known), sold, unsold)
+    reason = None if known > 0 else "nothing is known of any available device"
+    return IdleBySale(ratio(sold, known), ratio(unsold, known), sold, unsold, reason)
 
 
 class Reserve(NamedTuple):

@@ -6,6 +6,7 @@ from meterhouse_collector.kpi import (
     availability,
     carbon,
     energy,
+    equipment,
     eu_core,
     fuels,
     headroom,
@@ -35,6 +36,7 @@ from meterhouse_collector.money import (
     demand_formulas,
     margin,
     matrix,
+    opencost,
     sizing,
 )
 
@@ -58,6 +60,7 @@ KPIS: Final = (
     *demand_formulas.KPIS,
     *margin.KPIS,
     *matrix.KPIS,
+    *opencost.KPIS,
     *sizing.KPIS,
     *waterfall.KPIS,
     *idleness.KPIS,
@@ -67,6 +70,7 @@ KPIS: Final = (
     *redundancy.KPIS,
     *runway.KPIS,
     *reliability.KPIS,
+    *equipment.KPIS,
     *latency.KPIS,
     *throughput.KPIS,
     *slo.KPIS,

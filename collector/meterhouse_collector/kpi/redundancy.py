@@ -38,6 +38,7 @@ class UnitLoad(NamedTuple):
 
     normal_ratio: float
     after_failure_ratio: float | None
+    reason: str | None = None
 
 
 def unit_load(
@@ -59,6 +60,7 @@ def unit_load(
     return UnitLoad(
         normal_ratio=load_volt_amperes / (units_count * unit_volt_amperes),
         after_failure_ratio=ratio(load_volt_amperes, left * unit_volt_amperes),
+        reason=None if left > 0 else "no unit is left after the failure",
     )
 
 

@@ -43,6 +43,8 @@ def mean_time_between_failures(
     ``ValueError`` for an amount that is negative or no number.
     """
     not_negative(in_service_seconds=in_service_seconds, failures_count=failures_count)
+    if in_service_seconds == 0:
+        return TimeBetweenFailures(None, 0.0, "no device was in service")
     mean = ratio(in_service_seconds, failures_count)
     if mean is None:
         return TimeBetweenFailures(

@@ -162,6 +162,7 @@ class ToProduction(NamedTuple):
     mean_days: float | None
     waiting_devices: float
     waiting_mean_days: float | None
+    reason: str | None = None
 
 
 def days_to_production(*, today_on: date, deliveries: Sequence[Delivery]) -> ToProduction:
@@ -181,7 +182,12 @@ def days_to_production(*, today_on: date, deliveries: Sequence[Delivery]) -> ToP
         mean_days=_mean(done),
         waiting_devices=fsum(devices for devices, _ in waiting),
         waiting_mean_days=_mean(waiting),
+        reason=_nothing(done, "in production") or _nothing(waiting, "waiting"),
     )
+
+
+def _nothing(weighted: Sequence[tuple[float, int]], what: str) -> str | None:
+    return None if any(devices > 0 for devices, _ in weighted) else f"nothing delivered is {what}"
 
 
 def _mean(weighted: Sequence[tuple[float, int]]) -> float | None:

@@ -65,8 +65,14 @@ def goodput(
         good_per_second=ratio(good, measured_seconds),
         good_count=good,
         unknown_count=unknown,
-        reason=None if total > unknown else "no request with known latencies",
+        reason=_no_goodput(total, unknown, measured_seconds),
     )
+
+
+def _no_goodput(total: int, unknown: int, measured_seconds: float) -> str | None:
+    if total <= unknown:
+        return "no request with known latencies"
+    return None if measured_seconds > 0 else "no time was measured"
 
 
 def _good(request: Request, slos: Sequence[float | None]) -> bool | None:

@@ -117,21 +117,27 @@ class Worker(NamedTuple):
 class ServedTokens(NamedTuple):
     """The tokens of a served model, each counted once."""
 
-    input_tokens: float
-    output_tokens: float
+    input_tokens: float | None
+    output_tokens: float | None
+    reason: str | None = None
 
 
 def served_tokens(*, workers: Sequence[Worker]) -> ServedTokens:
     """Return prompts as counted at prefill and output as counted at decode.
 
     Both kinds of worker expose both counters where prefill and decode are apart (reference 4.11).
-    Raises ``ValueError`` for an amount that is negative or no number.
+    Workers that see only one side say nothing of the other. Raises ``ValueError`` for an amount
+    that is negative or no number.
     """
     for worker in workers:
         not_negative(input_tokens=worker.input_tokens, output_tokens=worker.output_tokens)
+    read = [w.input_tokens for w in workers if w.role != "decode"]
+    written = [w.output_tokens for w in workers if w.role != "prefill"]
+    missing = [name for name, each in (("prefills", read), ("decodes", written)) if not each]
     return ServedTokens(
-        input_tokens=fsum(w.input_tokens for w in workers if w.role != "decode"),
-        output_tokens=fsum(w.output_tokens for w in workers if w.role != "prefill"),
+        input_tokens=fsum(read) if read else None,
+        output_tokens=fsum(written) if written else None,
+        reason=f"no worker that {' or '.join(missing)}" if missing else None,
     )
 
 
@@ -142,6 +148,7 @@ class Reconciled(NamedTuple):
     difference_tokens: float
     difference_ratio: float | None
     alerts: bool
+    reason: str | None = None
 
 
 def reconcile_tokens(
@@ -161,6 +168,7 @@ def reconcile_tokens(
         difference_tokens=difference,
         difference_ratio=ratio(difference, basis_tokens),
         alerts=abs(difference) > tolerance_ratio * basis_tokens,
+        reason=None if basis_tokens > 0 else "the basis counted no tokens",
     )
 
 

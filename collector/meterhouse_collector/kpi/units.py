@@ -7,8 +7,10 @@ from typing import Final
 QUANTITIES: Final[dict[str, dict[str, Decimal]]] = {
     "energy": {
         "joules": Decimal(1),
+        "millijoules": Decimal("0.001"),
         "kilojoules": Decimal(1_000),
         "megajoules": Decimal(1_000_000),
+        "gigajoules": Decimal(1_000_000_000),
         "wh": Decimal(3_600),
         "kwh": Decimal(3_600_000),
         "mwh": Decimal(3_600_000_000),
@@ -34,6 +36,46 @@ QUANTITIES: Final[dict[str, dict[str, Decimal]]] = {
     },
     "share": {"ratio": Decimal(1), "percent": Decimal("0.01")},
     "tokens": {"tokens": Decimal(1), "million_tokens": Decimal(1_000_000)},
+}
+
+# How people write units; in capitals where these matter, so that mW is never read as MW.
+SYMBOLS: Final[dict[str, str]] = {
+    "J": "joules",
+    "mJ": "millijoules",
+    "kJ": "kilojoules",
+    "MJ": "megajoules",
+    "GJ": "gigajoules",
+    "Wh": "wh",
+    "kWh": "kwh",
+    "KWh": "kwh",
+    "MWh": "mwh",
+    "GWh": "gwh",
+    "W": "watts",
+    "kW": "kilowatts",
+    "KW": "kilowatts",
+    "kw": "kilowatts",
+    "MW": "megawatts",
+    "VA": "volt_amperes",
+    "kVA": "kilovolt_amperes",
+    "KVA": "kilovolt_amperes",
+    "kva": "kilovolt_amperes",
+    "s": "seconds",
+    "sec": "seconds",
+    "ms": "milliseconds",
+    "us": "microseconds",
+    "min": "minutes",
+    "h": "hours",
+    "d": "days",
+    "L": "litres",
+    "l": "litres",
+    "liters": "litres",
+    "g": "grams",
+    "t": "tonnes",
+    "lb": "pounds",
+    "lbs": "pounds",
+    "pct": "percent",
+    "K": "kelvin",
+    "M_tokens": "million_tokens",
 }
 
 # Units with nothing to convert to, so that a name that ends in one is known to end in a unit.
@@ -71,6 +113,14 @@ def unit_of(name: str) -> str | None:
     return _last(name)
 
 
+def spelled_out(name: str) -> str:
+    """Return a name with the symbols of its unit in words: ``kg_per_kWh`` as ``kg_per_kwh``."""
+    numerator, per, denominator = name.rpartition(_PER)
+    if per and (below := _in_words(denominator)) is not None:
+        return f"{_in_words(numerator) or numerator}{_PER}{below}"
+    return _in_words(name) or name
+
+
 def factor(unit: str, into: str) -> Decimal | None:
     """Return what turns an amount in one unit into another, or None where nothing does."""
     if unit == into:
@@ -87,6 +137,14 @@ def factor(unit: str, into: str) -> Decimal | None:
         return None
     (quantity, size), (into_quantity, into_size) = _UNITS[unit], _UNITS[into]
     return size / into_size if quantity == into_quantity else None
+
+
+def _in_words(name: str) -> str | None:
+    """Return a name that ends in a symbol, or in a unit, with the unit in words; else None."""
+    for symbol, unit in SYMBOLS.items():
+        if name == symbol or name.endswith(f"_{symbol}"):
+            return f"{name.removesuffix(symbol)}{unit}"
+    return name if _last(_plural(name)) is not None else None
 
 
 def _plural(unit: str) -> str:

@@ -62,8 +62,11 @@ class Tco(NamedTuple):
 def npv_money(*, flows: Sequence[CashFlow], interest_ratio: Number, now_seconds: Number) -> Decimal:
     """Return the sum of flow / (1 + r)^((t - now) / year), a year being 365 days.
 
-    Source: net present value with dated flows, as spreadsheets' XNPV; r is for a year.
+    Source: net present value with dated flows, as spreadsheets' XNPV; r is for a year. Raise
+    ``ValueError`` without a flow.
     """
+    if not flows:
+        raise ValueError("flows: at least one is needed")
     growth = 1 + amount("interest_ratio", interest_ratio)
     now = signed("now_seconds", now_seconds)
     return sum(

@@ -100,8 +100,10 @@ def take_or_pay(
     Both sequences hold one amount of device-hours for each hour of one fulfilment interval.
     Continuous settles each hour, so a shortfall cannot be netted by the next; discontinuous only
     their sums. Source: FOCUS, Contract Commitment. Raise ``ValueError`` for sequences of different
-    lengths.
+    lengths, and without an hour.
     """
+    if not committed_hours:
+        raise ValueError("committed_hours: at least one hour is needed")
     if len(delivered_hours) != len(committed_hours):
         raise ValueError(
             f"found {len(delivered_hours)} delivered_hours, "
