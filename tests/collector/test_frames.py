@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterhouse_collector.receive.frames import Frames
+from meterhouse_collector.receive.frames import Frames, publish_at_0
 
 PINGRESP = b"\xd0\x00"
 
@@ -81,6 +81,15 @@ def test_a_stream_cut_anywhere_gives_the_same_messages(
     assert read.messages == direct
     assert read.inner.given == others
     assert not read.transport.closed
+
+
+@given(
+    topic=st.text(alphabet="abc/-09é", min_size=1, max_size=400),
+    size=st.sampled_from([0, 1, 100, 120, 127, 128, 16_000, 16_383, 16_384, 2_097_152]),
+)
+def test_a_message_is_written_as_it_is_read(topic: str, size: int) -> None:
+    payload = b"p" * size
+    assert publish_at_0(topic, payload) == publish(topic, payload)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.config import MqttConfig
-from meterhouse_collector.receive.mqtt import Listening, MqttReceiver
+from meterhouse_collector.receive.mqtt import UNSENT_BYTES, Listening, MqttReceiver
 from tests.collector.collecting import topic
 from tests.collector.hearing import DEADLINE_SECONDS, Heard, until
 from tests.servers import Mosquitto, Port, binary
@@ -77,6 +77,39 @@ async def test_a_receipt_reaches_its_agent_and_without_a_connection_it_is_not_ta
         mosquitto.kill()
         await until(lambda: not heard.connected[-1])
         assert not receiver.send(topic("receipt"), b"too late")
+
+
+async def test_receipts_of_one_moment_all_arrive_and_are_bounded(mosquitto: Mosquitto) -> None:
+    heard = Heard()
+    receiver = mqtt(mosquitto.port, heard)
+    async with (
+        heard.by(receiver),
+        aiomqtt.Client("127.0.0.1", mosquitto.port) as agent,
+    ):
+        await agent.subscribe(topic("receipt"), qos=0)
+        await until(lambda: True in heard.connected)
+        taken: list[bytes] = []
+        # Nothing is written in between: all of it waits.
+        while receiver.send(topic("receipt"), payload := b"%06d" % len(taken) * 20_000):
+            taken.append(payload)
+        whole = sum(map(len, taken))
+        assert whole - len(payload) <= UNSENT_BYTES < whole + len(payload)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for payload in taken:
+                assert (await anext(aiter(agent.messages))).payload == payload
+        assert receiver.send(topic("receipt"), b"room again")
+
+
+async def test_what_was_taken_before_the_end_still_goes_out(mosquitto: Mosquitto) -> None:
+    heard = Heard()
+    receiver = mqtt(mosquitto.port, heard)
+    async with aiomqtt.Client("127.0.0.1", mosquitto.port) as agent:
+        await agent.subscribe(topic("receipt"), qos=0)
+        async with heard.by(receiver):
+            await until(lambda: True in heard.connected)
+            assert receiver.send(topic("receipt"), b"the last")
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            assert (await anext(aiter(agent.messages))).payload == b"the last"
 
 
 async def test_a_broker_that_starts_late_dies_and_returns_is_said_once_each(

@@ -15,13 +15,13 @@ from meterhouse_agent.wire import PREFIX, SLOTS, MessageKind
 from meterhouse_collector.config import MqttConfig
 from meterhouse_collector.gathered import SLOT_NAMES
 from meterhouse_collector.receive import Deliver
-from meterhouse_collector.receive.frames import Frames
+from meterhouse_collector.receive.frames import Frames, publish_at_0
 
 _LOG: Final = logging.getLogger(__name__)
 _CONNECT_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = (0.5, 15.0)
 _BETWEEN_SLOTS_SECONDS: Final = 0.005
-_UNSENT_BYTES: Final = 8 << 20
+UNSENT_BYTES: Final = 8 << 20
 _REPORT: Final = f"/{MessageKind.REPORT.value}"
 _REFUSED_QOS: Final = 0x80
 # To gmqtt -1 is for ever.
@@ -63,6 +63,10 @@ class MqttReceiver:
         self._paused = False
         self._told_refused = False
         self._client: Any = None
+        self._transport: asyncio.Transport | None = None
+        # Receipts come in droves: all of one moment are written together.
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
         self._lost = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._last_mid = _NO_MID
@@ -159,7 +163,7 @@ class MqttReceiver:
                 version=MQTTv311,
             )
         connection = client._connection  # noqa: SLF001 - it has no other way to what it reads from
-        transport = connection._transport  # noqa: SLF001 - the same
+        transport = self._transport = connection._transport  # noqa: SLF001 - the same
         transport.set_protocol(Frames(connection._protocol, transport, take))  # noqa: SLF001 - the same
         self._up = True
 
@@ -185,6 +189,8 @@ class MqttReceiver:
     async def _disconnect(self) -> None:
         self._up = False
         self._connected(False)  # noqa: FBT003 - a gauge is set by value
+        self._write_out()
+        self._transport = None
         client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(Exception):
@@ -200,13 +206,22 @@ class MqttReceiver:
 
     def send(self, topic: str, payload: bytes) -> bool:
         """Send one message, and tell whether there was a connection that took it."""
-        transport = getattr(getattr(self._client, "_connection", None), "_transport", None)
+        transport = self._transport
         if not self._up or transport is None or transport.is_closing():
             return False
-        if transport.get_write_buffer_size() > _UNSENT_BYTES:
+        if transport.get_write_buffer_size() + self._unsent_bytes > UNSENT_BYTES:
             return False
-        self._client.publish(topic, payload, qos=0)
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._write_out)
+        packet = publish_at_0(topic, payload)
+        self._unsent.append(packet)
+        self._unsent_bytes += len(packet)
         return True
+
+    def _write_out(self) -> None:
+        unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        if unsent and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(unsent))
 
     def pause(self) -> None:
         """Look at no report: a connection that is not read would be taken for dead."""
