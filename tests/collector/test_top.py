@@ -20,7 +20,14 @@ from hypothesis import strategies as st
 from grafana.look import COLOURS as BOARDS
 from meterhouse_agent import wire
 from meterhouse_collector.__main__ import main
-from meterhouse_collector.commands.fleet_rows import SORTS, parse_filter, pools_of, sum_of
+from meterhouse_collector.commands.fleet_rows import (
+    SORTS,
+    parse_filter,
+    pools_of,
+    sum_of,
+    sum_of_all,
+    within,
+)
 from meterhouse_collector.commands.top import Choice
 from meterhouse_collector.commands.top_view import COLOURS
 from meterhouse_collector.config import PageConfig
@@ -121,6 +128,22 @@ def test_every_order_has_every_node(powers: list[float | None], sort: str, turne
     nodes = [view(f"n{at}", power=power) for at, power in enumerate(powers)]
     found = [n for pool in pools_of(nodes, [], sort, turned=turned) for n in pool.nodes]
     assert sorted(node.name for node in found) == sorted(node.name for node in nodes)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(-3, 90))
+def test_as_many_nodes_are_shown_as_there_are_lines(sizes: list[int], lines: int) -> None:
+    nodes = [
+        view(f"n{at}", pool=f"p{pool}") for pool, size in enumerate(sizes) for at in range(size)
+    ]
+    found = within(pools_of(nodes, [], "name"), lines)
+    shown_of = [len(pool.nodes) for pool in found]
+    used = [n + (n < size) for n, size in zip(shown_of, sizes, strict=True)]
+    if lines >= len(sizes):
+        assert sum(used) <= lines
+        # None is left out while there is a line for it.
+        assert sum(used) == min(lines, sum(sizes))
+    assert [pool.whole.nodes for pool in found] == sizes
+    assert sum_of_all(found) == sum_of(nodes)
 
 
 def test_keys_choose() -> None:

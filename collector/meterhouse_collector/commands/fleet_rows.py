@@ -35,7 +35,7 @@ class Sum(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """A pool with the nodes that are shown of it."""
+    """A pool with the nodes that are shown of it; ``whole`` is of all that are meant."""
 
     name: str
     cluster: str
@@ -93,6 +93,21 @@ def pools_of(
     ]
 
 
+def within(pools: Sequence[Pool], lines: int) -> list[Pool]:
+    """Return the pools with the first of their nodes, to fit into so many lines beside the pools'.
+
+    A large pool takes no line from a small one; one that is cut has a line that says so.
+    """
+    nodes: dict[int, Sequence[NodeView]] = {}
+    smallest_first = sorted(range(len(pools)), key=lambda at: len(pools[at].nodes))
+    for done, at in enumerate(smallest_first):
+        share = max(0, lines) // (len(pools) - done)
+        all_of_them = pools[at].nodes
+        nodes[at] = all_of_them if len(all_of_them) <= share else all_of_them[: max(0, share - 1)]
+        lines -= min(share, len(all_of_them))
+    return [pool._replace(nodes=nodes[at]) for at, pool in enumerate(pools)]
+
+
 def _sorted(nodes: Sequence[NodeView], sort: str, *, turned: bool) -> list[NodeView]:
     by_name = sorted(nodes, key=lambda node: node.name)
     order = _ORDERS.get(sort)
@@ -113,6 +128,18 @@ def sum_of(nodes: Sequence[NodeView]) -> Sum:
         power_watts=_sum(node.power_watts for node in nodes),
         output_tokens_per_second=_sum(node.output_tokens_per_second for node in nodes),
         money_per_hour=_sum(node.money_per_hour for node in nodes),
+    )
+
+
+def sum_of_all(pools: Sequence[Pool]) -> Sum:
+    """Return the sums of all nodes that are meant, shown or not."""
+    return Sum(
+        nodes=sum(pool.whole.nodes for pool in pools),
+        devices=sum(pool.whole.devices for pool in pools),
+        states={state: fsum(pool.whole.states[state] for pool in pools) for state in wire.STATES},
+        power_watts=_sum(pool.whole.power_watts for pool in pools),
+        output_tokens_per_second=_sum(pool.whole.output_tokens_per_second for pool in pools),
+        money_per_hour=_sum(pool.whole.money_per_hour for pool in pools),
     )
 
 

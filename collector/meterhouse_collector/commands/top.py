@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import select
+import shutil
 import sys
 import termios
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from meterhouse_collector.commands.books import UsageError
-from meterhouse_collector.commands.fleet_rows import SORTS, nodes_of, parse_filter, pools_of
+from meterhouse_collector.commands.fleet_rows import SORTS, Pool, nodes_of, parse_filter, pools_of
 from meterhouse_collector.commands.page_client import PageClient, add_arguments, client_of
 from meterhouse_collector.settings import parse_duration
 from meterhouse_collector.web.nodes import NodeView
@@ -143,7 +144,12 @@ def _screen(seen: Seen, choice: Choice, *, keys: bool) -> Any:  # noqa: ANN401 -
     from meterhouse_collector.commands import top_view  # noqa: PLC0415 - as above
 
     words = choice.filter()
-    pools = pools_of(seen.nodes, parse_filter(words), choice.sort, turned=choice.turned)
+    pools: Sequence[Pool] = pools_of(
+        seen.nodes, parse_filter(words), choice.sort, turned=choice.turned
+    )
+    if keys:
+        # What is below the edge of a terminal cannot be reached; a script gets it all.
+        pools = top_view.fitted(pools, shutil.get_terminal_size().lines)
     status = top_view.status_of(choice.sort, words, turned=choice.turned, keys=keys)
     return top_view.document(
         seen.live,

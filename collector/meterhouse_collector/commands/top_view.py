@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meterhouse_agent import wire
-from meterhouse_collector.commands.fleet_rows import Pool, Sum, sum_of
+from meterhouse_collector.commands.fleet_rows import Pool, Sum, sum_of, sum_of_all, within
 
 # As on the page and on the boards.
 COLOURS: Final[Mapping[wire.State, str]] = {
@@ -21,6 +21,8 @@ COLOURS: Final[Mapping[wire.State, str]] = {
 _TITLES: Final = ("active", "held", "free", "bad", "?")
 _BAR_CELLS: Final = 16
 _NONE: Final = "—"
+# Head, blank, headings, sum and status, each of the first and the last perhaps in two lines.
+_LINES_BESIDE: Final = 7
 _HELP: Final = "q ends · s sorts · r turns round · n nodes · f next pool"
 
 
@@ -31,6 +33,11 @@ def document(
     return Group(
         _head(live, currency), Text(), _table(pools, currency, nodes=nodes), Text(status, "dim")
     )
+
+
+def fitted(pools: Sequence[Pool], height: int) -> Sequence[Pool]:
+    """Return the pools with as many of their nodes as a screen of that height can show."""
+    return within(pools, height - _LINES_BESIDE - len(pools))
 
 
 def status_of(sort: str, words: str, *, turned: bool, keys: bool) -> str:
@@ -75,8 +82,10 @@ def _table(pools: Sequence[Pool], currency: str, *, nodes: bool) -> Table:
         for node in pool.nodes if nodes else ():
             name = f"  {node.name}" if node.heard else f"  {node.name} (silent)"
             table.add_row(*_cells(name, sum_of([node])))
-    whole = sum_of([node for pool in pools for node in pool.nodes])
+        if nodes and len(pool.nodes) < pool.whole.nodes:
+            table.add_row(f"  … {pool.whole.nodes - len(pool.nodes):,} more", style="dim")
     if len(pools) > 1:
+        whole = sum_of_all(pools)
         table.add_row(*_cells(f"all  {whole.nodes} nodes", whole), style="bold")
     if not pools:
         table.add_row("no node")
