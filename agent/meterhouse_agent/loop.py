@@ -72,7 +72,7 @@ class NodeAgent:
         return SourceRunner(
             source,
             section,
-            node,
+            interval_milliseconds=self._length,
             clock=self._clock,
             telemetry=self._telemetry,
             feed=self._feed,

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Literal
 
 from meterhouse_agent.clock import Clock, is_step
 from meterhouse_agent.samples import Readings, Things
 from meterhouse_agent.settings import SourceConfig
 from meterhouse_agent.sources import (
+    LeavingSource,
     Source,
     SourceAbsentError,
     SourceError,
@@ -30,15 +32,16 @@ Outcome = Literal["ok", "absent", "failed", "unresponsive"]
 class SourceRunner:
     """One source of one node; loss and recovery are logged once.
 
-    ``things`` are those it told of last: what has failed is still installed.
+    ``things`` are those it told of last: what has failed is still installed. Within an interval a
+    source that can be left alone is only asked: at the end it is read with all it was asked for.
     """
 
     def __init__(
         self,
         source: Source,
         config: SourceConfig,
-        node: str,
         *,
+        interval_milliseconds: int,
         clock: Clock,
         telemetry: Telemetry,
         feed: Callable[[Readings, float], None],
@@ -47,7 +50,10 @@ class SourceRunner:
         self.source = source
         self.kind = config.kind
         self.things = Things()
-        self._node = node
+        self._node = telemetry.node
+        self._interval = interval_milliseconds
+        self._leaving = source if isinstance(source, LeavingSource) else None
+        self._left: list[int] = []
         self._clock = clock
         self._telemetry = telemetry
         self._feed = feed
@@ -106,26 +112,45 @@ class SourceRunner:
     async def _read_on(self) -> None:
         period = self._period
         self._tick = max(self._tick, self._clock.now_milliseconds() // period * period)
+        offset = self._clock.offset_milliseconds()
         while True:
-            offset = self._clock.offset_milliseconds()
             await self._clock.sleep_until(self._tick + period)
-            stepped = is_step(offset, self._clock.offset_milliseconds())
+            before, offset = offset, self._clock.offset_milliseconds()
+            stepped = is_step(before, offset)
             now = self._clock.now_milliseconds() // period * period
             first = self._tick + period
             if not self.source.replayable or (now - first) // period > _CATCH_UP_TICKS or stepped:
                 # What a step forward passed over never was.
                 first = now
             for tick in range(first, now + 1, period):
-                await self._round(tick)
+                if stepped or not self._leave(tick):
+                    await self._round(tick, stepped=stepped)
                 self._tick = tick
 
-    async def _round(self, tick_milliseconds: int) -> None:
+    def _leave(self, tick_milliseconds: int) -> bool:
+        """Have a tick read without waiting, if a later one of its interval brings the reading."""
+        into = tick_milliseconds % self._interval
+        start = tick_milliseconds - into
+        if (
+            self._leaving is None
+            or self._state != "ok"
+            or into == 0
+            or into + self._period > self._interval
+            or any(tick < start for tick in self._left)
+            or not self._leaving.leave(tick_milliseconds)
+        ):
+            return False
+        self._left.append(tick_milliseconds)
+        return True
+
+    async def _round(self, tick_milliseconds: int, *, stepped: bool) -> None:
         try:
             async with asyncio.timeout(self._deadline):
                 readings = await self.source.read(tick_milliseconds)
             self._tick = tick_milliseconds
             self.things = self.source.things()
-            self._feed(readings, self._period * _GAP_TICKS)
+            # What was read before a step stands at times of the clock before it.
+            self._feed(newest(readings) if stepped else readings, self._period * _GAP_TICKS)
             self._changed()
         except TimeoutError:
             self._turn("failed", f"no answer within {self._deadline:g} s")
@@ -137,7 +162,8 @@ class SourceRunner:
             self._turn("ok", "")
 
     def _turn(self, state: Outcome, detail: str) -> None:
-        self._telemetry.round(self.kind, state)
+        self._telemetry.round(self.kind, state, 1 + len(self._left))
+        self._left.clear()
         if state == self._state:
             return
         before, self._state, self._detail = self._state, state, detail[:500]
@@ -148,6 +174,12 @@ class SourceRunner:
         elif before is not None:
             _LOG.info("%s reads again", who)
         self._changed()
+
+
+def newest(readings: Readings) -> Readings:
+    """Return the readings with the last sample of each accelerator alone."""
+    samples = {sample.device: sample for sample in readings.accelerators}
+    return replace(readings, accelerators=tuple(samples.values()))
 
 
 def outcome(error: SourceError) -> Outcome:

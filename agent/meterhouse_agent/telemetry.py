@@ -35,7 +35,7 @@ class Telemetry:
 
     def __init__(self, metrics: Metrics, node: str) -> None:
         self._metrics = metrics
-        self._node = node
+        self.node = node
         self.reports = metrics.reports.labels(node)
         self.published = metrics.published.labels(node)
         self.receipts = metrics.receipts.labels(node)
@@ -45,16 +45,16 @@ class Telemetry:
 
     def dropped(self, reason: str, count: int = 1) -> None:
         """Count what was lost."""
-        self._metrics.dropped.labels(self._node, reason).inc(count)
+        self._metrics.dropped.labels(self.node, reason).inc(count)
 
     def refused(self, reason: str, *, final: bool) -> None:
         """Count a refusal."""
-        self._metrics.refused.labels(self._node, reason, str(final).lower()).inc()
+        self._metrics.refused.labels(self.node, reason, str(final).lower()).inc()
 
     def event(self, event: str, count: int = 1) -> None:
         """Count a jump of a counter or of the clock."""
-        self._metrics.events.labels(self._node, event).inc(count)
+        self._metrics.events.labels(self.node, event).inc(count)
 
-    def round(self, source: str, outcome: str) -> None:
-        """Count a round of a source: ok, failed, absent, late or unresponsive."""
-        self._metrics.rounds.labels(self._node, source, outcome).inc()
+    def round(self, source: str, outcome: str, count: int = 1) -> None:
+        """Count rounds of a source: ok, failed, absent, late or unresponsive."""
+        self._metrics.rounds.labels(self.node, source, outcome).inc(count)

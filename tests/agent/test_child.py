@@ -1,8 +1,12 @@
 """The parent's side of a child process, against readers that behave badly."""
 
 import asyncio
+import fcntl
 import os
+import signal
+import struct
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 
 from meterhouse_agent.sources import SourceError, SourceUnresponsiveError
 from meterhouse_agent.sources.child import Child, Command
+from tests.agent.links import until
 
 PATIENCE_SECONDS = 60.0
 
@@ -55,6 +60,13 @@ class Library:
 
 serve(Library())
 """
+
+
+# One device that counts how often it was read.
+COUNTING = SERVED.replace("[Device(0), Device(1), Device(2)]", "[Device(10)]").replace(
+    "return Answer(self.slot + 100)",
+    "self.slot += 1; return Answer(self.slot)",
+)
 
 
 def child(folder: Path, program: str) -> Child:
@@ -129,8 +141,79 @@ async def test_an_error_of_one_device_is_its_own(tmp_path: Path) -> None:
         2: b'{"value":2}',
     }
     for _ in range(3):
-        readings = await mixed.ask(30.0)
+        (readings,) = await mixed.ask(30.0)
         assert {slot: bytes(raw) for slot, raw in readings.items()} == {0: b'{"value":100}'}
+    await mixed.close()
+
+
+def unread(of: Child) -> int:
+    """Return how many bytes lie in the pipe of a child."""
+    process = of._process
+    assert process is not None
+    pipe = process._stdout.get_extra_info("pipe")
+    (count,) = struct.unpack("i", fcntl.ioctl(pipe.fileno(), termios.FIONREAD, b"\0" * 4))
+    return int(count)
+
+
+async def leave(of: Child) -> bool:
+    """Have a tick answered into the pipe; tell whether that could be done."""
+    before = unread(of)
+    done = of.leave()
+    if done:
+        await until(lambda: unread(of) > before)
+    return done
+
+
+async def test_the_answers_to_ticks_that_were_left_come_with_the_next(tmp_path: Path) -> None:
+    counting = child(tmp_path, COUNTING)
+    await counting.open(30.0)
+    assert not counting.leave()
+    for left, expected in ((0, [11]), (3, [12, 13, 14, 15])):
+        for _ in range(left):
+            assert await leave(counting)
+        rounds = await counting.ask(30.0)
+        values = [{slot: bytes(raw) for slot, raw in each.items()} for each in rounds]
+        assert values == [{0: b'{"value":%d}' % value} for value in expected]
+    await counting.close()
+
+
+async def test_what_a_child_has_read_before_it_dies_is_not_lost(tmp_path: Path) -> None:
+    counting = child(tmp_path, COUNTING)
+    await counting.open(30.0)
+    await counting.ask(30.0)
+    for _ in range(2):
+        assert await leave(counting)
+    (pid,) = started(tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    rounds = await counting.ask(30.0)
+    assert [bytes(each[0]) for each in rounds] == [b'{"value":12}', b'{"value":13}']
+    assert not counting.leave()
+    with pytest.raises(SourceError, match="was ended by signal 9"):
+        await counting.ask(30.0)
+    await counting.close()
+
+
+async def test_no_more_is_left_than_the_pipe_holds(tmp_path: Path) -> None:
+    talking = child(
+        tmp_path, COUNTING.replace("value: int", "value: int\n    text: str = 'x' * 5000")
+    )
+    await talking.open(30.0)
+    await talking.ask(30.0)
+    for _ in range(2):
+        left = 0
+        while await leave(talking):
+            left += 1
+            assert left < 20
+        assert left > 1
+        assert len(await talking.ask(30.0)) == left + 1
+    await talking.close()
+
+
+async def test_nothing_is_left_while_a_device_is_missing(tmp_path: Path) -> None:
+    mixed = child(tmp_path, SERVED)
+    await mixed.open(30.0)
+    await mixed.ask(30.0)
+    assert not mixed.leave()
     await mixed.close()
 
 

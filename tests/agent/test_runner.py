@@ -5,13 +5,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent.clock import Clock
 from meterhouse_agent.runner import SourceRunner
-from meterhouse_agent.samples import HostSample, Readings, Things
+from meterhouse_agent.samples import AcceleratorSample, HostSample, Readings, Things
 from meterhouse_agent.settings import SourceConfig
 from meterhouse_agent.sources import SourceAbsentError, SourceError, SourceUnresponsiveError
 from meterhouse_agent.telemetry import Metrics, Telemetry
@@ -19,6 +20,7 @@ from tests.agent.links import lines, until
 from tests.agent.walls import Wall
 
 PERIOD = 100
+INTERVAL = 500
 
 
 class Scripted:
@@ -56,13 +58,38 @@ class Scripted:
             self.closing()
 
 
+class Leaving(Scripted):
+    """A source that can be left alone, as long as ``refuses`` is not set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = False
+        self.left: list[int] = []
+
+    def leave(self, at_milliseconds: int) -> bool:
+        if not self.refuses:
+            self.left.append(at_milliseconds)
+        return not self.refuses
+
+    async def read(self, at_milliseconds: int) -> Readings:
+        readings = await super().read(at_milliseconds)
+        samples = (*self.left[-2:], at_milliseconds)
+        return replace(
+            readings,
+            accelerators=tuple(
+                AcceleratorSample(device="gpu-1", at_milliseconds=s) for s in samples
+            ),
+        )
+
+
 class Running:
     """A runner at work, and what it fed."""
 
-    def __init__(self, source: Scripted, wall: Wall) -> None:
+    def __init__(self, source: Scripted, wall: Wall, interval: int) -> None:
         self.source = source
         self.wall = wall
         self.fed: list[int] = []
+        self.samples: list[tuple[int, ...]] = []
         self.faulty = False
         self.metrics = Metrics(CollectorRegistry())
         self.runner = SourceRunner(
@@ -70,7 +97,7 @@ class Running:
             SourceConfig.model_validate(
                 {"kind": "scripted", "sample_every": f"{PERIOD}ms", "deadline": "300ms"}
             ),
-            "node-1",
+            interval_milliseconds=interval,
             clock=Clock(wall.time_ns),
             telemetry=Telemetry(self.metrics, "node-1"),
             feed=self._feed,
@@ -83,6 +110,7 @@ class Running:
             raise ValueError("a sum that cannot be")
         assert readings.host is not None
         self.fed.append(readings.host.at_milliseconds)
+        self.samples.append(tuple(sample.at_milliseconds for sample in readings.accelerators))
 
     @property
     def state(self) -> str:
@@ -95,8 +123,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(source: Scripted) -> AsyncIterator[Running]:
-    run = Running(source, Wall())
+async def running(source: Scripted, interval: int = INTERVAL) -> AsyncIterator[Running]:
+    run = Running(source, Wall(), interval)
     task = asyncio.create_task(run.runner.run())
     try:
         yield run
@@ -220,3 +248,52 @@ async def test_a_reading_is_owed_at_the_end_of_an_interval_until_it_is_there() -
         assert run.runner.owes(last + 10 * PERIOD)
         assert not run.runner.owes(last + 10 * PERIOD + 1)
         assert not run.runner.owes(last - PERIOD)
+
+
+async def test_a_source_that_can_be_left_is_read_at_the_end_of_the_interval() -> None:
+    source = Leaving()
+    async with running(source) as run:
+        await until(lambda: len(source.ticks) >= 4)
+        rounds = run.rounds("ok")
+
+    # The first tick shows whether it answers at all; one that was late is read as well.
+    ends = [tick for tick in source.ticks if tick % INTERVAL == 0]
+    assert len(ends) >= 2
+    assert source.left
+    assert all(tick % INTERVAL for tick in source.left)
+    assert not set(source.ticks) & set(source.left)
+    assert rounds >= len(ends) + len([tick for tick in source.left if tick < ends[-1]])
+
+
+async def test_what_does_not_fit_an_interval_is_read_before_it_ends() -> None:
+    source = Leaving()
+    async with running(source, interval=250) as run:
+        await until(lambda: len(source.left) >= 4 and len(run.fed) >= 4)
+
+    assert all(tick % 250 + PERIOD <= 250 for tick in source.left)
+
+
+async def test_a_source_that_cannot_be_left_now_or_that_fails_is_read_each_time() -> None:
+    source = Leaving()
+    source.refuses = True
+    async with running(source) as run:
+        await until(lambda: len(run.fed) >= 6)
+        assert any(tick % INTERVAL for tick in run.fed[1:])
+        source.trouble = fail(SourceError("broken"))
+        await until(lambda: run.state == "failed")
+        source.refuses = False
+        await until(lambda: run.rounds("failed") >= 6)
+        assert source.left == []
+        source.trouble = None
+        await until(lambda: len(source.left) > 0)
+
+
+async def test_a_step_of_the_clock_ends_what_was_left_and_only_the_newest_counts() -> None:
+    source = Leaving()
+    async with running(source, interval=3_600_000) as run:
+        await until(lambda: len(source.left) >= 2)
+        count = len(run.fed)
+        run.wall.step(20)
+        await until(lambda: len(run.fed) > count)
+
+    assert run.samples[-1] == (source.ticks[-1],)

@@ -7,7 +7,7 @@ A source module has a ``Config`` (its section of the config file) and a function
 
 import importlib
 from collections.abc import Mapping
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, cast, runtime_checkable
 
 from meterhouse_agent.samples import Readings, Things
 from meterhouse_agent.settings import SourceConfig
@@ -57,6 +57,17 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Let go of everything; also after a failed ``open``."""
+
+
+@runtime_checkable
+class LeavingSource(Source, Protocol):
+    """A source that can be asked without being waited for."""
+
+    def leave(self, at_milliseconds: int) -> bool:
+        """Have everything read for the tick, for the next ``read`` to bring it as well.
+
+        Tell whether that could be done; if not, the tick is to be read.
+        """
 
 
 class SourceModule(Protocol):

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from msgspec import Raw
 
 from meterhouse_agent.sources import SourceAbsentError, SourceError, SourceUnresponsiveError
-from meterhouse_agent.sources.child_process import ChildProcess
+from meterhouse_agent.sources.child_process import ChildProcess, Round
 
 _LOG: Final = logging.getLogger(__name__)
 _DIED_SECONDS: Final = 1.0
@@ -53,6 +53,7 @@ class Child:
         self._abandoned: list[ChildProcess] = []
         self._tick = 0
         self._missing: frozenset[int] = frozenset()
+        self._silent = True
         self._patience = command.restart_after_seconds
         self._died_delay = _DIED_SECONDS
         self._answered_at = 0.0
@@ -65,14 +66,27 @@ class Child:
         await process.wait(process.settled, seconds)
         self._raise_if_ended(process)
         if not process.identities:
-            self._raise_silent(process, seconds)
+            self._raise_silent(process, seconds, process.last_round)
 
     def identities(self) -> dict[int, Raw]:
         """Return who the devices of the present child are, by slot."""
         return {} if self._process is None else self._process.identities
 
-    async def ask(self, seconds: float) -> dict[int, Raw]:
-        """Send a tick; return the readings by slot that came in time.
+    def leave(self) -> bool:
+        """Send a tick whose readings the next ``ask`` brings; tell whether that could be done.
+
+        It is not while a device is missing: what hangs is waited for at each tick.
+        """
+        process = self._process
+        if process is None or self._silent or self._missing:
+            return False
+        if not process.leave_tick(self._tick + 1):
+            return False
+        self._tick += 1
+        return True
+
+    async def ask(self, seconds: float) -> list[dict[int, Raw]]:
+        """Send a tick; return readings by slot: of the ticks left before, then what came in time.
 
         Raises ``SourceUnresponsiveError`` where no device answered, ``SourceError`` and
         ``SourceAbsentError`` where the child is gone.
@@ -83,13 +97,23 @@ class Child:
             # Just started anew: a tick that came before the devices are found would ask nobody.
             await process.wait(process.settled, seconds * _OPENING_SHARE)
         self._tick += 1
-        process.send_tick(self._tick)
-        await process.wait(process.answered, started + seconds - time.monotonic())
-        self._raise_if_ended(process)
-        if not process.readings:
-            self._raise_silent(process, seconds)
-        self._note_answers(process)
-        return process.readings
+        tick = self._tick
+        process.send_tick(tick)
+        left = started + seconds - time.monotonic()
+        await process.wait(lambda: process.has_answered(tick), left)
+        rounds = process.take_rounds()
+        last = rounds.pop() if rounds and rounds[-1].tick == tick else Round(tick)
+        earlier = [each for each in rounds if each.readings]
+        self._silent = not last.readings
+        if not earlier:
+            self._raise_if_ended(process)
+            if not last.readings:
+                self._raise_silent(process, seconds, last)
+        # What was read before is not lost with the last: the next tick, waited for, tells of that.
+        read = [*earlier, last] if last.readings else earlier
+        for each in read:
+            self._note_answers(process, each)
+        return [each.readings for each in read]
 
     async def close(self) -> None:
         """End the child: by closing its stdin, and with more force if it stays."""
@@ -143,17 +167,17 @@ class Child:
         if died:
             self._died_delay = min(self._died_delay * 2, _LONGEST_SECONDS)
 
-    def _raise_silent(self, process: ChildProcess, seconds: float) -> NoReturn:
+    def _raise_silent(self, process: ChildProcess, seconds: float, last: Round) -> NoReturn:
         """Raise that nothing could be read; end the child when that has lasted too long."""
-        if process.errors and process.answered() and not process.busy:
+        if last.errors and last.is_answered(process.expected) and not last.busy:
             # Answers they are: nothing hangs, so nothing is to be restarted.
             self._answered_at = time.monotonic()
-            raise SourceError("; ".join(sorted(set(process.errors.values())))[:500])
+            raise SourceError("; ".join(sorted(set(last.errors.values())))[:500])
         silent = time.monotonic() - self._answered_at
         library = self._command.library
         if process.expected == 0:
             what = f"{library} has not been opened yet"
-        elif process.heard:
+        elif last.heard:
             what = f"no device of {library} answers"
         else:
             what = f"the reader of {library} does not answer"
@@ -167,18 +191,18 @@ class Child:
             self._end(process)
         raise error
 
-    def _note_answers(self, process: ChildProcess) -> None:
+    def _note_answers(self, process: ChildProcess, last: Round) -> None:
         now = time.monotonic()
         self._answered_at = now
         self._patience = self._command.restart_after_seconds
         if now - process.started_at > self._command.restart_after_seconds:
             self._died_delay = _DIED_SECONDS
-        missing = frozenset(range(process.expected)) - process.readings.keys()
+        missing = frozenset(range(process.expected)) - last.readings.keys()
         for slot in sorted(missing - self._missing):
             _LOG.warning(
                 "%s: %s; its time is unknown, the others are read on",
                 self._name_of(slot),
-                process.errors.get(slot, "no answer in time"),
+                last.errors.get(slot, "no answer in time"),
             )
         for slot in sorted(self._missing - missing):
             _LOG.warning("%s answers again", self._name_of(slot))
@@ -186,7 +210,7 @@ class Child:
 
     def _end(self, process: ChildProcess) -> None:
         self._process = None
-        self._missing = frozenset()
+        self._missing, self._silent = frozenset(), True
         task = asyncio.create_task(self._stop(process), name=f"end-{self._command.module}")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

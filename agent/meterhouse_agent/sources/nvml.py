@@ -94,17 +94,23 @@ class Nvml:
     async def read(self, at_milliseconds: int) -> Readings:
         """Read all GPUs; one that hangs is left out."""
         del at_milliseconds
-        found = await self._child.ask(self._seconds)
+        rounds = await self._child.ask(self._seconds)
         self._learn()
         samples = []
-        for slot, raw in sorted(found.items()):
-            identity = self._slots.get(slot)
-            if identity is None:
-                continue
-            reading = _READING.decode(raw)
-            samples.append(sample(identity, reading, self._epoch, self.junk))
-            self._log_notes(identity, reading)
+        for found in rounds:
+            for slot, raw in sorted(found.items()):
+                identity = self._slots.get(slot)
+                if identity is None:
+                    continue
+                reading = _READING.decode(raw)
+                samples.append(sample(identity, reading, self._epoch, self.junk))
+                self._log_notes(identity, reading)
         return Readings(accelerators=tuple(samples))
+
+    def leave(self, at_milliseconds: int) -> bool:
+        """Have all GPUs read by the child, whose answers wait for the next ``read``."""
+        del at_milliseconds
+        return self._child.leave()
 
     async def close(self) -> None:
         """End the child."""
