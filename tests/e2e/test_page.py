@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import ConsoleMessage, Page, async_playwright
+from playwright.async_api import ConsoleMessage, Page, Route, async_playwright
 
 from grafana.look import COLOURS
 from meterhouse_collector.alerts.state import Observation, Rule
@@ -407,6 +407,34 @@ async def test_the_long_windows_are_read_when_they_are_opened() -> None:
         assert slo.endswith("—" + found["trailing_year"]["slos"][0]["reason"])
         assert "—" + found["hour"]["slos"][0]["reason"] in slo
         await keep(page, "windows")
+    assert complaints == []
+
+
+async def test_a_long_window_writes_each_figure_as_its_kind_is_written() -> None:
+    site = await filled(store=MemoryStore())
+    async with site.served() as server, browsing(PHONE) as (page, complaints):
+        await shown(page, server)
+        answer = await page.request.get(server.address + "api/windows")
+        found = json.loads(await answer.text())
+        for name, value in (("pue", 1.3286), ("idle_capacity_ratio", 0.38)):
+            found["day"]["kpis"][name] |= {"value": value, "coverage": 1.0, "reason": None}
+
+        async def answered(route: Route) -> None:
+            await route.fulfill(json=found)
+
+        await page.route("**/api/windows", answered)
+        await page.click("#windows-title")
+        rows = page.locator("#windows tbody tr")
+        await rows.first.wait_for()
+        assert (await rows.nth(0).locator("td").all_text_contents())[1] == "1.329100 % covered"
+        assert (await rows.nth(1).locator("td").all_text_contents())[1] == "38.00 %100 % covered"
+        # On a phone nothing is beside the screen, and each figure says of when it is.
+        for cell in await rows.nth(0).locator("td").all():
+            box = await cell.bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= PHONE["width"]
+        headed = await rows.nth(0).locator("td").nth(1).get_attribute("data-window")
+        assert headed == "last day"
     assert complaints == []
 
 

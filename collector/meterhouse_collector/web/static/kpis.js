@@ -43,8 +43,10 @@ export function title(name) {
   return words.replace(/[a-z0-9]+/gi, (word) => WORDS[word] ?? word).replace(/^[a-z]/, (letter) => letter.toUpperCase());
 }
 
-export function shown(kpi_) {
+export function shown(kpi_, name) {
   if (kpi_.value === null) return NONE;
+  // A ratio that is no share of anything, and is not written as one.
+  if (name === "pue") return MAIN.pue.show(kpi_.value);
   if (kpi_.unit === "ratio") return percent(kpi_.value, 2);
   if (kpi_.unit === "seconds") return `${number(kpi_.value, 3)} s`;
   const large = Math.abs(kpi_.value) >= 1000;
@@ -55,7 +57,7 @@ export function others(kpis, formulas) {
   const rows = Object.entries(kpis).filter(([name]) => !(name in MAIN)).map(([name, value]) => {
     const what = element("th", { text: title(name) });
     what.append(element("small", { text: formulas[name] ?? value.label }));
-    const figure = element("td", { text: shown(value) });
+    const figure = element("td", { text: shown(value, name) });
     figure.dataset.value = value.value === null ? "" : String(value.value);
     figure.dataset.kpiName = name;
     const bounds = value.low === null || value.high === null ? "" : value.unit === "ratio" ? `${percent(value.low)} to ${percent(value.high)}` : `${number(value.low, 3)} to ${number(value.high, 3)}`;

@@ -14,8 +14,14 @@ export function startWindows() {
   setInterval(load, REFRESH_MILLISECONDS);
 }
 
-function cell(kpi) {
-  const made = element("td", { text: kpi ? shown(kpi) : NONE });
+// Where the table is too narrow for headings, each cell has its own.
+function named(made, name) {
+  made.dataset.window = HEADINGS[name];
+  return made;
+}
+
+function cell(kpi, name) {
+  const made = element("td", { text: kpi ? shown(kpi, name) : NONE });
   if (!kpi) return made;
   made.dataset.value = kpi.value === null ? "" : String(kpi.value);
   const why = kpi.reason ?? `${coverage(kpi.coverage)} covered`;
@@ -43,7 +49,7 @@ function renderSlos(found, windows) {
     const what = element("th", { text: name });
     const words = `${metric.replaceAll("_", " ")} of ${served_model} within ${threshold_seconds} s, for ${percent(objective_ratio, 2)}`;
     what.append(element("small", { text: words }));
-    return { cells: [what, ...windows.map((each) => sloCell(found[each].slos.find((slo) => slo.name === name)))] };
+    return { cells: [what, ...windows.map((each) => named(sloCell(found[each].slos.find((slo) => slo.name === name)), each))] };
   });
   table(where, ["latency objective", ...windows.map((name) => HEADINGS[name])], rows);
 }
@@ -68,7 +74,7 @@ function render(found) {
   const names = [...new Set(windows.flatMap((name) => Object.keys(found[name].kpis)))];
   const rows = [...Object.keys(MAIN), ...names.filter((name) => !(name in MAIN))].map((name) => {
     const what = element("th", { text: MAIN[name]?.title.replace(/^[a-z]/, (letter) => letter.toUpperCase()) ?? title(name) });
-    return { cells: [what, ...windows.map((each) => cell(found[each].kpis[name]))] };
+    return { cells: [what, ...windows.map((each) => named(cell(found[each].kpis[name], name), each))] };
   });
   table($("windows"), ["", ...windows.map((name) => HEADINGS[name])], rows);
   renderSlos(found, windows);
