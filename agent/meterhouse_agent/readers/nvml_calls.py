@@ -1,6 +1,8 @@
 """Single calls to NVML, each remembering what its device or driver does not support."""
 
+import ctypes
 import math
+import struct
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -43,12 +45,32 @@ _LIBRARY_LOST: Final = frozenset(
         pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
     }
 )
-_MEMBER: Final = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal"}
+# nvmlFieldValue_t: id, scope, time, latency, type of the value, result, value.
+_FIELD: Final = struct.Struct("@IIqqII8s")
+# nvmlValueType_t: how each type of value is laid out.
+_UNPACK: Final = {
+    kind: struct.Struct(f"@{layout}").unpack_from for kind, layout in enumerate("dILQqi")
+}
 
 Handle = Any
 Number = int | float
 # The binding's structures look at each value for text; half the time of a reading went into that.
 _plain: Final = object.__getattribute__
+
+
+def function(name: str) -> Any:  # noqa: ANN401 - of the library, which has no types
+    """Return a function of the library; raise ``NVMLError`` where the driver is too old for it."""
+    try:
+        return getattr(pynvml.nvmlLib, name)
+    except AttributeError:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND) from None
+
+
+def call(of: Any, *arguments: Any) -> None:  # noqa: ANN401 - of the library, which has no types
+    """Call a function of the library; raise ``NVMLError`` where it returns one."""
+    code = of(*arguments)
+    if code != pynvml.NVML_SUCCESS:
+        raise pynvml.NVMLError(code)
 
 
 class GpuLostError(Exception):
@@ -115,25 +137,34 @@ class Fields:
     def __init__(self, refused: Refused, *ids: int) -> None:
         self._refused = refused
         self._ids = list(ids)
-        self._batch = Metric(
-            "field values", refused, lambda h: pynvml.nvmlDeviceGetFieldValues(h, self._ids)
-        )
+        self._batch = Metric("field values", refused, self._ask)
+        self._request = b""
+        self._values: Any = None
 
     def read(self, handle: Handle) -> dict[int, Number]:
         """Return the values by field id; what could not be read is not in it."""
         found: dict[int, Number] = {}
-        for value in (self._batch.read(handle) or ()) if self._ids else ():
-            code, field = int(_plain(value, "nvmlReturn")), int(_plain(value, "fieldId"))
+        answer: bytes = (self._batch.read(handle) if self._ids else None) or b""
+        for field, _, _, _, kind, code, value in _FIELD.iter_unpack(answer):
             if code == pynvml.NVML_SUCCESS:
-                member = _MEMBER.get(int(_plain(value, "valueType")))
-                if member is not None:
-                    found[field] = getattr(_plain(value, "value"), member)
+                unpack = _UNPACK.get(kind)
+                if unpack is not None:
+                    (found[field],) = unpack(value)
             elif code == pynvml.NVML_ERROR_INVALID_ARGUMENT:
                 # So an older driver answers to a field it does not know.
-                self._ids.remove(field)
+                self.drop(field)
             elif self._refused.take(f"field {field}", code):
-                self._ids.remove(field)
+                self.drop(field)
         return found
+
+    def _ask(self, handle: Handle) -> bytes:
+        """Fill one array in; the binding makes a new one each time, and an object of each value."""
+        if len(self._request) != len(self._ids) * _FIELD.size:
+            self._request = b"".join(_FIELD.pack(each, 0, 0, 0, 0, 0, b"") for each in self._ids)
+            self._values = ctypes.create_string_buffer(len(self._request))
+        self._values[:] = self._request
+        call(function("nvmlDeviceGetFieldValues"), handle, len(self._ids), self._values)
+        return bytes(self._values)
 
     def drop(self, field: int) -> None:
         """Do not ask for a field again."""
