@@ -58,7 +58,7 @@ class ForeignError(ValueError):
     """A report that speaks for something its agent may not; the text names it."""
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One report as the ledger takes it: its rows by thing, and all that is to be written."""
 
     site: str

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import astuple
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
@@ -197,7 +198,7 @@ class MemoryStore:
                 continue
             for one in singles(row):
                 if isinstance(one, PackedRow):
-                    self.packed_rows[*map(str, one[:6])] = one
+                    self.packed_rows[*map(str, astuple(one)[:6])] = one
                 else:
                     point = one.point() if isinstance(one, Readings) else one
                     key = (point.policy, point.measurement, point.tags, point.start_seconds)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+from msgspec.structs import replace
 
 from meterhouse_agent import wire
 from meterhouse_collector import rows as stored
@@ -188,7 +189,7 @@ def test_of_many_nodes_only_those_show_something_whose_readings_a_rule_minds() -
 
 def test_detail_of_a_node_without_register_is_forgotten() -> None:
     watch = ThingWatch(index())
-    entry = detailed(START, temperature_celsius=[70.0, 91.0])._replace(node="stranger")
+    entry = replace(detailed(START, temperature_celsius=[70.0, 91.0]), node="stranger")
     watch.add_detail(entry)
     watch.add(interval(0, {}))
     assert watch.seen().readings == ()

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from meterhouse_collector.gathered import (
     SLOT_NAMES,
@@ -43,7 +44,7 @@ def test_an_entry_comes_back_as_it_was_but_for_what_is_written() -> None:
     gathered = Gathered(began_seconds=1, readers={"node-1": told_of(given_entry)})
     read = unpacked(packed(gathered, "site-a", "07", "a", start))
     assert read is not None
-    assert list(read.entries("site-a", start)) == [given_entry._replace(rows=[])]
+    assert list(read.entries("site-a", start)) == [replace(given_entry, rows=[])]
 
 
 def detailed(nodes: int) -> Gathered:

@@ -222,7 +222,9 @@ async def _observed(path: Path) -> None:
     told = msgspec.json.decode(row.row, type=EngineRow)
     latency = {"ttft": wire.Histogram(edges_seconds=[0.5], counts=[8, 2], sum_seconds=4.0)}
     served = msgspec.structs.replace(told.served[0], latency=latency)
-    await store.write([row._replace(row=pack(msgspec.structs.replace(told, served=(served,))))])
+    await store.write(
+        [msgspec.structs.replace(row, row=pack(msgspec.structs.replace(told, served=(served,))))]
+    )
     await store.close()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from math import fsum
 
 import pytest
+from msgspec.structs import replace
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
@@ -389,7 +390,7 @@ async def test_a_bug_in_one_interval_ends_none_of_the_others() -> None:
     row = broken.node_row
     assert row is not None
     share = type(row.shares[0])("h100", "none", "junk", "junk", "counter", "ok")  # type: ignore[arg-type] # a bug
-    it.live.add(broken._replace(node_row=NodeRow(5000, (share,))))
+    it.live.add(replace(broken, node_row=NodeRow(5000, (share,))))
     it.live.add(entry("node-1", START + LENGTH))
     await it.at(START + 15)
     assert it.bugs == ["rollup"]

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from meterhouse_collector.money.decimals import add
 from meterhouse_collector.rows import DirtyRow, PackedRow, pack
@@ -172,7 +173,7 @@ async def test_a_statement_that_was_damaged_is_not_shown(embedded: SqliteStore) 
     parts, _ = frozen_rows(closed)
     head = (await read_heads(embedded, "site"))[0]
     assert await read_frozen(embedded, "site", head) == closed
-    await embedded.write([parts[0]._replace(row='{"part":"abc"}')])
+    await embedded.write([replace(parts[0], row='{"part":"abc"}')])
     with pytest.raises(StoreUnavailableError, match="statement 1 of day-0 is damaged"):
         await read_frozen(embedded, "site", head)
 

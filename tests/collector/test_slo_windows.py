@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.slo import error_budget_spent_ratio, objective_met
@@ -165,7 +166,7 @@ async def test_buckets_that_are_none_are_left(store: Store) -> None:
     bad = [
         told(FIRST, (5, 5, 5, 5), edges=(0.5, 0.25, 1.0), engine="x"),
         told(FIRST, (5,), engine="y"),
-        told(FIRST, (5, 5), engine="z")._replace(row="{"),
+        replace(told(FIRST, (5, 5), engine="z"), row="{"),
     ]
     assert await store.write([*good, *bad]) == []
     found = await one(store, slo())

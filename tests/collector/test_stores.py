@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from meterhouse_collector.rows import PackedRow, Point, Series, Table
 from meterhouse_collector.store import Store
@@ -103,7 +104,7 @@ async def test_what_was_never_written_is_empty(store: Store) -> None:
 
 async def test_the_oldest_row_is_found_by_policy_and_measurement(store: Store) -> None:
     assert await store.oldest("ledger", "node") is None
-    other = packed(start=QUARTER - 1800)._replace(measurement="meter")
+    other = replace(packed(start=QUARTER - 1800), measurement="meter")
     await store.write([packed("b", start=QUARTER - 900), packed("a"), other])
     await store.write([point(start=QUARTER - 30), point("b")])
     assert await store.oldest("ledger", "node") == QUARTER - 900
@@ -112,7 +113,7 @@ async def test_the_oldest_row_is_found_by_policy_and_measurement(store: Store) -
 
 
 async def test_policies_and_measurements_are_apart(store: Store) -> None:
-    rows = [packed(), packed(policy="quarter"), packed()._replace(measurement="meter")]
+    rows = [packed(), packed(policy="quarter"), replace(packed(), measurement="meter")]
     points = [point(policy="live"), point(policy="kept")]
     assert await store.write([*rows, *points]) == []
     assert await ledger(store) == [rows[0]]

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
@@ -84,7 +85,7 @@ def entry(node: str = "node-1", start: int | None = None, *, detail: bool = Fals
 
 def entries(count: int, node: str = "node-1") -> list[Entry]:
     first = now_on_grid() - 200
-    return [entry(node, first + k * LENGTH)._replace(start_seconds=first + k) for k in range(count)]
+    return [replace(entry(node, first + k * LENGTH), start_seconds=first + k) for k in range(count)]
 
 
 def loose(number: int) -> PackedRow:
@@ -330,7 +331,17 @@ async def test_a_report_on_which_this_program_fails_is_set_aside_and_holds_up_no
     made = entries(1500)
     bad = {made[n].start_seconds for n in (0, 700, 1499)}
     # As in truth: each row stands at the start of its report.
-    made = [one._replace(rows=[r._replace(start_seconds=one[2]) for r in one.rows]) for one in made]
+    made = [
+        replace(
+            one,
+            rows=[
+                replace(row, start_seconds=one.start_seconds)
+                for row in one.rows
+                if isinstance(row, PackedRow)
+            ],
+        )
+        for one in made
+    ]
     store.refuse = poisoned(*bad)
     it = Written(store)
     with it.running():
@@ -354,7 +365,7 @@ async def test_where_nothing_can_be_written_no_report_is_set_aside() -> None:
     made = entries(200)
     # But for the marks of what is late, which stand at the start of a quarter.
     store.refuse = poisoned(*range(made[0].start_seconds, made[0].start_seconds + 10_000))
-    late = [one._replace(start_seconds=one.start_seconds - 7200) for one in made]
+    late = [replace(one, start_seconds=one.start_seconds - 7200) for one in made]
     it = Written(store)
     with it.running():
         for one in late:
@@ -409,7 +420,7 @@ async def test_a_full_writer_takes_no_more_stops_reading_and_reads_again() -> No
     it = Written(store)
     made = entry()
     taken = 0
-    while it.writer.accept(made._replace(start_seconds=taken)):
+    while it.writer.accept(replace(made, start_seconds=taken)):
         taken += 1
         assert taken <= 20_000
     assert (taken, it.flows) == (20_000, [False])
@@ -424,7 +435,7 @@ async def test_a_full_writer_takes_no_more_stops_reading_and_reads_again() -> No
 async def test_large_reports_fill_it_by_their_rows() -> None:
     it = Written(MemoryStore())
     made = entry()
-    big = made._replace(rows=made.rows * 50_000)
+    big = replace(made, rows=made.rows * 50_000)
     assert [it.writer.accept(big) for _ in range(12)] == [True] * 10 + [False] * 2
 
 

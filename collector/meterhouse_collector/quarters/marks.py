@@ -15,6 +15,7 @@ only once its stamp is older than any write takes.
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from meterhouse_agent import wire
 from meterhouse_collector.rows import ClearedRow, DirtyRow, PackedRow, Row, pack
@@ -44,7 +45,7 @@ def stamp_marks(rows: list[Row], stamp: int) -> set[int]:
         # Of all rows that are written hardly any is a mark, so this is all that it costs.
         if row.measurement == "dirty" and isinstance(row, PackedRow):
             mark = _DIRTY.decode(row.row)
-            rows[position] = row._replace(row=pack(DirtyRow(mark.kind, stamp)))
+            rows[position] = replace(row, row=pack(DirtyRow(mark.kind, stamp)))
             quarters.add(row.start_seconds)
     return quarters
 

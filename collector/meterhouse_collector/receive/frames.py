@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 without detours: messages at QoS 0 go straight from the socket to their taker and back.
+"""MQTT 3.1.1 without detours: messages at QoS 0 go between the socket and those whom they are for.
 
 For each of them an MQTT library makes objects, asks clocks and wakes a task, which cost more than
 what the collector does with the message. All other packets still go to the library.

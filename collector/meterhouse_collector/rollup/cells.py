@@ -5,7 +5,9 @@ fits no holding any more fills those that lack time, so that a correction never 
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from meterhouse_agent import wire
 from meterhouse_collector.money.kinds import SECONDS_KINDS
@@ -20,7 +22,7 @@ _FREE: Final = wire.STATES.index("free")
 _UNKNOWN: Final = wire.STATES.index("unknown")
 
 
-class Cell(NamedTuple):
+class Cell(Struct, frozen=True, gc=False):
     """Device-seconds and measured joules by state, and the groups they belong to.
 
     ``capital_per_second`` is per device-second, None where the hardware has no price.

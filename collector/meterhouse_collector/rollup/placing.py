@@ -7,6 +7,8 @@ amount stays a term of its own, so that the sums are the same to the last digit.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from meterhouse_collector.rollup.cells import STATE_FIELDS, Cell, Five
 from meterhouse_collector.rollup.rates import ZERO_RATES, BySeconds, Rates
 from meterhouse_collector.rollup.serving import Fields, Serving, Terms
@@ -15,7 +17,7 @@ from meterhouse_collector.site.index import Placement
 _Alike = tuple[tuple[Placement, ...], float | None, bool, bool]
 
 
-class RatedCell(NamedTuple):
+class RatedCell(Struct, frozen=True, gc=False):
     """A cell of a node with the energy that follows its devices, by state.
 
     ``measured_joules`` is what of it the meter of the node counted, None without one.
@@ -40,8 +42,9 @@ def place(terms: Terms, serving: Serving, entries: Iterable[RatedCell], rates: R
     """Add cells to their groups; money without a price is left out and its seconds counted."""
     alike: dict[_Alike, list[RatedCell]] = {}
     for entry in entries:
-        _, (placements, _, _, capital, unmetered), _, measured = entry
-        key = (placements, capital, unmetered, measured is None)
+        cell = entry.cell
+        no_meter = entry.measured_joules is None
+        key = (cell.placements, cell.capital_per_second, cell.unmetered, no_meter)
         found = alike.get(key)
         if found is None:
             alike[key] = [entry]

@@ -6,6 +6,7 @@ from math import fsum
 from typing import Final
 
 import msgspec
+from msgspec.structs import astuple
 
 from meterhouse_agent import wire
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
@@ -182,6 +183,6 @@ async def read_ledger_hash(
 def ledger_hash(rows: Iterable[PackedRow]) -> str:
     """Return the fingerprint of ledger or quarter rows, in any order."""
     digest = hashlib.sha256()
-    for row in sorted(rows):
+    for row in sorted(map(astuple, rows)):
         digest.update("\x1f".join(map(str, row)).encode() + b"\x1e")
     return digest.hexdigest()

@@ -53,7 +53,7 @@ _FROM_PROXIES: Final = (
 )
 
 
-class _Line(NamedTuple):
+class _Line(msgspec.Struct, frozen=True, gc=False):
     """A line, or those of one table, and where its row stands in the batch."""
 
     row_index: int

@@ -66,10 +66,10 @@ class LineEncoder:
         """Return the line of a row; raise ``ValueError``, naming the row, where it has none."""
         try:
             if isinstance(row, PackedRow):
-                series = self._packed_series(row[1], row[2], row[3], row[4])
-                fields = f'row="{_quoted(row[6])}"'
+                series = self._packed_series(row.measurement, row.site, row.thing, row.reader)
+                fields = f'row="{_quoted(row.row)}"'
             else:
-                series = self._point_series(row[1], row[2])
+                series = self._point_series(row.measurement, row.tags)
                 fields = _floats(row.row) if isinstance(row, Readings) else self._fields(row.fields)
             start = row.start_seconds
             if not -_MAX_SECONDS <= start <= _MAX_SECONDS:

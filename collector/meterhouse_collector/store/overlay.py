@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
+from msgspec.structs import astuple
+
 from meterhouse_collector.rows import PackedRow, Point, Policy, Readings, Row, singles
 from meterhouse_collector.store import Rejection, Store
 
@@ -92,7 +94,7 @@ class OverlayStore:
 
 def _key(row: PackedRow | Point) -> tuple[object, ...]:
     if isinstance(row, PackedRow):
-        return row[:6]
+        return astuple(row)[:6]
     return row.policy, row.measurement, frozenset(row.tags), row.start_seconds
 
 

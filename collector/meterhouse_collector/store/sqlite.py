@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from meterhouse_collector.rows import POLICY_DAYS, PackedRow, Point, Policy, Readings, Row, singles
 from meterhouse_collector.store import Rejection, StoreUnavailableError
@@ -230,7 +231,7 @@ class SqliteStore:
         now = int(self._now_seconds())
         rejections: list[Rejection] = []
         fresh: dict[_Field, str] = {}
-        packed: list[PackedRow] = []
+        packed: list[tuple[object, ...]] = []
         points: list[tuple[str, str, str, int, str]] = []
         parts = ((index, one) for index, whole in enumerate(rows) for one in singles(whole))
         for index, row in parts:
@@ -247,7 +248,7 @@ class SqliteStore:
                 rejections.append(Rejection(index, str(error)))
                 continue
             if isinstance(row, PackedRow):
-                packed.append(row)
+                packed.append(astuple(row))
             else:
                 points.append(_point(row))
         connection.execute("BEGIN IMMEDIATE")
