@@ -152,6 +152,7 @@ def cue_of_grid(*, intensity_kg_per_joule: float, pue_ratio: float) -> float:
     """Return CUE where the grid is the only source: its intensity * PUE, in kg / kWh.
 
     Raise ValueError for an intensity below zero or a PUE below 1 (Green Grid WP32).
+    Vector CUE-ELEC.
     """
     not_negative(intensity_kg_per_joule=intensity_kg_per_joule)
     if not pue_ratio >= 1:
@@ -169,7 +170,7 @@ def sci_embodied(
     """Return the embodied carbon that falls to a task: TE * (TiR / EL) * (RR / ToR).
 
     Raise ValueError for amounts below zero, a share above 1, or more time than the lifespan
-    (SCI 1.1.0).
+    (SCI 1.1.0). Vector SCI-EMBODIED.
     """
     not_negative(total_embodied_kg=total_embodied_kg, reserved_seconds=reserved_seconds)
     positive(lifespan_seconds=lifespan_seconds)

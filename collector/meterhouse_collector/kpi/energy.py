@@ -75,6 +75,7 @@ def pue_by_category(
     """Return PUE with IT energy read at the UPS (1), the PDU (2) and the IT input (3).
 
     Raise ValueError for energy below zero (ISO/IEC 30134-2: categories are never mixed).
+    Vector PUE-CATEGORY.
     """
     read = (ups_output_joules, pdu_output_joules, it_input_joules)
     found = [
@@ -210,6 +211,7 @@ def facility_power(*, it_watts: float, pue_ratio: float) -> float:
     """Return the power that a site of a design PUE draws for its IT power.
 
     Raise ValueError for power below zero or a PUE below 1 (PUE read the other way round).
+    Vector PUE-BUILD.
     """
     not_negative(it_watts=it_watts)
     if not pue_ratio >= 1:
@@ -221,6 +223,7 @@ def pue_saving(*, it_watts: float, from_pue_ratio: float, to_pue_ratio: float) -
     """Return the power that another PUE saves for the same IT power; below 0 it costs.
 
     Raise ValueError for power below zero or a PUE below 1 (PUE read the other way round).
+    Vector PUE-BUILD.
     """
     before = facility_power(it_watts=it_watts, pue_ratio=from_pue_ratio)
     return before - facility_power(it_watts=it_watts, pue_ratio=to_pue_ratio)

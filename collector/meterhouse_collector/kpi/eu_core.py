@@ -31,7 +31,7 @@ def eu_core(
     """Return PUE, WUE, ERF and REF of a calendar year, IT energy read at the UPS output.
 
     ``renewable_joules`` is guarantees of origin + power purchase agreements + on site. Raise
-    ValueError for amounts below zero ((EU) 2024/1364, annexes II and III).
+    ValueError for amounts below zero ((EU) 2024/1364, annexes II and III). Vector EU-CORE.
     """
     of_energy = pue(facility_joules=facility_joules, it_joules=it_joules)
     of_water = wue(water_litres=water_litres, it_joules=it_joules)

@@ -22,7 +22,7 @@ def fuel_energy(
 ) -> float:
     """Return the energy in fuels, as it counts in the energy of a facility.
 
-    Raise ValueError for amounts below zero (factors of EN 50600-4).
+    Raise ValueError for amounts below zero (factors of EN 50600-4). Vector FUEL-CONV.
     """
     not_negative(
         diesel_litres=diesel_litres,

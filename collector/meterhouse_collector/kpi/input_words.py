@@ -7,6 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final, Literal, Union
 
+from pydantic import BaseModel
+
 from meterhouse_collector.kpi.units import unit_of
 
 _NUMBERS: Final = (float, Decimal)
@@ -35,6 +37,8 @@ def words_of(name: str, hint: object) -> str:
         return text if len(known) == len(arguments) else f"{text} or null"
     if origin in _MANY:
         return _MANY[origin].format(words_of(name, arguments[-1]))
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return f"object with the keys of [[{hint.__name__.lower()}]] in the site file"
     own = hint.__name__ if isinstance(hint, type) else str(hint)
     word = _PLAIN.get(hint, own)
     return _number(name, word) if hint in (*_NUMBERS, int) else word

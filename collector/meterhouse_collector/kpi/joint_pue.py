@@ -54,6 +54,7 @@ def joint_pue(
     energy; these are filled from their own last hour. A mixed cut has its most upstream category.
     There is no value under 95 % coverage, nor over less than four steps of the slowest meter
     (``definitions.md``, PUE). Raise ValueError for series of different lengths, energy below zero.
+    Vector PUE-WEIGHT.
     """
     positive(interval_seconds=interval_seconds)
     not_negative(slowest_step_seconds=slowest_step_seconds)

@@ -12,7 +12,7 @@ from meterhouse_collector.kpi.value import Reasoned
 
 
 class Histogram(NamedTuple):
-    """Observations of one replica: ``counts`` per bucket, the last one above the last edge."""
+    """Observations of one replica: the count of each bucket alone, the last above the last edge."""
 
     edges_seconds: Sequence[float]
     observed_count: Sequence[float]
@@ -60,7 +60,10 @@ def _upto(replica: Histogram, edges: Sequence[float]) -> list[float]:
 def _check(replica: Histogram) -> None:
     edges, counts = replica.edges_seconds, replica.observed_count
     if len(counts) != len(edges) + 1:
-        raise ValueError(f"{len(counts)} counts for {len(edges)} edges: one more than edges")
+        raise ValueError(
+            f"{len(counts)} counts for {len(edges)} edges: one of each bucket, not cumulative, and"
+            " one of what lies above the last edge"
+        )
     if any(not after > before for before, after in pairwise(edges)):
         raise ValueError(f"edges_seconds is {list(edges)}: each above the one before it")
     not_negative(sum_seconds=replica.sum_seconds)
@@ -83,10 +86,11 @@ class Quantile(NamedTuple):
 def latency_quantile(*, replicas: Sequence[Histogram], quantile_ratio: float) -> Quantile:
     """Return a quantile of the summed buckets of all replicas (vector TTFT-QUANTILE).
 
-    Linear interpolation inside the bucket that the rank falls into, the first beginning at 0
-    (Prometheus, histogram_quantile). In the open last bucket the value is the last edge, a lower
-    bound, and the reason says so. Raises ``ValueError`` for a quantile outside 0 to 1 and for
-    malformed buckets.
+    ``observed_count`` is of each bucket alone, not cumulative as Prometheus serves it, and one more
+    for what lies above the last edge. Linear interpolation inside the bucket that the rank falls
+    into, the first beginning at 0 (Prometheus, histogram_quantile). In the open last bucket the
+    value is the last edge, a lower bound, and the reason says so. Raises ``ValueError`` for a
+    quantile outside 0 to 1 and for malformed buckets.
     """
     share(quantile_ratio=quantile_ratio)
     merged = merge_histograms(replicas=replicas)

@@ -179,7 +179,7 @@ def largest_remainder(*, lines_money: Sequence[Decimal], currency: str) -> Round
 KPIS: Final = (
     Kpi(
         "energy_cost",
-        "money",
+        "currency",
         "sum of intervals_kwh * prices_money_per_kwh",
         "1",
         "metered kWh * the price of each interval, never times a PUE",
@@ -187,7 +187,7 @@ KPIS: Final = (
     ),
     Kpi(
         "tier_cost",
-        "money",
+        "currency",
         "sum of kWh in each step * its price",
         "1",
         "energy by the import of the month so far",
@@ -211,7 +211,7 @@ KPIS: Final = (
     ),
     Kpi(
         "convert_currency",
-        "money",
+        "currency",
         "amount_money * rate in force",
         "1",
         "an amount at the rate of its day, never inverted or crossed",

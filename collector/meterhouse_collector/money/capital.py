@@ -112,7 +112,10 @@ def capital_accrual(
 def straight_line_hour_money(
     *, price_money: Number, salvage_money: Number, life_years: Number
 ) -> Decimal:
-    """Return what an installed hour costs: (price - salvage) / (years * 8760)."""
+    """Return what an installed hour costs: (price - salvage) / (years * 8760).
+
+    Vector CAPEX.
+    """
     cost = _depreciable(price_money, salvage_money)
     return cost / (positive("life_years", life_years) * HOURS_PER_YEAR)
 
@@ -121,7 +124,7 @@ def straight_line_hour_money(
 def capital_recovery_factor_ratio(*, interest_ratio: Number, life_years: Number) -> Decimal:
     """Return CRF = r(1 + r)^n / ((1 + r)^n - 1), and 1 / n at no interest.
 
-    ``interest_ratio`` is for a year. Source: the annuity formula of finance.
+    ``interest_ratio`` is for a year. Source: the annuity formula of finance. Vector CAPEX.
     """
     rate, years = amount("interest_ratio", interest_ratio), positive("life_years", life_years)
     if rate == 0:
@@ -153,7 +156,10 @@ def annuity_hour_money(
     interest_ratio: Number,
     life_years: Number,
 ) -> Decimal:
-    """Return what an installed hour costs with interest: the annuity of a year / 8760."""
+    """Return what an installed hour costs with interest: the annuity of a year / 8760.
+
+    Vector CAPEX.
+    """
     yearly = annuity_year_money(
         price_money=price_money,
         salvage_money=salvage_money,
@@ -165,7 +171,10 @@ def annuity_hour_money(
 
 @precise
 def used_hour_money(*, hour_money: Number, utilization_ratio: Number) -> Reasoned:
-    """Return what a used hour costs: installed hour / utilization, divided by it just once."""
+    """Return what a used hour costs: installed hour / utilization, divided by it just once.
+
+    Vector CAPEX.
+    """
     hour = amount("hour_money", hour_money)
     used = share("utilization_ratio", utilization_ratio)
     return Reasoned(hour / used) if used else Reasoned(None, "no hour was used")

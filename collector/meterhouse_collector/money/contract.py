@@ -55,6 +55,7 @@ def commitment_use(
 
     Utilization = used / committed. Source: FOCUS specification, flexible spend plan example.
     Raise ``ValueError`` where more is used than committed: the rest is not under the commitment.
+    Vector FOCUS-75.
     """
     committed = amount("committed_hours", committed_hours)
     used = amount("used_hours", used_hours)

@@ -218,7 +218,7 @@ KPIS: Final = (
     ),
     Kpi(
         "demand_charge_of_quarter",
-        "money",
+        "currency",
         "charge_money",
         "quarters_count",
         "the charge spread evenly over the quarter hours of its billing month",
@@ -234,7 +234,7 @@ KPIS: Final = (
     ),
     Kpi(
         "coincident_peak_charge",
-        "money",
+        "currency",
         "sum of hours_kwh",
         "hours",
         "mean power in the hours when the grid peaked * price per kW",
@@ -242,7 +242,7 @@ KPIS: Final = (
     ),
     Kpi(
         "contracted_charge",
-        "money",
+        "currency",
         "contracted_kilovolt_amperes * price per kVA",
         "1",
         "contracted power * price, drawn or not",

@@ -38,7 +38,10 @@ class Revenue(NamedTuple):
 
 @precise
 def token_money(*, tokens: Number, price_money_per_million_tokens: Number) -> Decimal:
-    """Return tokens / 1e6 * price: FOCUS, pricing unit "1000000 Tokens"."""
+    """Return tokens / 1e6 * price: FOCUS, pricing unit "1000000 Tokens".
+
+    Vector FOCUS-TOKENS.
+    """
     price = amount("price_money_per_million_tokens", price_money_per_million_tokens)
     return amount("tokens", tokens) / _MILLION * price
 
@@ -114,7 +117,10 @@ def break_even_utilization_ratio(
 def commitment_break_even_ratio(
     *, committed_money_per_hours: Number, list_money_per_hours: Number
 ) -> Reasoned:
-    """Return committed / list rate: the share of use from which a commitment is cheaper."""
+    """Return committed / list rate: the share of use from which a commitment is cheaper.
+
+    Vector FOCUS-75.
+    """
     committed = amount("committed_money_per_hours", committed_money_per_hours)
     listed = positive("list_money_per_hours", list_money_per_hours)
     needed = committed / listed

@@ -28,7 +28,7 @@ def serving_size(
     """Return instances, devices and servers for the peak hour of a day.
 
     ``peak_hour_ratio`` is the share of a day's requests that come in its busiest hour. Source:
-    NVIDIA, Benchmarking LLM Inference Costs.
+    NVIDIA, Benchmarking LLM Inference Costs. Vector NVIDIA-TCO.
     """
     requests = amount("day_requests", day_requests)
     peak = requests * amount("peak_hour_ratio", peak_hour_ratio) / 3600
@@ -50,7 +50,7 @@ def server_year_money(
 ) -> Decimal:
     """Return what servers cost in a year: price / life + hosting + licence, for each server.
 
-    Source: NVIDIA, Benchmarking LLM Inference Costs.
+    Source: NVIDIA, Benchmarking LLM Inference Costs. Vector NVIDIA-TCO.
     """
     one = amount("price_money", price_money) / positive("life_years", life_years)
     one += amount("hosting_year_money", hosting_year_money)
