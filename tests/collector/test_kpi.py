@@ -22,7 +22,8 @@ from meterhouse_collector.kpi.formulas import FORMULAS
 from meterhouse_collector.kpi.latency import Histogram
 from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.kpi.pue import EnergyBasis
-from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.kpi.ratios import TOO_LARGE, Ratio, kpi_of
+from meterhouse_collector.kpi.value import KpiValue, Reasoned
 from meterhouse_collector.money import energy
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums
@@ -379,3 +380,10 @@ def test_detail_fields_are_the_columns_of_the_wire_and_energy() -> None:
     hints = get_type_hints(wire.Accelerators, include_extras=True)
     columns = [name for name, hint in hints.items() if hint == wire.Column]
     assert [field.name for field in DETAIL_FIELDS] == ["energy_joules", *columns]
+
+
+def test_what_no_number_holds_has_a_reason_in_its_place() -> None:
+    found = kpi_of(
+        Ratio("x", "1", "x", 5669.0, 3e-306, 1.0, lambda: Reasoned(5669.0 / 3e-306), "nothing"), 0.5
+    )
+    assert (found.value, found.reason) == (None, TOO_LARGE)

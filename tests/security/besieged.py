@@ -124,8 +124,16 @@ def besieged(folder: Path, *sources: Mapping[str, object]) -> Iterator[Site]:
         measures.start()
         site = Site(broker, collects, measures, folder)
         database = folder / "rows.sqlite"
-        until(lambda: database.exists() and bool(site.rows(NODE)), "rows", collects, measures)
+        until(lambda: stored(database) and bool(site.rows(NODE)), "rows", collects, measures)
         yield site
+
+
+def stored(database: Path) -> bool:
+    """Tell whether a collector has made its tables in a database."""
+    if not database.exists():
+        return False
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as link:
+        return link.execute("SELECT 1 FROM sqlite_master WHERE name = 'packed'").fetchone() == (1,)
 
 
 def at(node: str, kind: wire.MessageKind) -> str:

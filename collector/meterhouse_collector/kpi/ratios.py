@@ -1,9 +1,12 @@
 """A KPI from two sums and the formula that divides them, with its coverage and its bounds."""
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi.value import KpiValue, Reasoned, below_floor
+
+TOO_LARGE: Final = "too large for a number: next to nothing stands below the line"
 
 
 class Ratio(NamedTuple):
@@ -37,6 +40,8 @@ def kpi_of(ratio: Ratio, floor: float, bounds: Bounds = Bounds()) -> KpiValue:  
     if reason is None:
         found = ratio.formula()
         value, reason = (None if found.value is None else float(found.value)), found.reason
+        if value is not None and not math.isfinite(value):
+            value, reason = None, TOO_LARGE
     return KpiValue(
         name=ratio.name,
         unit=ratio.unit,

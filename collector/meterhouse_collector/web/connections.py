@@ -40,7 +40,10 @@ class _Connection:
 
     def drop(self) -> None:
         if isinstance(self.transport, asyncio.WriteTransport):
-            self.transport.abort()
+            # Of TLS, one that was closed twice has no protocol any more, which Python 3.11.2 does
+            # not look for.
+            with contextlib.suppress(AttributeError):
+                self.transport.abort()
             return
         # It is still at its handshake, and the socket is the loop's.
         with contextlib.suppress(OSError):
