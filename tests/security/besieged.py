@@ -133,7 +133,8 @@ def stored(database: Path) -> bool:
     if not database.exists():
         return False
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as link:
-        return link.execute("SELECT 1 FROM sqlite_master WHERE name = 'packed'").fetchone() == (1,)
+        found = link.execute("SELECT 1 FROM sqlite_master WHERE name = 'packed'").fetchone()
+    return found is not None
 
 
 def at(node: str, kind: wire.MessageKind) -> str:
