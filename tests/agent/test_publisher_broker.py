@@ -95,6 +95,26 @@ async def publishing(folder: Path, port: int) -> AsyncIterator[Sender]:
         await spool.close()
 
 
+async def test_a_connection_on_which_nothing_is_said_is_kept_alive(mosquitto: Mosquitto) -> None:
+    async with (
+        collecting(mosquitto.port) as (collector, _),
+        mqtt(mosquitto.port, keepalive="4s").connect() as link,
+    ):
+        # The broker gives up who is silent for one and a half times the keepalive.
+        await asyncio.sleep(9.0)
+        status = Status(
+            schema=SCHEMA,
+            site=WHO.site,
+            node=WHO.node,
+            state="online",
+            version="here",
+            at_seconds=0,
+        )
+        await link.publish(WHO.topic(MessageKind.STATUS), encode(status), retain=True)
+        await until(lambda: len(collector.statuses) > 0)
+        assert [status.version for status in collector.statuses] == ["here"]
+
+
 async def test_a_real_broker_carries_reports_and_receipts(
     mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
