@@ -359,6 +359,26 @@ async def test_a_link_opens_a_node() -> None:
         assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+async def test_an_alert_of_a_node_leads_to_it() -> None:
+    site = await filled()
+    rule = Rule("lost", "accelerator_lost", "page", 0.0)
+    labels = (("node", "n2"), ("site", "site"))
+    site.book.observe(rule, [Observation(labels, 1.0, 0.0)], site.now)
+    async with telling(site) as server, browsing(DESK) as (page, complaints):
+        await shown(page, server)
+        await page.focus("#alerts button")
+        await site.interval(8, tokens=200_000)
+        end = site.live.newest()
+        assert end is not None
+        await page.wait_for_selector(f'body[data-end="{end + 5}"]')
+        # What is focused stays so while the list is drawn anew.
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector('#node[open] tr[data-device="d2"][data-state="unhealthy"]')
+        panel = await Axe().run(page)
+        assert panel.violations_count == 0, panel.generate_report()
+        assert complaints == []
+
+
 async def test_the_theme_is_switched_and_kept() -> None:
     site = await filled()
     async with site.served() as server, browsing(DESK) as (page, _):

@@ -13,22 +13,34 @@ function figure({ value, limit, unit }) {
   return `${show(value)}, limit ${show(limit)}`;
 }
 
-export function alerts(found, now) {
+// What is about a node leads to it.
+function headline(alert, open) {
+  const text = alert.summary || words(alert);
+  const { node } = alert.labels;
+  if (!node) return element("b", { text });
+  const button = element("button", { text, type: "button", "data-alert": key(alert) });
+  button.addEventListener("click", () => open(node));
+  return element("b", {}, button);
+}
+
+export function alerts(found, now, open) {
   const parts = [];
   if (found.firing) parts.push(`${found.firing} firing`);
   if (found.pending) parts.push(`${found.pending} pending`);
   say($("alerts-note"), `${parts.join(", ") || "none is open"}${found.left_out ? `; ${found.left_out} more are not shown` : ""}`);
+  const focused = document.activeElement?.dataset?.alert;
   $("alerts").replaceChildren(...found.list.map((alert) => {
     const entry = element("li", { "data-phase": alert.phase, "data-severity": alert.severity });
     entry.append(
       element("span", { className: "mark", text: alert.phase === "firing" ? "▲" : "△", "aria-hidden": "true" }),
-      element("b", { text: alert.summary || words(alert) }),
+      headline(alert, open),
       element("span", { className: "since", text: `${alert.phase === "firing" ? alert.severity : "pending"}, ${ago(Math.max(0, now - alert.since_seconds))}` }),
     );
     if (alert.summary) entry.title = words(alert);
     else entry.append(element("span", { className: "amount", text: figure(alert) }));
     return entry;
   }));
+  if (focused) $("alerts").querySelector(`[data-alert="${CSS.escape(focused)}"]`)?.focus();
   announce(found.list.filter((alert) => alert.phase === "firing"));
 }
 

@@ -33,7 +33,7 @@ function render(found) {
   map.show(found.cells);
   waterfall(found.levels, seconds);
   path(found.path);
-  alerts(found.alerts, found.at_seconds);
+  alerts(found.alerts, found.at_seconds, openNode);
   data($("facility"), power.facility_watts, watts(power.facility_watts));
   data($("it"), power.it_watts, watts(power.it_watts));
   say($("power-reason"), power.reason ?? "mean over the window");
