@@ -150,7 +150,7 @@ def test_figures_by_hand_stand_below_the_kpis(
     window = ["--from", since(), "--to", instant(FIRST + 2 * QUARTER)]
     assert main(["kpis", "-c", str(config), *window]) == 0
     (line,) = (x for x in capsys.readouterr().out.splitlines() if "regional_capacity" in x)
-    assert line.split() == ["regional_capacity", "north", "operator", "watts", "5e+06", "-"]
+    assert line.split() == ["regional_capacity", "north", "operator", "watts", "5,000,000", "-"]
     assert main(["kpis", "-c", str(config), *window, "--format", "json"]) == 0
     entries = json.loads(capsys.readouterr().out)["by_hand"]
     assert {"water_stress", "land"} <= {entry["kind"] for entry in entries}

@@ -161,3 +161,9 @@ def test_trap_4_14_money_is_decimal_and_has_its_currency() -> None:
 def test_line_that_no_row_can_have_is_an_error(parts: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         row(**parts)
+
+
+def test_quantities_have_no_more_digits_than_a_meter() -> None:
+    found = row(quantity=Decimal(3_600_000) / 7, unit="joules")
+    assert found["ConsumedQuantity"] == Decimal("0.142857143")
+    assert found["PricingQuantity"] == Decimal("0.142857143")

@@ -13,6 +13,7 @@ from meterhouse_collector.money.rounding import (
     minor_units,
     round_total,
 )
+from meterhouse_collector.settlement.columns import figure_text
 
 AMOUNT = st.decimals(min_value=-(10**9), max_value=10**9, places=12)
 
@@ -78,3 +79,19 @@ def test_lines_sum_to_the_rounded_total(amounts: list[Decimal], currency: str) -
 def test_rounding_again_changes_nothing(amounts: list[Decimal]) -> None:
     rounded = largest_remainder(amounts, "EUR")
     assert largest_remainder(rounded, "EUR") == rounded
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        (None, "-"),
+        (0.0, "0"),
+        (0.1666666667, "0.166667"),
+        (99_999.4, "99999.4"),
+        (99_999.6, "100,000"),
+        (1.49e10, "14,900,000,000"),
+        (-2_682_000.0, "-2,682,000"),
+    ],
+)
+def test_figures_have_six_digits_or_are_whole(figure: float | None, text: str) -> None:
+    assert figure_text(figure) == text

@@ -152,7 +152,7 @@ async def test_only_what_is_over_and_summed_and_open_can_be_closed(embedded: Sql
     longer = Period("days", first.begins, second.ends)
     assert said in await refusal(books(embedded), longer)
     before = Period("before", first.begins - DAY, first.begins)
-    assert "until when all is closed" in await refusal(books(embedded), before)
+    assert "all until then is closed" in await refusal(books(embedded), before)
     assert len(await read_heads(embedded, "site")) == 1
 
 

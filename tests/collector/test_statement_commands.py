@@ -238,3 +238,13 @@ async def test_the_same_in_influxdb(influxdb_shared: InfluxDB, tmp_path: Path) -
     assert kinds == {"capital", "energy", "demand", "operations"}
     assert sum(Decimal(c["money"]) for c in found["cells"]) == Decimal(found["money"])
     assert (found["missing_quarters"], done.stderr) == (0, "")
+
+
+def test_rerate_comes_to_the_total_of_the_statement(configured: Path, capsys: Captured) -> None:
+    rated = run(capsys, "rerate", "-c", configured, *ONE_DAY).splitlines()
+    kinds = {line.split()[0]: line.split()[2] for line in rated if line.startswith("  ")}
+    shown = json.loads(run(capsys, "statement", "-c", configured, *ONE_DAY, "--format", "json"))
+
+    total = Decimal(kinds.pop("total"))
+    assert total == Decimal(shown["total_money"])
+    assert total == sum(Decimal(money) for name, money in kinds.items() if name != "kind,")

@@ -19,7 +19,7 @@ from meterhouse_collector.quarters.slo_windows import (
 )
 from meterhouse_collector.quarters.windows import Stretch, named_windows, window_kpis
 from meterhouse_collector.settlement.books import Books
-from meterhouse_collector.settlement.columns import columns
+from meterhouse_collector.settlement.columns import columns, figure_text
 from meterhouse_collector.settlement.periods import local_text, parse_instant
 from meterhouse_collector.site.by_hand import ByHand, by_hand
 
@@ -96,8 +96,8 @@ def _table(books: Books, window: Stretch, found: Mapping[str, KpiValue]) -> Iter
         [
             kpi.name,
             kpi.unit,
-            *(_number(value) for value in (kpi.value, kpi.low, kpi.high)),
-            *(_number(value) for value in (kpi.numerator, kpi.denominator)),
+            *(figure_text(value) for value in (kpi.value, kpi.low, kpi.high)),
+            *(figure_text(value) for value in (kpi.numerator, kpi.denominator)),
             f"{kpi.coverage:.1%}",
         ]
         for kpi in found.values()
@@ -118,9 +118,12 @@ def _slos(slos: Sequence[SloWindow]) -> Iterator[str]:
     rows = [
         [
             *(each.name, each.served_model, each.metric, _MET[each.met]),
-            *(_number(value) for value in (each.window_seconds / 3600, each.threshold_seconds)),
-            *(_number(value) for value in (each.objective_ratio, each.share, each.low, each.high)),
-            *(_number(value) for value in (each.requests, each.budget_spent_ratio)),
+            *(figure_text(value) for value in (each.window_seconds / 3600, each.threshold_seconds)),
+            *(
+                figure_text(value)
+                for value in (each.objective_ratio, each.share, each.low, each.high)
+            ),
+            *(figure_text(value) for value in (each.requests, each.budget_spent_ratio)),
             "-" if each.coverage is None else f"{each.coverage:.1%}",
         ]
         for each in slos
@@ -128,7 +131,7 @@ def _slos(slos: Sequence[SloWindow]) -> Iterator[str]:
     yield from columns([head, *rows], texts=4)
     for each in slos:
         if each.reason is not None:
-            text = f"{each.name}, {_number(each.window_seconds / 3600)} hours: {each.reason}"
+            text = f"{each.name}, {figure_text(each.window_seconds / 3600)} hours: {each.reason}"
             yield from textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
 
 
@@ -138,11 +141,14 @@ def _by_hand(known: Sequence[ByHand]) -> Iterator[str]:
     yield ""
     head = ["by hand", "name", "source", "unit", "value", "limit"]
     rows = [
-        [each.kind, each.name, each.source, each.unit, _number(each.value), _number(each.limit)]
+        [
+            each.kind,
+            each.name,
+            each.source,
+            each.unit,
+            figure_text(each.value),
+            figure_text(each.limit),
+        ]
         for each in known
     ]
     yield from columns([head, *rows], texts=4)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.6g}"

@@ -14,7 +14,7 @@ from meterhouse_collector.commands.books import UsageError, with_books
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.money.decimals import ZERO, add, exact
 from meterhouse_collector.money.kinds import KINDS
-from meterhouse_collector.money.rounding import round_total
+from meterhouse_collector.money.rounding import largest_remainder
 from meterhouse_collector.quarters.settle import Settlement
 from meterhouse_collector.settlement.books import Books
 from meterhouse_collector.settlement.columns import columns, money_text
@@ -107,9 +107,9 @@ async def _rating(store: Store, index: SiteIndex, starts: Sequence[int]) -> Rati
         kind: fsum(each[f"{state}_{kind}_money"] for each in sums for state in wire.STATES)
         for kind in KINDS
     }
-    rounded = {
-        kind: round_total(exact(amount), index.model.currency) for kind, amount in money.items()
-    }
+    # As in a statement: the kinds sum to their rounded total.
+    amounts = largest_remainder([exact(each) for each in money.values()], index.model.currency)
+    rounded = dict(zip(money, amounts, strict=True))
     unpriced = fsum(each["unpriced_seconds"] for each in sums)
     revision = max(record.revision for record in records.values())
     return Rating({k: amount for k, amount in rounded.items() if amount}, unpriced, revision)

@@ -72,6 +72,7 @@ class Unit(NamedTuple):
     pricing_size: Decimal
 
 
+_QUANTITY_STEP: Final = Decimal("1e-9")
 UNITS: Final[dict[str, Unit]] = {
     "tokens": Unit("Tokens", Decimal(1), "1000000 Tokens", Decimal(1_000_000)),
     "requests": Unit("Requests", Decimal(1), "Requests", Decimal(1)),
@@ -222,9 +223,9 @@ def _quantities(line: StatementLine) -> dict[str, Value]:
         # A line without a quantity is one of itself: pricing columns may not be empty.
         return {"PricingQuantity": Decimal(1), "PricingUnit": "Units", **_consumed_unit(line)}
     unit = UNITS[line.unit]
-    consumed = CONTEXT.divide(line.quantity, unit.consumed_size)
+    consumed = _shown(CONTEXT.divide(line.quantity, unit.consumed_size))
     row: dict[str, Value] = {
-        "PricingQuantity": CONTEXT.divide(line.quantity, unit.pricing_size),
+        "PricingQuantity": _shown(CONTEXT.divide(line.quantity, unit.pricing_size)),
         "PricingUnit": unit.pricing,
         "SkuMeter": unit.consumed,
     }
@@ -235,6 +236,12 @@ def _quantities(line: StatementLine) -> dict[str, Value]:
         row["ConsumedQuantity"] = consumed
         row["ConsumedUnit"] = unit.consumed
     return row
+
+
+def _shown(quantity: Decimal) -> Decimal:
+    """Return a quantity to a billionth of its unit, which no meter resolves."""
+    rounded = quantity.quantize(_QUANTITY_STEP, context=CONTEXT)
+    return quantity if rounded == quantity else rounded
 
 
 def _consumed_unit(line: StatementLine) -> dict[str, Value]:

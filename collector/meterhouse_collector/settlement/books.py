@@ -119,7 +119,9 @@ class Books:
                 raise NotClosableError(f"{period.name} is closed already, by {what}")
         if heads and period.begins < heads[-1].ends_seconds:
             last = local_text(heads[-1].ends_seconds, zone)
-            raise NotClosableError(f"{period.name} is before {last}, until when all is closed")
+            raise NotClosableError(
+                f"{period.name} is over before {last}, and all until then is closed"
+            )
         if period.ends > self.now_seconds:
             raise NotClosableError(f"{period.name} is open until {local_text(period.ends, zone)}")
 

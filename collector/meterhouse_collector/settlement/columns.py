@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 NO_VALUE: Final = "-"
+_WHOLE_FROM: Final = 99_999.5
 Rows = Sequence[Sequence[str]]
 
 
@@ -18,6 +19,13 @@ def columns(rows: Rows, *, texts: int = 1, remark: bool = False) -> Iterator[str
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield ("  " + "  ".join(cells)).rstrip()
+
+
+def figure_text(figure: float | None) -> str:
+    """Return a figure to six digits, a large one whole: never a power of ten, nor a guess."""
+    if figure is None:
+        return NO_VALUE
+    return f"{figure:,.0f}" if abs(figure) >= _WHOLE_FROM else f"{figure:.6g}"
 
 
 def money_text(amount: Decimal | None) -> str:

@@ -54,7 +54,9 @@ def load_invoices(path: Path) -> tuple[Invoice, ...]:
     """Read a file of invoices, CSV by its name, else TOML; raise ``InvoiceError`` for faults."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InvoiceError([f"{path}: {error.strerror or error}"]) from None
+    except UnicodeDecodeError as error:
         raise InvoiceError([f"{path}: {error}"]) from None
     return parse_invoices(text, str(path), is_csv=path.suffix.lower() == ".csv")
 

@@ -9,13 +9,14 @@ from meterhouse_agent import wire
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money.decimals import ZERO, add
 from meterhouse_collector.money.kinds import KINDS
-from meterhouse_collector.settlement.columns import NO_VALUE, columns
+from meterhouse_collector.settlement.columns import NO_VALUE, columns, figure_text
 from meterhouse_collector.settlement.periods import local_text, utc_text
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.statement import Account, Cell, Statement
 from meterhouse_collector.settlement.traded_table import contracts_table, sales_table
 
 _SECONDS_PER_HOUR: Final = 3600.0
+_TOKENS: Final = ("input tokens", "output tokens")
 _PER_UNIT: Final = {"joules": ("kWh", 3.6e6), "litres": ("m3", 1000.0)}
 
 
@@ -142,7 +143,7 @@ def _bill(account: Account) -> Iterator[str]:
 def _quantities(of: Statement) -> Iterator[str]:
     if not of.quantities:
         return
-    head = [of.by, *(f"{s} h" for s in wire.STATES), "installed h", "drawn kWh", "input", "output"]
+    head = [of.by, *(f"{s} h" for s in wire.STATES), "installed h", "drawn kWh", *_TOKENS]
     rows = []
     for group, sums in of.quantities.items():
         hours = [sums[f"{s}_seconds"] / _SECONDS_PER_HOUR for s in (*wire.STATES, "installed")]
@@ -181,9 +182,9 @@ def _figure(value: KpiValue) -> list[str]:
     plain = (value.value, value.numerator, value.denominator)
     bounds = (value.low, value.high)
     return [
-        *(NO_VALUE if number is None else f"{number:.6g}" for number in plain),
+        *map(figure_text, plain),
         f"{value.coverage:.1%}",
-        *(NO_VALUE if number is None else f"{number:.6g}" for number in bounds),
+        *map(figure_text, bounds),
     ]
 
 

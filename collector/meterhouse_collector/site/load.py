@@ -33,7 +33,9 @@ def load_site(path: Path) -> SiteModel:
     """Read a site file and its files of prices; raise ``SiteModelError`` with every fault."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise SiteModelError([f"{path}: {error.strerror or error}"]) from None
+    except UnicodeDecodeError as error:
         raise SiteModelError([f"{path}: {error}"]) from None
     model = parse_site(text, str(path))
     try:
