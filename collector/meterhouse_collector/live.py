@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,29 +12,28 @@ from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.ledger import Entry
+from meterhouse_collector.open_interval import OpenInterval
 from meterhouse_collector.rollup.expected import power_of
 from meterhouse_collector.rollup.observed import Observed, add_observed, observed
 from meterhouse_collector.rollup.points import PART, group_of, live_point
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
 from meterhouse_collector.rollup.rates import NO_RATES, Rates
-from meterhouse_collector.rollup.roll_up import add_sums, pick_row, roll_up
+from meterhouse_collector.rollup.roll_up import add_sums, roll_up
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Point, Row
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
+from meterhouse_collector.telling import Telling
 
 _LOG: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.5
 _FILLED_SECONDS: Final = 3600
 _FUTURE_SECONDS: Final = 60
-# What has told something in this time is waited for, and once it has told no grace is needed.
-_TELLING_SECONDS: Final = 60
 # An interval is rolled up again for all that came late in this time, and all of that together
 # takes no more than this part of the time.
 _AGAIN_SECONDS: Final = 5.0
 _AGAIN_PART: Final = 0.25
 _LEDGER: Final[Mapping[str, type]] = {"node": NodeRow, "meter": MeterRow, "engine": EngineRow}
-ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
 
 
 Told = Callable[[int, int], AsyncIterator[Entry]]
@@ -57,38 +56,6 @@ class Snapshot(NamedTuple):
     kpis: dict[str, KpiValue]
     sums: Sums
     groups: dict[GroupKey, Sums]
-
-
-class _Open:
-    """The rows of one interval by thing and reader, and the groups that were written of them."""
-
-    __slots__ = ("changed", "engines", "groups", "meters", "nodes", "rolled_at")
-
-    def __init__(self) -> None:
-        self.nodes: dict[str, dict[str, NodeRow]] = {}
-        self.meters: dict[str, dict[str, MeterRow]] = {}
-        self.engines: dict[str, dict[str, EngineRow]] = {}
-        self.groups: set[GroupKey] = set()
-        self.changed = True
-        self.rolled_at: float | None = None
-
-    def rows(self, start_seconds: int, length_seconds: int) -> IntervalRows:
-        """Return one row per thing."""
-        return IntervalRows(
-            start_seconds,
-            length_seconds,
-            _picked(self.nodes),
-            _picked(self.meters),
-            _picked(self.engines),
-        )
-
-
-def _picked(things: Mapping[str, Mapping[str, ThingRow]]) -> dict[str, ThingRow]:
-    # Hardly anything has two readers, and this runs for every node.
-    return {
-        thing: next(iter(rows.values())) if len(rows) == 1 else pick_row(rows)
-        for thing, rows in things.items()
-    }
 
 
 def no_rates(_: float) -> Rates:
@@ -118,7 +85,7 @@ class Live:
         self._bug = bug
         self._rates = rates
         self._clock = clock
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, OpenInterval] = {}
         self._rolled: dict[int, dict[GroupKey, Sums]] = {}
         self._totals: dict[int, Sums] = {}
         self._observed: dict[int, Observed] = {}
@@ -127,7 +94,7 @@ class Live:
         self._closed_before: float = 0
         self._again_at = float("-inf")
         self._learnt_at = 0
-        self._telling: tuple[set[str], set[str], set[str]] = (set(), set(), set())
+        self._telling = Telling()
         self._meter_watts: dict[str, float] = {}
         self._node_watts: dict[str, float] = {}
 
@@ -142,15 +109,10 @@ class Live:
     def _take(self, entry: Entry) -> None:
         interval = self._open.get(entry.start_seconds)
         if interval is None:
-            interval = self._open[entry.start_seconds] = _Open()
-        interval.changed = True
-        if entry.node_row is not None:
-            # A node has one reader: the agent of its name.
-            interval.nodes[entry.node] = {entry.node: entry.node_row}
-        for meter, row in entry.meters.items():
-            interval.meters.setdefault(meter, {})[entry.node] = row
-        for engine, served in entry.engines.items():
-            interval.engines.setdefault(engine, {})[entry.node] = served
+            interval = self._open[entry.start_seconds] = OpenInterval()
+        interval.take(entry)
+        if interval.rolled_at is not None:
+            self._telling.late(entry)
 
     async def read_back(self, store: Store, told: Told | None = None) -> None:
         """Take up what is held, and what was slept through, after a start.
@@ -177,7 +139,7 @@ class Live:
             # Nothing was ever collected, so nothing was slept through.
             return
         for point in points:
-            interval = self._open.setdefault(point.start_seconds, _Open())
+            interval = self._open.setdefault(point.start_seconds, OpenInterval())
             interval.groups.add(group_of(point.tags))
         for start in [start for start in self._open if start < first]:
             del self._open[start]
@@ -205,8 +167,8 @@ class Live:
             except msgspec.MsgspecError:
                 bad += 1
                 continue
-            interval = self._open.setdefault(row.start_seconds, _Open())
-            getattr(interval, f"{measurement}s").setdefault(row.thing, {})[row.reader] = decoded
+            interval = self._open.setdefault(row.start_seconds, OpenInterval())
+            interval.put(row.thing, row.reader, decoded)
         if packed:
             _LOG.info("read back %d rows of %s since %d", len(packed) - bad, measurement, window[0])
         if bad:
@@ -227,7 +189,7 @@ class Live:
             self._next = due
             self._closed_before = min(self._closed_before, due)
         for start in range(max(self._next, due - _FILLED_SECONDS), due, length):
-            self._open.setdefault(start, _Open())
+            self._open.setdefault(start, OpenInterval())
         self._next = max(self._next, due)
         closed = {
             s: o
@@ -241,28 +203,15 @@ class Live:
         await self._roll_again(late, now)
         self._forget(now)
 
-    def _is_whole(self, start: int, interval: _Open) -> bool:
+    def _is_whole(self, start: int, interval: OpenInterval) -> bool:
         """Tell whether all have told that lately did; who comes back or is new will be late."""
         if interval.rolled_at is not None:
             return False
-        nodes, meters, engines = self._telling
-        return (
-            start - self._learnt_at == self.pace.length_seconds
-            and bool(nodes or meters or engines)
-            and nodes <= interval.nodes.keys()
-            and meters <= interval.meters.keys()
-            and engines <= interval.engines.keys()
+        return start - self._learnt_at == self.pace.length_seconds and self._telling.all_told(
+            interval.nodes, interval.meters, interval.engines
         )
 
-    def _note_telling(self, start: int) -> None:
-        lately = [o for s, o in self._open.items() if start - _TELLING_SECONDS < s <= start]
-        self._telling = (
-            set[str]().union(*(each.nodes for each in lately)),
-            set[str]().union(*(each.meters for each in lately)),
-            set[str]().union(*(each.engines for each in lately)),
-        )
-
-    async def _roll_again(self, late: Mapping[int, _Open], now: float) -> None:
+    async def _roll_again(self, late: Mapping[int, OpenInterval], now: float) -> None:
         ends = now - self.pace.held_seconds
         for start, interval in sorted(late.items(), key=lambda item: item[1].rolled_at or 0):
             age = now - (interval.rolled_at or 0)
@@ -273,7 +222,7 @@ class Live:
                 ended = time.monotonic()
                 self._again_at = ended + (ended - begun) * (1 / _AGAIN_PART - 1)
 
-    async def _roll_one(self, start: int, interval: _Open) -> None:
+    async def _roll_one(self, start: int, interval: OpenInterval) -> None:
         rows = interval.rows(start, self.pace.length_seconds)
         interval.changed, interval.rolled_at = False, self._clock()
         expected = Expected(self._meter_watts, self._node_watts)
@@ -299,8 +248,7 @@ class Live:
     def _learn(self, rows: IntervalRows) -> None:
         """Learn what is drawn, for gaps to come; a late interval teaches nothing about now."""
         newest = rows.start_seconds >= self._learnt_at
-        if newest:
-            self._note_telling(rows.start_seconds)
+        self._telling.note(rows)
         self._learnt_at = max(self._learnt_at, rows.start_seconds)
         power = power_of(rows.meters, rows.nodes)
         for known, learnt in (

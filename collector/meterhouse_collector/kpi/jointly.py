@@ -1,6 +1,6 @@
 """When an interval counts for both sides of PUE, and what fills its gaps (``definitions.md``)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import fsum
 from typing import Final, NamedTuple
 
@@ -46,16 +46,20 @@ def branch(
     return Branch(energy, (energy or 0.0) + gap, gap)
 
 
-def side(entries: Iterable[Branch]) -> Side:
-    """Sum one side, which counts where what is missing is at most 1 % of what is expected."""
+def side(entries: Iterable[Branch], whole: Sequence[float] = ()) -> Side:
+    """Sum one side, which counts where what is missing is at most 1 % of what is expected.
+
+    ``whole`` is the energy of more branches, which were measured all the time.
+    """
     branches = list(entries)
     known = [branch.factor * b for branch in branches if (b := branch.measured) is not None]
+    known += whole
     measured = fsum(known) if known else None
     gaps = [branch.factor * b for branch in branches if (b := branch.gap) is not None]
     expectations = [branch.factor * b for branch in branches if (b := branch.expected) is not None]
-    if not branches or len(expectations) < len(branches):
+    if (not known and not branches) or len(expectations) < len(branches):
         return Side(measured, None, 0.0, billable=False, joint=False)
-    size = fsum(map(abs, expectations))
+    size = fsum(map(abs, (*expectations, *whole)))
     joint = fsum(map(abs, gaps)) <= MISSING_SHARE_MAX * size
     gap = fsum(gaps)
     # A bill may rest on the last known power for long, but on a nameplate only within the limit.

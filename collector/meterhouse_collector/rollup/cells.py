@@ -63,13 +63,13 @@ def _cell(
     scale = part / 1000.0
     active, held_idle, free, unhealthy, unknown = share.milliseconds
     measured = [0.0 if value is None else value * part for value in share.joules]
-    if placements[0].engine and free > 0:
+    if free > 0 and placements[0].engine:
         # The engine was put on these devices after the row was written.
         held_idle, free = held_idle + free, 0
         measured[_HELD_IDLE] += measured[_FREE]
         measured[_FREE] = 0.0
     seconds = (active * scale, held_idle * scale, free * scale, unhealthy * scale, unknown * scale)
-    joules = (measured[0], measured[1], measured[2], measured[3], measured[4])
+    joules: Five = tuple(measured)  # type: ignore[assignment] # they are five
     return Cell(placements, seconds, joules, capital_per_second, share.energy_quality == "missing")
 
 

@@ -12,9 +12,9 @@ from msgspec import Struct
 from meterhouse_collector.rollup.cells import STATE_FIELDS, Cell, Five
 from meterhouse_collector.rollup.rates import ZERO_RATES, BySeconds, Rates
 from meterhouse_collector.rollup.serving import Fields, Serving, Terms
-from meterhouse_collector.site.index import Placement
 
-_Alike = tuple[tuple[Placement, ...], float | None, bool, bool]
+# Placements by their id: to hash all of them each time would cost more than to look twice at some.
+_Alike = tuple[int, float | None, bool, bool]
 
 
 class RatedCell(Struct, frozen=True, gc=False):
@@ -44,7 +44,7 @@ def place(terms: Terms, serving: Serving, entries: Iterable[RatedCell], rates: R
     for entry in entries:
         cell = entry.cell
         no_meter = entry.measured_joules is None
-        key = (cell.placements, cell.capital_per_second, cell.unmetered, no_meter)
+        key = (id(cell.placements), cell.capital_per_second, cell.unmetered, no_meter)
         found = alike.get(key)
         if found is None:
             alike[key] = [entry]

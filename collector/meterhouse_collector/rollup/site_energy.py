@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.jointly import Branch, Side, branch, side
-from meterhouse_collector.rollup.meter_sides import MEASURED, energy_branches
+from meterhouse_collector.rollup.meter_sides import MEASURED, energy_branches, energy_side
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
 from meterhouse_collector.site.index import SiteIndex
 
@@ -56,15 +56,16 @@ def site_energy(interval: IntervalRows, index: SiteIndex, expected: Expected) ->
     The grid bills what its meters of the boundary count, and neither what the site generates nor
     what it stores. Without them the bill is that of the IT energy: too small, and labelled so.
     """
-    branches = site_branches(interval, index, expected)
-    facility = side(found for _, found in branches.facility)
-    equipment = side(found for _, found in branches.it)
-    boundary = {
-        term.meter.name
-        for term in index.metering(interval.start_seconds).facility
-        if term.meter.role == "boundary"
-    }
-    imported = side(found for name, found in branches.facility if name in boundary)
+    tree, length = index.metering(interval.start_seconds), interval.length_seconds
+    watts = expected.meter_watts
+    branches = list(energy_branches(tree.facility, interval.meters, length, watts))
+    facility = side(found for _, found in branches)
+    if tree.it:
+        equipment = energy_side(tree.it, interval.meters, length, watts)
+    else:
+        equipment = _node_side(interval, index, expected.node_watts)
+    boundary = {term.meter.name for term in tree.facility if term.meter.role == "boundary"}
+    imported = side(found for name, found in branches if name in boundary)
     billed = imported if boundary else equipment
     return SiteEnergy(
         facility=facility,
@@ -87,6 +88,22 @@ def site_branches(interval: IntervalRows, index: SiteIndex, expected: Expected) 
     return Branches(tuple(facility), tuple(equipment), it_metered=bool(tree.it))
 
 
+def _node_side(interval: IntervalRows, index: SiteIndex, watts: Mapping[str, float]) -> Side:
+    """Sum what ``_nodes`` yields; of most of a large site nothing but the energy is needed."""
+    plans = index.plans(interval.start_seconds)
+    rows, length = interval.nodes, interval.length_seconds
+    whole: list[float] = []
+    rest = [branch(None, 0.0, watts.get(node), length) for node in plans.keys() - rows.keys()]
+    for node, row in rows.items():
+        plan = plans.get(node)
+        energy, covered = node_energy(row, 0 if plan is None else len(plan.slots))
+        if energy is not None and covered >= 1.0:
+            whole.append(energy)
+        else:
+            rest.append(branch(energy, covered, watts.get(node), length))
+    return side(rest, whole)
+
+
 def _nodes(
     interval: IntervalRows, index: SiteIndex, watts: Mapping[str, float]
 ) -> Iterator[tuple[str, Branch]]:
@@ -106,11 +123,10 @@ def node_energy(row: NodeRow, devices: int) -> tuple[float | None, float]:
     """
     if row.energy_joules is not None:
         return row.energy_joules, row.host_covered_milliseconds / row.length_milliseconds
-    parts: list[float] = []
+    parts = [part for share in row.shares for part in share.joules if part is not None]
     total = unknown = 0
     for share in row.shares:
         milliseconds = share.milliseconds
-        parts += [part for part in share.joules if part is not None]
         total += sum(milliseconds)
         unknown += milliseconds[_UNKNOWN]
     if row.cpu_energy_joules is not None:

@@ -83,6 +83,8 @@ class Register:
             sorted({t for node in self._nodes.values() for t in node.instants})
         )
         self._planned: tuple[int, dict[str, Plan]] = (-1, {})
+        # Thousands of nodes have the same placements: each is kept once.
+        self._placed: Final[dict[tuple[Placement, ...], tuple[Placement, ...]]] = {}
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -193,11 +195,12 @@ class Register:
     def _holding(self, key: tuple[str, str], slots: tuple[Slot, ...], at_seconds: float) -> Holding:
         rates = [slot.capital_per_second for slot in slots if slot.capital_per_second is not None]
         accelerator_model, holder = key
+        found = tuple(self._placements(accelerator_model, holder, slots, at_seconds))
         return Holding(
             accelerator_model=accelerator_model,
             holder=holder,
             devices=len(slots),
-            placements=tuple(self._placements(accelerator_model, holder, slots, at_seconds)),
+            placements=self._placed.setdefault(found, found),
             capital_per_second=sum(rates) / len(slots) if len(rates) == len(slots) else None,
             slots=slots,
         )
