@@ -98,7 +98,7 @@ async def publishing(folder: Path, port: int) -> AsyncIterator[Sender]:
 async def test_a_connection_on_which_nothing_is_said_is_kept_alive(mosquitto: Mosquitto) -> None:
     async with (
         collecting(mosquitto.port) as (collector, _),
-        mqtt(mosquitto.port, keepalive="4s").connect() as link,
+        mqtt(mosquitto.port, keepalive="3s").connect() as link,
     ):
         # The broker gives up who is silent for one and a half times the keepalive.
         await asyncio.sleep(9.0)
