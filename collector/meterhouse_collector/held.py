@@ -56,5 +56,8 @@ class Held:
 
 
 def _weight(entry: Entry) -> int:
-    packed = sum([len(row.row) // _ROW_BYTES for row in entry.rows if type(row) is PackedRow])
-    return len(entry.rows) + packed
+    weight = len(entry.rows)
+    for row in entry.rows:
+        if type(row) is PackedRow and len(row.row) >= _ROW_BYTES:
+            weight += len(row.row) // _ROW_BYTES
+    return weight

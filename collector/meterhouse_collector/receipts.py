@@ -53,16 +53,16 @@ class Receipts:
         self._length = length_seconds
         self._every = every_seconds
         # In the order of their last receipt, so that who waits longest is served first.
-        self._due: dict[Address, _Due] = {}
+        self._due: dict[tuple[str, str], _Due] = {}
         # Of all nodes only those with a backlog; and when the next receipt may be due: to look at
         # all of a large site each time costs more than to say them.
-        self._draining: dict[Address, _Due] = {}
+        self._draining: dict[tuple[str, str], _Due] = {}
         self._look_at = float("-inf")
         self._forget_at = float("-inf")
         # What hears of each report that was refused for good.
         self.set_aside: Callable[[Address, str], None] = lambda _, __: None
 
-    def _of(self, address: Address) -> _Due:
+    def _of(self, address: tuple[str, str]) -> _Due:
         found = self._due.get(address)
         if found is None:
             if len(self._due) >= _MAX_NODES:
@@ -71,7 +71,7 @@ class Receipts:
         found.heard = True
         return found
 
-    def _let_go(self, address: Address) -> None:
+    def _let_go(self, address: tuple[str, str]) -> None:
         del self._due[address]
         self._draining.pop(address, None)
 
@@ -79,8 +79,8 @@ class Receipts:
         at = due.said_at + (_URGENT_SECONDS if due.urgent else self._every)
         self._look_at = min(self._look_at, at)
 
-    def stored(self, address: Address, start_seconds: int) -> None:
-        """Note that a report is in the database."""
+    def stored(self, address: tuple[str, str], start_seconds: int) -> None:
+        """Note that a report is in the database; each is noted, so a plain tuple will do."""
         due = self._of(address)
         due.stored.add(start_seconds)
         if due.refused:
@@ -169,7 +169,7 @@ class Receipts:
                     # Until there is room.
                     self._look_at = now
                 continue
-            message = encode(self._receipt(address, due, granted))
+            message = encode(self._receipt(address[1], due, granted))
             if not send(topic(*address, MessageKind.RECEIPT), message):
                 self._look_at = now
                 continue
@@ -202,10 +202,10 @@ class Receipts:
         left = room - sum(due.credit for due in self._due.values())
         return max(0, left), min(_CREDIT_MAX, max(1, room // draining))
 
-    def _receipt(self, address: Address, due: _Due, credit: int) -> Receipt:
+    def _receipt(self, node: str, due: _Due, credit: int) -> Receipt:
         return Receipt(
             schema=SCHEMA,
-            node=address.node,
+            node=node,
             length_seconds=self._length,
             stored=list(_ranges(due.stored, self._length)),
             refused=list(due.refused.values()),

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from bisect import bisect_right
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -78,10 +79,10 @@ class Writer:
         """Take an entry, unless there is no room."""
         if self._closed:
             return False
-        taken = self._entries.take(entry, fresh=entry.start_seconds >= self._late_before())
-        if not taken:
-            self._pause()
-        return taken
+        if self._entries.take(entry, fresh=entry.start_seconds >= self._late_before()):
+            return True
+        self._pause()
+        return False
 
     def write(self, row: Row) -> None:
         """Take a row that no receipt hangs on; without room the oldest goes, and is counted."""
@@ -138,16 +139,16 @@ class Writer:
         loose = [self._rows.popleft() for _ in range(min(_BATCH_ROWS, len(self._rows)))]
         if not entries and not loose:
             return
-        late_before = self._late_before()
+        # By now, not when it came: it may have waited long for the store.
+        late = self._late(entries)
         rows: list[Row] = []
-        owners: list[int] = []
-        for number, entry in enumerate(entries):
-            rows.extend(entry.rows)
-            start = entry.start_seconds
-            if start < late_before or self._timing.may_have_summed(start):
-                # By now, not when it came: it may have waited long for the store.
+        # Of each entry, where its rows end.
+        ends: list[int] = []
+        for entry in entries:
+            rows += entry.rows
+            if entry.start_seconds in late:
                 rows.extend(late_marks(entry))
-            owners.extend([number] * (len(rows) - len(owners)))
+            ends.append(len(rows))
         # A stamp of its own for each attempt, or a mark that came again could seem worked off.
         self._stamp = max(self._stamp + 1, int(self._timing.clock() * 1e9))
         marked = stamp_marks(rows, self._stamp)
@@ -159,21 +160,27 @@ class Writer:
         self._turn(up=True)
         self._changed(marked)
         self._entries.written(entries)
-        self._settle(entries, owners, rejections, [*rows, *loose])
+        self._settle(entries, ends, rejections, [*rows, *loose])
         if self._paused and len(self._entries) <= _ENTRIES_RESUME:
             self._paused = False
             self._flow(True)  # noqa: FBT003 - on or off
             _LOG.info("reading again")
 
+    def _late(self, entries: Iterable[Entry]) -> set[int]:
+        """Return the starts of entries whose quarter may have been summed."""
+        before, may_have_summed = self._late_before(), self._timing.may_have_summed
+        starts = {entry.start_seconds for entry in entries}
+        return {start for start in starts if start < before or may_have_summed(start)}
+
     def _settle(
         self,
         entries: Sequence[Entry],
-        owners: Sequence[int],
+        ends: Sequence[int],
         rejections: Sequence[Rejection],
         rows: Sequence[Row],
     ) -> None:
         refused: dict[int, Rejection] = {}
-        written = Tally(row.policy for row in rows)
+        written = Tally([row.policy for row in rows])
         for rejection in rejections:
             row = rows[rejection.index]
             written[row.policy] -= 1
@@ -182,16 +189,18 @@ class Writer:
             # Without its detail a report is still in the ledger, and so it is without a mark for
             # a quarter that the ledger no longer keeps.
             counts = row.policy == "ledger" and row.measurement != "dirty"
-            if rejection.index < len(owners) and counts:
-                refused[owners[rejection.index]] = rejection
+            owner = bisect_right(ends, rejection.index)
+            if owner < len(ends) and counts:
+                refused[owner] = rejection
+        stored = self._receipts.stored
         for number, entry in enumerate(entries):
-            address = Address(entry.site, entry.node)
-            refusal = refused.get(number)
+            refusal = refused.get(number) if refused else None
             if refusal is None:
-                self._receipts.stored(address, entry.start_seconds)
+                stored((entry.site, entry.node), entry.start_seconds)
             else:
                 reason = "too_old" if refusal.too_old else "rejected_by_store"
                 self._telemetry.refused.labels(reason, "true").inc()
+                address = Address(entry.site, entry.node)
                 self._receipts.refused(address, entry.start_seconds, reason, final=True)
         for policy, count in written.items():
             self._telemetry.rows.labels(policy).inc(count)

@@ -104,7 +104,17 @@ class InfluxStore:
         rejections: list[Rejection] = []
         lines: dict[str, list[_Line]] = {}
         for index, row in enumerate(rows):
-            lines.setdefault(row.policy, []).extend(self._lines(index, row, rejections))
+            mine = lines.get(row.policy)
+            if mine is None:
+                mine = lines[row.policy] = []
+            try:
+                if type(row) is PackedRow:
+                    # Of a large site nearly all are such.
+                    mine.append(_Line(index, self._encoder.packed(row)))
+                else:
+                    mine += self._lines(index, row, rejections)
+            except ValueError as error:
+                rejections.append(Rejection(index, str(error)))
         for policy in _WRITE_ORDER:
             for request in _requests(lines.get(policy, [])):
                 rejections += await self._write_request(policy, request)

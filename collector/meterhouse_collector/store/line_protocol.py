@@ -64,22 +64,22 @@ class LineEncoder:
 
     def line(self, row: Single) -> bytes:
         """Return the line of a row; raise ``ValueError``, naming the row, where it has none."""
+        if isinstance(row, PackedRow):
+            return self.packed(row)
         try:
-            if isinstance(row, PackedRow):
-                series = self._packed_series(row.measurement, row.site, row.thing, row.reader)
-                fields = f'row="{_quoted(row.row)}"'
-            else:
-                series = self._point_series(row.measurement, row.tags)
-                fields = _floats(row.row) if isinstance(row, Readings) else self._fields(row.fields)
-            start = row.start_seconds
-            if not -_MAX_SECONDS <= start <= _MAX_SECONDS:
-                raise ValueError(f"start {start} is out of range")  # noqa: TRY301 - named below
-            line = f"{series} {fields} {start:d}".encode()
-            if len(line) > MAX_LINE_BYTES:
-                raise ValueError(f"{len(line)} bytes, at most {MAX_LINE_BYTES} are allowed")  # noqa: TRY301 - named below
+            series = self._point_series(row.measurement, row.tags)
+            fields = _floats(row.row) if isinstance(row, Readings) else self._fields(row.fields)
+            return _line(series, fields, row.start_seconds)
         except ValueError as error:
             raise ValueError(f"{_name(row)}: {error}") from None
-        return line
+
+    def packed(self, row: PackedRow) -> bytes:
+        """Return the line of a packed row, as ``line`` does."""
+        try:
+            series = self._packed_series(row.measurement, row.site, row.thing, row.reader)
+            return _line(series, f'row="{_quoted(row.row)}"', row.start_seconds)
+        except ValueError as error:
+            raise ValueError(f"{_name(row)}: {error}") from None
 
     def _fields(self, fields: dict[str, Value]) -> str:
         plan = self._plan(tuple(fields), tuple(map(type, fields.values())))
@@ -93,6 +93,15 @@ class LineEncoder:
         if "=nan" in text or "=inf" in text or "=-inf" in text:
             _refuse_not_finite(fields)
         return text
+
+
+def _line(series: str, fields: str, start: int) -> bytes:
+    if not -_MAX_SECONDS <= start <= _MAX_SECONDS:
+        raise ValueError(f"start {start} is out of range")
+    line = f"{series} {fields} {start}".encode()
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"{len(line)} bytes, at most {MAX_LINE_BYTES} are allowed")
+    return line
 
 
 def _floats(row: bytes) -> str:
