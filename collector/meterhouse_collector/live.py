@@ -101,7 +101,7 @@ class Live:
     def add(self, entry: Entry) -> None:
         """Take an entry into its interval, if that is still held."""
         start = entry.start_seconds
-        if start < max(self._closed_before, self._clock() - self.pace.held_seconds):
+        if start < self._closed_before or start < self._clock() - self.pace.held_seconds:
             # With this row alone it would be rolled up as if all others were silent.
             return
         self._take(entry)

@@ -117,24 +117,34 @@ def names_of(inventory: wire.Inventory) -> Iterator[Named]:
         yield "accelerator_model", device.accelerator_model
 
 
+class _Left:
+    """How many messages of a node may still be looked at, and when that was."""
+
+    __slots__ = ("at", "messages")
+
+    def __init__(self, at: float) -> None:
+        self.messages: float = BURST_MESSAGES
+        self.at = at
+
+
 class Rate:
     """How many messages of each node are looked at: so many a second, and more after a pause."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # For each node what is left, and when that was.
-        self._left: dict[str, tuple[float, float]] = {}
+        self._left: dict[str, _Left] = {}
 
     def allows(self, node: str, size_bytes: int) -> bool:
         """Take a message of a node into account; tell whether it may be looked at."""
         now, known = self._clock(), self._left.get(node)
-        left = float(BURST_MESSAGES)
-        if known is not None:
-            left = min(left, known[0] + (now - known[1]) * MESSAGES_PER_SECOND)
-        elif len(self._left) >= _NODES_MAX:
-            # Everybody gets his burst again: no more than a burst is lost by it.
-            self._left.clear()
+        if known is None:
+            if len(self._left) >= _NODES_MAX:
+                # Everybody gets his burst again: no more than a burst is lost by it.
+                self._left.clear()
+            known = self._left[node] = _Left(now)
+        left = known.messages + (now - known.at) * MESSAGES_PER_SECOND
+        left = min(left, BURST_MESSAGES)
         cost = 1.0 if size_bytes <= MESSAGE_BYTES else size_bytes / MESSAGE_BYTES
         allowed = left >= cost
-        self._left[node] = (left - cost if allowed else left, now)
+        known.messages, known.at = left - cost if allowed else left, now
         return allowed

@@ -24,7 +24,7 @@ from meterhouse_collector.alerts.state import Observation, Phase, Rule, Transiti
 from meterhouse_collector.alerts.table import ALWAYS, LIVE, QUARTERLY, Watch, watches
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live
-from meterhouse_collector.rows import Row
+from meterhouse_collector.rows import Row, Table
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.targets import Budget, Scope, Threshold, ThresholdKind
 from meterhouse_collector.store import Store, StoreUnavailableError
@@ -94,7 +94,11 @@ class Alerts:
 
     def add(self, entry: Entry) -> None:
         """Take what an entry says of single devices."""
-        self._sight.add(entry)
+        for row in entry.rows:
+            # Hardly any entry has detail.
+            if type(row) is Table:
+                self._sight.add(entry)
+                return
 
     async def run(self) -> None:
         """Look until cancelled."""

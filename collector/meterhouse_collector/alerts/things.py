@@ -104,9 +104,6 @@ class ThingWatch:
 
     def add_detail(self, entry: Entry) -> None:
         """Take what an entry says of single devices, unless it is older than what is known."""
-        # Hardly any entry has detail.
-        if len(entry.rows) == 1 and type(entry.rows[0]) is stored.PackedRow:
-            return
         found = [
             each
             for row in entry.rows
