@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import aiomqtt
-from paho.mqtt.enums import MQTTErrorCode
 
 from meterhouse_agent.config import MqttConfig
 from meterhouse_agent.transport import Link, TransportError
@@ -41,7 +40,8 @@ class _Client(aiomqtt.Client):
     async def _misc_loop(self) -> None:
         # A broker bears a silence of one and a half times the keepalive.
         pause = self._keepalive / _LOOKS_PER_KEEPALIVE
-        while self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110 - the library has no event for it
+        # Any other result than 0 is that of a connection that is lost.
+        while self._client.loop_misc() == 0:  # noqa: ASYNC110 - the library has no event for it
             await asyncio.sleep(pause)
 
 
