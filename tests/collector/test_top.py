@@ -205,7 +205,7 @@ async def test_a_script_gets_the_nodes_of_the_page(page: PageServer, once: Once)
     assert cells[7] == "180"
     assert "n2 (silent)" in out
     assert lines["n2"].split()[-1] == "—"
-    assert lines["site"].startswith("site  PUE ")
+    assert lines["site"].startswith("site  iPUE ")
 
 
 async def test_a_filter_is_for_a_script_too(page: PageServer, once: Once) -> None:

@@ -162,7 +162,7 @@ def test_what_is_measured_is_what_was_so(tmp_path: Path) -> None:
             assert math.isclose(kpi[part], real[part], rel_tol=1e-9), (name, part)
     lines = printed.splitlines()
     assert lines[0].startswith("live page: http://127.0.0.1:")
-    assert lines[1].split()[:2] == ["time", "PUE"]
+    assert lines[1].split()[:2] == ["time", "iPUE"]
     assert all(re.match(r"\d\d:\d\d:\d\d +1\.\d{3} ", line) for line in lines[2:])
     assert len(lines) > 2
     assert list((tmp_path / "t").iterdir()) == []

@@ -54,7 +54,7 @@ def _head(live: Mapping[str, Any], currency: str) -> Text:
     kpis = live["kpis"]
     text = Text.assemble((str(live["site"]), "bold"), "  ")
     for title, name, form in (
-        ("PUE", "pue", "{:.3f}"),
+        ("iPUE", "pue", "{:.3f}"),
         ("idle", "idle_capacity_ratio", "{:.1%}"),
         (f"{currency} per M output", "cost_per_million_output_tokens", "{:.3f}"),
     ):

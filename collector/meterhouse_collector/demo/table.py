@@ -15,7 +15,7 @@ _ROWS: Final = 10
 _NONE: Final = "—"
 # Together with what stands between them: 80 columns.
 _WIDTHS: Final = (8, 5, 22, 12, 6, 8, 7)
-_TITLES: Final = ("time", "PUE", "idle capacity", "EUR/M output", "IT kW", "tokens/s", "covered")
+_TITLES: Final = ("time", "iPUE", "idle capacity", "EUR/M output", "IT kW", "tokens/s", "covered")
 _UP: Final = "\x1b[{}A\x1b[J"
 
 

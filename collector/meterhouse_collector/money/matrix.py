@@ -38,6 +38,7 @@ class NodeJoules(NamedTuple):
 
     state_joules: dict[str, Decimal]
     rest_joules: Decimal
+    reason: str | None = None
 
 
 class PoolCost(NamedTuple):
@@ -119,7 +120,8 @@ def node_state_joules(
     measured = {state: amount(f"{state}_joules", j) for state, j in device_joules.items()}
     rest = amount("node_joules", node_joules) - total(measured.values())
     if rest <= 0 or not any(device_seconds.values()):
-        return NodeJoules(measured, rest)
+        reason = "the devices drew more than their node: a meter is wrong" if rest < 0 else None
+        return NodeJoules(measured, rest, reason)
     parts = allocate(rest, device_seconds)
     states = dict.fromkeys((*measured, *parts), Decimal(0))
     return NodeJoules(
@@ -154,8 +156,10 @@ def stacked_cost(
     """Return the bill as a stack: the kinds of ``active``, then each other state as a whole.
 
     Capital, rent and operations go by device-seconds, the other kinds by measured joules
-    (``definitions.md``, A matrix).
+    (``definitions.md``, A matrix). Raise ``ValueError`` for an unknown state or kind.
     """
+    if unknown := sorted({*state_seconds, *state_joules}.difference(wire.STATES)):
+        raise ValueError(f"{', '.join(unknown)}: no state, which is {', '.join(wire.STATES)}")
     matrix = cost_matrix(
         kind_money=kind_money, group_seconds=state_seconds, group_joules=state_joules
     )
