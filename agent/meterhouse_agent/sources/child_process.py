@@ -206,6 +206,11 @@ class ChildProcess(asyncio.SubprocessProtocol):
         self._gone.set()
         self._stdout.resume_reading()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of a process that has ended, though long after it was given up."""
+        del exc
+        self._transport.close()
+
     def _take(self, line: Line) -> None:
         match line.kind:
             case "found":
