@@ -285,6 +285,7 @@ def test_the_list_needs_no_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "--list"]) == 0
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines()] == list(ROWS)
+    assert " / (active_seconds + held_idle_seconds + free_seconds - stranded_seconds)" in out
     assert main(["explain", "pue", "--at", "now"]) == 2
     assert capsys.readouterr().err == "--config is missing\n"
     assert main(["explain", "pue"]) == 2

@@ -279,6 +279,7 @@ def test_cost_under_the_floor_has_no_value_and_keeps_its_sums() -> None:
     unpriced = output_cost(parts | {"unpriced_seconds": 8.0})
     assert unpriced.reason is not None
     assert "8 device-seconds have no price" in unpriced.reason
+    assert unpriced.reason.endswith("idle capacity cost at least 0.00 USD")
 
 
 def test_cost_where_no_engine_holds_a_device_has_no_value() -> None:

@@ -25,7 +25,7 @@ from meterhouse_collector.explain.request import (
     period,
 )
 from meterhouse_collector.explain.rows import with_readers, with_rows
-from meterhouse_collector.explain.text import text
+from meterhouse_collector.explain.text import bracketed, text
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rows import POLICY_DAYS
 from meterhouse_collector.running import make_store
@@ -66,7 +66,8 @@ def explain(options: argparse.Namespace) -> int:
     if options.list:
         width = max(map(len, ROWS))
         lines = (
-            f"{name:<{width}}  {row.numerator} / {row.denominator}" for name, row in ROWS.items()
+            f"{name:<{width}}  {bracketed(row.numerator)} / {bracketed(row.denominator)}"
+            for name, row in ROWS.items()
         )
         sys.stdout.write("\n".join(lines) + "\n")
         return 0

@@ -75,15 +75,15 @@ def explained(
             expression=row.numerator,
             value=value.numerator,
             unit=_unit(unit_of[numerator.names[0]], index),
-            fields=tuple(_field(n, total, stored) for n in numerator.names),
+            fields=tuple(_field(n, total, stored, index) for n in numerator.names),
         ),
         denominator=Side(
             expression=row.denominator,
             value=value.denominator,
             unit=_unit(unit_of[denominator.names[0]], index),
-            fields=tuple(_field(n, total, stored) for n in denominator.names),
+            fields=tuple(_field(n, total, stored, index) for n in denominator.names),
         ),
-        also_read=tuple(_field(n, total, stored) for n in read if n not in sides),
+        also_read=tuple(_field(n, total, stored, index) for n in read if n not in sides),
         stored=_stored(name, (total, stored), evidence, index),
         notes=(*evidence.notes, *_notes(asked, found, value, total)),
         things=tuple(lines(found.things, asked, evidence, found)),
@@ -130,11 +130,11 @@ def _scale(unit: str) -> float:
     return 1.0
 
 
-def _field(name: str, total: Sums, stored: Sums | None) -> FieldSum:
+def _field(name: str, total: Sums, stored: Sums | None, index: SiteIndex) -> FieldSum:
     field = _FIELDS[name]
     return FieldSum(
         name=name,
-        unit=field.unit,
+        unit=index.model.currency if field.unit == "currency" else field.unit,
         meaning=field.meaning,
         value=total[name],
         stored=None if stored is None else stored[name],

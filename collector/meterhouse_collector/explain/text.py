@@ -52,7 +52,7 @@ def _arithmetic(found: Explanation) -> Iterator[str]:
     over, under = found.numerator, found.denominator
     scale = "" if found.scale == 1 else f"{found.scale:.10g} * "
     yield "figure"
-    names = f"{_bracketed(over.expression)} / {_bracketed(under.expression)}"
+    names = f"{bracketed(over.expression)} / {bracketed(under.expression)}"
     yield from _wrapped(f"{found.kpi} = {scale}{names}")
     written = [f"{scale}{_written(over)} {over.unit} / {_written(under)} {under.unit}"]
     if len(over.fields) > 1 or len(under.fields) > 1:
@@ -204,7 +204,8 @@ def _written(side: Side) -> str:
     return parse(side.expression).written({field.name: field.value for field in side.fields})
 
 
-def _bracketed(expression: str) -> str:
+def bracketed(expression: str) -> str:
+    """Return an expression in brackets where it has more than one term."""
     return f"({expression})" if " " in expression else expression
 
 

@@ -93,7 +93,9 @@ def _value(
     elif ratio.tokens <= 0:
         reason = "no tokens"
     if reason is not None:
-        reason += f"; idle capacity cost {idle_money(sums):.2f} {currency}"
+        # What has no price is not in it: it may be more, and zero would be a guess.
+        least = "at least " if sums["unpriced_seconds"] > 0 else ""
+        reason += f"; idle capacity cost {least}{idle_money(sums):.2f} {currency}"
     return KpiValue(
         name=ratio.name,
         unit=f"{currency} per million tokens",
