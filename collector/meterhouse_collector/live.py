@@ -3,24 +3,23 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final, NamedTuple
-
-import msgspec
 
 from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.open_interval import OpenInterval
+from meterhouse_collector.read_back import ledger_rows, rollups
 from meterhouse_collector.rollup.expected import power_of
 from meterhouse_collector.rollup.observed import Observed, add_observed, observed
-from meterhouse_collector.rollup.points import PART, group_of, live_point
+from meterhouse_collector.rollup.points import group_of, live_point
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
 from meterhouse_collector.rollup.rates import NO_RATES, Rates
-from meterhouse_collector.rollup.roll_up import add_sums, roll_up
+from meterhouse_collector.rollup.roll_up import add_sums, by_group, roll_up
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
-from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Point, Row
+from meterhouse_collector.rows import Row
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
 from meterhouse_collector.telling import Telling
@@ -33,7 +32,6 @@ _FUTURE_SECONDS: Final = 60
 # takes no more than this part of the time.
 _AGAIN_SECONDS: Final = 5.0
 _AGAIN_PART: Final = 0.25
-_LEDGER: Final[Mapping[str, type]] = {"node": NodeRow, "meter": MeterRow, "engine": EngineRow}
 
 
 Told = Callable[[int, int], AsyncIterator[Entry]]
@@ -119,19 +117,21 @@ class Live:
 
         It is read from the ledger, or from what ``told`` yields of a window.
         """
-        now = int(self._clock())
+        now, site = int(self._clock()), self._index.site
         held, length = round(self.pace.held_seconds), self.pace.length_seconds
         begin = (now - held) // length * length
-        points = await self._rollups(store, begin, now)
+        points = await rollups(store, site, begin, now)
         first = back = begin
         while not points and begin - back < _FILLED_SECONDS:
-            points = await self._rollups(store, back - held, back)
+            points = await rollups(store, site, back - held, back)
             back -= held
             if points:
                 first = max(point.start_seconds for point in points) + length
         if told is None:
-            for measurement, kind in _LEDGER.items():
-                await self._read_ledger(store, measurement, kind, (first, now + _FUTURE_SECONDS))
+            window = (first, now + _FUTURE_SECONDS)
+            for row, decoded in await ledger_rows(store, site, window):
+                interval = self._open.setdefault(row.start_seconds, OpenInterval())
+                interval.put(row.thing, row.reader, decoded)
         else:
             async for entry in told(first, now + _FUTURE_SECONDS):
                 self._take(entry)
@@ -144,35 +144,6 @@ class Live:
         for start in [start for start in self._open if start < first]:
             del self._open[start]
         self._next = first
-
-    async def _rollups(self, store: Store, begin: int, end: int) -> list[Point]:
-        points = await store.points("live", "rollup", start_seconds=begin, end_seconds=end)
-        mine = {("site", self._index.site), ("part", PART)}
-        return [point for point in points if mine <= set(point.tags)]
-
-    async def _read_ledger(
-        self, store: Store, measurement: str, kind: type, window: tuple[int, int]
-    ) -> None:
-        decoder: msgspec.json.Decoder[NodeRow | MeterRow | EngineRow]
-        decoder = msgspec.json.Decoder(kind)
-        packed = await store.packed(
-            "ledger", measurement, start_seconds=window[0], end_seconds=window[1]
-        )
-        bad = 0
-        for row in packed:
-            if row.site != self._index.site:
-                continue
-            try:
-                decoded = decoder.decode(row.row)
-            except msgspec.MsgspecError:
-                bad += 1
-                continue
-            interval = self._open.setdefault(row.start_seconds, OpenInterval())
-            interval.put(row.thing, row.reader, decoded)
-        if packed:
-            _LOG.info("read back %d rows of %s since %d", len(packed) - bad, measurement, window[0])
-        if bad:
-            _LOG.warning("%d rows of %s cannot be read, and are left out", bad, measurement)
 
     async def run(self) -> None:
         """Roll up until cancelled."""
@@ -310,16 +281,8 @@ class Live:
         wanted = round(self.pace.window_seconds)
         start = max(min(counted), end - wanted) if start_seconds is None else start_seconds
         inside = [sums for s, sums in self._rolled.items() if start <= s < end]
-        groups = _by_group(inside)
+        groups = by_group(inside)
         total = add_sums(groups.values())
         seen = add_observed(each for s, each in self._observed.items() if start <= s < end)
         window = self.window()._replace(seconds=float(end - start), observed=seen)
         return Snapshot(start, end, kpis(total, window=window), total, groups)
-
-
-def _by_group(intervals: Iterable[Mapping[GroupKey, Sums]]) -> dict[GroupKey, Sums]:
-    parts: dict[GroupKey, list[Sums]] = {}
-    for sums in intervals:
-        for group, fields in sums.items():
-            parts.setdefault(group, []).append(fields)
-    return {group: add_sums(rows) for group, rows in parts.items()}

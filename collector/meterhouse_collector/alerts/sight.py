@@ -1,7 +1,6 @@
 """What is seen live: each interval is followed once, and the last window is summed."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -14,9 +13,8 @@ from meterhouse_collector.alerts.table import calm_readings
 from meterhouse_collector.alerts.things import ThingWatch
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live
-from meterhouse_collector.rollup.pricing import Sums
-from meterhouse_collector.rollup.roll_up import add_sums
-from meterhouse_collector.site.index import GroupKey, SiteIndex
+from meterhouse_collector.rollup.roll_up import by_group
+from meterhouse_collector.site.index import SiteIndex
 
 # Reports that come so late are still in what is followed.
 SETTLED_SECONDS: Final = 15
@@ -123,12 +121,3 @@ class Sight:
         if self._pue_since is None:
             self._pue_since = end
         return Silence("pue", float(end - self._pue_since), at_least=not self._pue_known)
-
-
-def by_group(intervals: Iterable[Mapping[GroupKey, Sums]]) -> dict[GroupKey, Sums]:
-    """Add the sums of intervals, group by group."""
-    parts: dict[GroupKey, list[Sums]] = {}
-    for sums in intervals:
-        for group, fields in sums.items():
-            parts.setdefault(group, []).append(fields)
-    return {group: add_sums(rows) if len(rows) > 1 else rows[0] for group, rows in parts.items()}

@@ -40,6 +40,15 @@ def add_sums(parts: Iterable[Mapping[str, float]]) -> Sums:
     return {name: fsum(row[name] for row in rows) for name in ROLLUP_FIELD_NAMES}
 
 
+def by_group(intervals: Iterable[Mapping[GroupKey, Sums]]) -> dict[GroupKey, Sums]:
+    """Add the sums of intervals, group by group."""
+    parts: dict[GroupKey, list[Sums]] = {}
+    for sums in intervals:
+        for group, fields in sums.items():
+            parts.setdefault(group, []).append(fields)
+    return {group: add_sums(rows) if len(rows) > 1 else rows[0] for group, rows in parts.items()}
+
+
 def pick_row(rows: Mapping[str, ThingRow]) -> ThingRow:
     """Take one of the rows of several readers for one thing in one interval.
 
