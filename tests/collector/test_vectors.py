@@ -40,9 +40,6 @@ GIVEN_IDS = [
     "BURN",
     "AVAIL",
 ]
-# The collector imports nothing of the agent that judges counters.
-IN_AGENT = {"RESET-PROM", "RESET-FLUX"}
-AGENT_VECTORS = Path(__file__).parents[1] / "agent/test_counter_vectors.py"
 VECTORS = vectors()
 REFERENCE = Path(__file__).parents[2] / "docs/reference.md"
 
@@ -122,6 +119,4 @@ def test_formula_has_its_own_name_and_takes_inputs_by_name(name: str) -> None:
 
 
 def test_given_vectors_are_all_there() -> None:
-    assert set(GIVEN_IDS) - {vector.id for vector in VECTORS} == IN_AGENT
-    text = AGENT_VECTORS.read_text(encoding="utf-8")
-    assert all(f'"""{name}' in text for name in IN_AGENT)
+    assert set(GIVEN_IDS) <= {vector.id for vector in VECTORS}

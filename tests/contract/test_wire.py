@@ -196,7 +196,9 @@ def test_no_bytes_raise_anything_but_a_wire_error(payload: bytes) -> None:
         ("meterhouse_collector.__main__", ("aiomqtt", "pynvml")),
     ],
 )
-def test_the_two_programs_share_the_contract_alone(module: str, stranger: tuple[str, ...]) -> None:
+def test_the_two_programs_share_the_contract_and_the_judge_of_counters_alone(
+    module: str, stranger: tuple[str, ...]
+) -> None:
     code = f"import sys, {module}; print('\\n'.join(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
@@ -205,4 +207,6 @@ def test_the_two_programs_share_the_contract_alone(module: str, stranger: tuple[
     assert not [name for name in loaded if name.partition(".")[0] in stranger]
     if module.startswith("meterhouse_collector"):
         shared = {name for name in loaded if name.startswith("meterhouse_agent")}
-        assert shared == {"meterhouse_agent", "meterhouse_agent.wire"}
+        # The judge of counters, which the formula command calls, and the record that it judges.
+        judge = {"meterhouse_agent.counters", "meterhouse_agent.samples"}
+        assert shared == {"meterhouse_agent", "meterhouse_agent.wire", *judge}

@@ -9,6 +9,7 @@ from typing import Final
 from meterhouse_collector.kpi import (
     availability,
     carbon,
+    counters,
     energy,
     equipment,
     eu_core,
@@ -172,6 +173,7 @@ FORMULAS: Final[dict[str, Callable[..., object]]] = {
     "cer": equipment.cer,
     "iteesv": equipment.iteesv,
     "iteusv": equipment.iteusv,
+    "counter_increase": counters.counter_increase,
     "merge_histograms": latency.merge_histograms,
     "latency_quantile": latency.latency_quantile,
     "within_threshold": latency.within_threshold,

@@ -5,6 +5,7 @@ from typing import Final
 from meterhouse_collector.kpi import (
     availability,
     carbon,
+    counters,
     energy,
     equipment,
     eu_core,
@@ -71,6 +72,7 @@ KPIS: Final = (
     *runway.KPIS,
     *reliability.KPIS,
     *equipment.KPIS,
+    *counters.KPIS,
     *latency.KPIS,
     *throughput.KPIS,
     *slo.KPIS,
