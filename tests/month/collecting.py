@@ -14,7 +14,7 @@ from meterhouse_agent import wire
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.quarters.steward import Steward
-from meterhouse_collector.receipts import Address, Receipts
+from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.store import Store
 from meterhouse_collector.telemetry import Telemetry
@@ -111,7 +111,7 @@ class _Counting(Receipts):
 
     count = 0
 
-    def stored(self, address: Address, start_seconds: int) -> None:
+    def stored(self, address: tuple[str, str], start_seconds: int) -> None:
         super().stored(address, start_seconds)
         self.count += 1
 

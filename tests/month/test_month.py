@@ -1,7 +1,6 @@
 """A month of a site, report by report through the collector: its statement equals the truth."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -18,8 +17,8 @@ from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.statement import BYS, Account, Statement, statement
 from meterhouse_collector.store import Store
-from tests.month.collecting import DISORDER, IN_ORDER
-from tests.month.playing import Place, Played, influx, play, rollups, sqlite
+from tests.month.collecting import DISORDER, IN_ORDER, Disorder
+from tests.month.playing import Played, influx, play, rollups, sqlite
 from tests.month.reckoning import Group, Reckoned, Sums, cells, figures, grouped, lines, reckon
 from tests.month.reports import FACILITY, Reports
 from tests.month.scenario import STEP, Scenario
@@ -124,25 +123,31 @@ async def test_two_days_come_to_the_same_in_another_store_whatever_comes_late(
 
 @pytest.mark.verify
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("where", ["sqlite", "influxdb"])
 async def test_a_month_is_stated_to_the_cent_whatever_comes_late(
-    where: str, request: pytest.FixtureRequest, tmp_path: Path, record_property: Record
+    tmp_path: Path, record_property: Record
 ) -> None:
     reports, reckoned = Reports(MONTH), reckon(MONTH)
-    async with AsyncExitStack() as stack:
-        places: list[Place] = []
-        played: list[Played] = []
-        for disorder in (IN_ORDER, DISORDER):
-            if where == "sqlite":
-                opened = sqlite(tmp_path)
-            else:
-                opened = influx(request.getfixturevalue("influxdb"), tmp_path)
-            places.append(await stack.enter_async_context(opened))
-            played.append(await play(places[-1], reports, disorder, settle_every=DAILY))
-            assert_equal(played[-1].account, reckoned, MONTH)
-            _record(record_property, "5 % late" if disorder.late_ratio else "in order", played[-1])
-        await assert_same(places[0].store, places[1].store, MONTH, (played[0], played[1]))
-    record_property("lines of the statement", len(played[0].account.lines))
+    async with sqlite(tmp_path) as one, sqlite(tmp_path) as other:
+        first = await play(one, reports, IN_ORDER, settle_every=DAILY)
+        assert_equal(first.account, reckoned, MONTH)
+        _record(record_property, "in order", first)
+        second = await play(other, reports, DISORDER, settle_every=DAILY)
+        assert_equal(second.account, reckoned, MONTH)
+        _record(record_property, "5 % late", second)
+        await assert_same(one.store, other.store, MONTH, (first, second))
+    record_property("lines of the statement", len(first.account.lines))
+
+
+@pytest.mark.verify
+@pytest.mark.timeout(10_800)
+@pytest.mark.parametrize("disorder", [IN_ORDER, DISORDER], ids=["in order", "5 % late"])
+async def test_a_month_in_the_other_store_is_stated_to_the_cent(
+    disorder: Disorder, influxdb: InfluxDB, tmp_path: Path, record_property: Record
+) -> None:
+    async with influx(influxdb, tmp_path) as place:
+        played = await play(place, Reports(MONTH), disorder, settle_every=DAILY)
+    assert_equal(played.account, reckon(MONTH), MONTH)
+    _record(record_property, "a month, InfluxDB", played)
 
 
 def _record(record_property: Record, name: str, played: Played) -> None:
