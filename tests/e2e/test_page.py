@@ -403,7 +403,7 @@ async def test_charts_show_another_span_and_a_table() -> None:
         await page.get_by_text("an hour").click()
         # This site has no store, and says so.
         await page.wait_for_function(
-            "document.getElementById('past-note').textContent.startsWith('span: allowed')"
+            "() => document.getElementById('past-note').textContent.startsWith('span: allowed')"
         )
         assert [each for each in complaints if "400" not in each] == []
 
