@@ -45,7 +45,8 @@ FULL: Final = Course(
         *(Size(nodes, 5, "discards", _CURVE, "without_detail") for nodes in (125, 1250, 12_500)),
         Size(12_500, 1, "discards", Plan(8, 60)),
         Size(12_500, 5, "InfluxDB", Plan(3, 6)),
-        Size(6250, 5, "InfluxDB", Plan(3, 8)),
+        # How fresh a KPI is, with the detail written once, and not for the first time.
+        Size(6250, 5, "InfluxDB", Plan(13, 12, align_seconds=60)),
     ),
     kept_nodes=40,
     agent_seconds=60.0,

@@ -66,7 +66,7 @@ def measure_size(folder: Path, size: Size) -> Scaled:
         watch = _watching(store, size, fresh) if isinstance(store, InfluxDB) else ExitStack()
         with watch:
             measured = measure(collector, load, size.plan)
-    return Scaled(size, measured, fresh)
+    return Scaled(size, measured, fresh[size.plan.warm_up :])
 
 
 @contextmanager
@@ -89,11 +89,10 @@ def _watch(influx: InfluxDB, size: Size, fresh: list[float], ended: threading.Ev
         while not ended.wait(_POLL_SECONDS):
             rolled, told = _state(influx, start)
             now = time.time()
+            # Before the load, or after it, all nodes are silent: that is no fleet's interval.
             if rolled >= _GROUPS and told > 0:
                 fresh.append(now - start - length)
-                break
-            # Before the load, or after it, all nodes are silent: that is no fleet's interval.
-            if now - start - length > _PATIENCE_SECONDS:
+            if rolled >= _GROUPS or now - start - length > _PATIENCE_SECONDS:
                 break
         start += length
 

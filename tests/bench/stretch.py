@@ -12,6 +12,9 @@ from tests.bench.load import Load, Order
 # Before the first report of a measured interval is published.
 _BEFORE_SECONDS: Final = 0.1
 _LEAD_SECONDS: Final = 1.0
+# The retained statuses of all nodes come first; a report before its node's is sent again by an
+# agent, but not by the load.
+_STATUSES_PER_SECOND: Final = 1000.0
 
 
 class Plan(NamedTuple):
@@ -59,7 +62,8 @@ def measure(consumer: Consumer, load: Load, plan: Plan) -> Measured:
     with consumer:
         # An interval's reports are sent when it is over.
         grid = plan.align_seconds or length
-        first = math.ceil((time.time() + _LEAD_SECONDS - length) / grid) * grid
+        lead = _LEAD_SECONDS + consumer.fleet.nodes / _STATUSES_PER_SECOND
+        first = math.ceil((time.time() + lead - length) / grid) * grid
         load.begin(Order(consumer.form, first, plan.intervals))
         begin = first + length * (plan.warm_up + 1) - _BEFORE_SECONDS
         before = _books_at(consumer, begin)
