@@ -280,7 +280,7 @@ def test_sensors_are_detail_with_their_place_and_the_entry_s_for_alerts() -> Non
             "detail",
             "sensor",
             (("site", "site-a"), ("cluster", cluster), ("sensor", name), ("kind", kind)),
-            fields,
+            {**fields},
             START,
         )
         for name, cluster, kind, fields in (
