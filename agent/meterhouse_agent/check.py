@@ -64,6 +64,8 @@ async def _probe(source: Source, section: SourceConfig) -> str:
         parts.append(f"{len(readings.meters)} of {len(things.meters)} meters read")
     if things.engines:
         parts.append(f"{len(readings.engines)} of {len(things.engines)} engines read")
+    if things.sensors:
+        parts.append(f"{len(readings.sensors)} of {len(things.sensors)} sensors read")
     if readings.host is not None:
         parts.append("host read")
     missing = _missing(readings)

@@ -250,4 +250,5 @@ def _merge(parts: list[Things]) -> Inventory:
         devices=[device for part in parts for device in part.devices],
         meters=[meter for part in parts for meter in part.meters],
         engines=[engine for part in parts for engine in part.engines],
+        sensors=[sensor for part in parts for sensor in part.sensors],
     )

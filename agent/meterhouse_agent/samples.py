@@ -85,6 +85,16 @@ class MeterSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SensorSample:
+    """One sensor at one instant: a temperature, or whether its contact means alarm."""
+
+    sensor: str
+    at_milliseconds: int
+    temperature_celsius: float | None = None
+    alarmed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistogramSample:
     """A latency histogram as counters: cumulative counts per edge, the last edge infinite."""
 
@@ -119,6 +129,7 @@ class Readings:
     host: HostSample | None = None
     meters: tuple[MeterSample, ...] = ()
     engines: tuple[EngineSample, ...] = ()
+    sensors: tuple[SensorSample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +139,4 @@ class Things:
     devices: tuple[Device, ...] = ()
     meters: tuple[str, ...] = ()
     engines: tuple[str, ...] = ()
+    sensors: tuple[str, ...] = ()

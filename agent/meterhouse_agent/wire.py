@@ -30,6 +30,7 @@ MAX_PAYLOAD_BYTES: Final = 256 * 1024
 MAX_TOPIC_BYTES: Final = 512
 TOPIC_LEVELS: Final = 6
 MAX_DEVICES: Final = 256
+MAX_SENSORS: Final = 256
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 T = TypeVar("T")
@@ -164,6 +165,20 @@ class Meter(Struct, omit_defaults=True, kw_only=True, gc=False):
     registers: Annotated[list[Register], Meta(max_length=64)] = []
 
 
+class Sensor(Struct, omit_defaults=True, kw_only=True, gc=False):
+    """One sensor of the facility in one interval: a temperature as its mean, or a contact.
+
+    ``contact_milliseconds`` says how long of what was covered the contact was in the state that
+    means alarm.
+    """
+
+    sensor: Name
+    covered_milliseconds: Count
+    temperature_celsius: Gauge | None = None
+    temperature_celsius_max: Gauge | None = None
+    contact_milliseconds: Count | None = None
+
+
 class Histogram(Struct, omit_defaults=True, kw_only=True, gc=False):
     """Observations of one latency: ``counts`` per bucket, the last above the last edge."""
 
@@ -218,6 +233,7 @@ class Report(Struct, omit_defaults=True, kw_only=True, gc=False):
     meters: Annotated[list[Meter], Meta(max_length=1024)] = []
     engines: Annotated[list[Engine], Meta(max_length=256)] = []
     spans: Annotated[list[Span], Meta(max_length=4096)] = []
+    sensors: Annotated[list[Sensor], Meta(max_length=MAX_SENSORS)] = []
     waiting: Count = 0
     waiting_since_seconds: Seconds | None = None
 
@@ -259,6 +275,7 @@ class Inventory(Struct, omit_defaults=True, kw_only=True):
     devices: Annotated[list[Device], Meta(max_length=MAX_DEVICES)] = []
     meters: Annotated[list[Name], Meta(max_length=1024)] = []
     engines: Annotated[list[Name], Meta(max_length=256)] = []
+    sensors: Annotated[list[Name], Meta(max_length=MAX_SENSORS)] = []
 
 
 class SourceState(Struct, omit_defaults=True, kw_only=True):
@@ -299,7 +316,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text can name a site, node, meter or engine."""
+    """Tell whether a text can name a site, node, meter, engine or sensor."""
     return _NAME.match(text) is not None and "\n" not in text
 
 

@@ -16,6 +16,8 @@ NODE_WATTS_MAX: Final = 1e7
 METER_WATTS_MAX: Final = 1e10
 LITRES_PER_SECOND_MAX: Final = 1e6
 TOKENS_PER_SECOND_MAX: Final = 1e9
+CELSIUS_MIN: Final = -100.0
+CELSIUS_MAX: Final = 200.0
 # A clock that was set back puts the energy of hours into a span of seconds.
 _SPAN_SLACK_SECONDS: Final = 86_400
 _LEDGER_SECONDS: Final = POLICY_DAYS["ledger"] * 86_400
@@ -50,6 +52,9 @@ def check_report(report: wire.Report) -> None:
         _check(f"counts of engine {engine.engine}", counts, TOKENS_PER_SECOND_MAX * length)
     for span in report.spans:
         _check_span(span, report)
+    for sensor in report.sensors:
+        celsius = (sensor.temperature_celsius, sensor.temperature_celsius_max)
+        _check(f"temperature of sensor {sensor.sensor}", celsius, CELSIUS_MAX, least=CELSIUS_MIN)
 
 
 def _check_meter(meter: wire.Meter, report: wire.Report) -> None:
@@ -90,7 +95,7 @@ def _end(report: wire.Report) -> int:
 def _check(what: str, values: Iterable[float | None], most: float, least: float = 0.0) -> None:
     for value in values:
         if value is not None and not least <= value <= most:
-            raise ImplausibleError(f"{what} is {value!r}: nothing above {most:g} is taken")
+            raise ImplausibleError(f"{what} is {value!r}: only {least:g} to {most:g} is taken")
 
 
 def check_tags(names: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from meterhouse_agent.wire import SLOTS
+from meterhouse_agent.wire import SLOTS, Sensor
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.rows import (
     EngineRow,
@@ -37,7 +37,7 @@ SLOT_NAMES: Final = tuple(f"{slot:02d}" for slot in range(SLOTS))
 
 
 class Told(Struct, frozen=True, omit_defaults=True, gc=False):
-    """The ledger rows of one report, by thing; its reader stands beside it.
+    """The ledger rows of one report, by thing, and its sensors; its reader stands beside it.
 
     ``detail`` are the readings of its devices as ``rows.Table`` has them, where they are due.
     """
@@ -46,6 +46,7 @@ class Told(Struct, frozen=True, omit_defaults=True, gc=False):
     meters: dict[str, MeterRow] = {}
     engines: dict[str, EngineRow] = {}
     detail: str = ""
+    sensors: dict[str, Sensor] = {}
 
 
 class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -69,12 +70,22 @@ class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
             if told.detail:
                 lines = told.detail.encode()
                 rows.append(Table(*DETAIL, _NO_SERIES, lines, start_seconds))
-            yield Entry(site, reader, start_seconds, told.node, told.meters, told.engines, rows)
+            yield Entry(
+                site,
+                reader,
+                start_seconds,
+                told.node,
+                told.meters,
+                told.engines,
+                rows,
+                told.sensors,
+            )
 
     def without_detail(self) -> "Gathered":
         """Return the same without the readings of devices, which are most of it."""
         readers = {
-            name: Told(told.node, told.meters, told.engines) for name, told in self.readers.items()
+            name: Told(told.node, told.meters, told.engines, sensors=told.sensors)
+            for name, told in self.readers.items()
         }
         return replace(self, readers=readers)
 
@@ -85,7 +96,7 @@ def told_of(entry: Entry) -> Told:
     for row in entry.rows:
         if isinstance(row, Table) and (row.policy, row.measurement) == DETAIL:
             detail = row.rows.decode()
-    return Told(entry.node_row, entry.meters, entry.engines, detail)
+    return Told(entry.node_row, entry.meters, entry.engines, detail, entry.sensors)
 
 
 _DECODER: Final = msgspec.json.Decoder(Gathered)

@@ -184,7 +184,7 @@ class Intake:
     def _check_content(self, report: wire.Report) -> None:
         try:
             check_report(report)
-            if report.meters or report.engines or report.spans:
+            if report.meters or report.engines or report.spans or report.sensors:
                 check_tags(engine.served_model for engine in report.engines)
                 self._names.take(report.node, names_in(report))
         except ImplausibleError as error:

@@ -14,6 +14,7 @@ from meterhouse_collector.kpi.catalogue import (
     DETAIL_STATE,
     HOST_FIELDS,
     QUEUE_FIELDS,
+    SENSOR_FIELDS,
 )
 from meterhouse_collector.rollup.points import tag_value
 from meterhouse_collector.rows import (
@@ -32,7 +33,13 @@ from meterhouse_collector.rows import (
     pack,
     pack_all,
 )
-from meterhouse_collector.shares import ReportError, engine_rows, meter_rows, node_row
+from meterhouse_collector.shares import (
+    ReportError,
+    engine_rows,
+    meter_rows,
+    node_row,
+    sensors_of,
+)
 from meterhouse_collector.site.index import SiteIndex
 
 QUARTER: Final = wire.QUARTER_SECONDS
@@ -43,6 +50,7 @@ _KINDS: Final[tuple[wire.ThingKind, ...]] = get_args(wire.ThingKind)
 _MARKS: Final = {kind: pack(DirtyRow(kind)) for kind in _KINDS}
 HOST_FIELD_NAMES: Final = tuple(field.name for field in HOST_FIELDS)
 QUEUE_FIELD_NAMES: Final = tuple(field.name for field in QUEUE_FIELDS)
+SENSOR_FIELD_NAMES: Final = tuple(field.name for field in SENSOR_FIELDS)
 _COLUMNS: Final = tuple(f.name for f in DETAIL_FIELDS if f.name != "energy_joules")
 _columns_of: Final = attrgetter(*_COLUMNS)
 # What a device lacks is left out of its row.
@@ -59,7 +67,10 @@ class ForeignError(ValueError):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One report as the ledger takes it: its rows by thing, and all that is to be written."""
+    """One report as the ledger takes it: its rows by thing, and all that is to be written.
+
+    Of its ``sensors`` the ledger has nothing: alerts look at them, and detail keeps them.
+    """
 
     site: str
     node: str
@@ -68,6 +79,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     meters: dict[str, MeterRow]
     engines: dict[str, EngineRow]
     rows: list[Row]
+    sensors: dict[str, wire.Sensor] = {}
 
 
 class Installed(NamedTuple):
@@ -98,7 +110,7 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
     Raises ``ReportError`` (a ``ValueError``) where it contradicts itself, ``ForeignError`` where it
     speaks for what its agent may not.
     """
-    if report.meters or report.engines or report.spans:
+    if report.meters or report.engines or report.spans or report.sensors:
         _check_things(report, index)
     _check_columns(report.accelerators, len(has.series.tags))
     node = None
@@ -106,6 +118,7 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
         node = node_row(report, has.inventory, index)
     meters = meter_rows(report) if report.meters else {}
     engines = engine_rows(report) if report.engines else {}
+    sensors = sensors_of(report) if report.sensors else {}
     key = (report.site, report.node, report.start_seconds)
     rows: list[Row] = []
     if node is not None:
@@ -123,7 +136,8 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
             rows.append(_detail(report, report.accelerators, has, index))
         rows.extend(_host_detail(report))
         rows.extend(_queues(report, engines))
-    return Entry(*key, node, meters, engines, rows)
+        rows.extend(_sensor_detail(report, index))
+    return Entry(*key, node, meters, engines, rows, sensors)
 
 
 def late_marks(entry: Entry) -> Iterator[PackedRow]:
@@ -149,6 +163,11 @@ def _check_things(report: wire.Report, index: SiteIndex) -> None:
             raise ReportError(f"{kind} {name!r} is no name")
         if not index.may_read(kind, name, report.node):
             raise ForeignError(f"{kind} {name} is not {report.node}'s to read")
+    for sensor in report.sensors:
+        if not wire.is_name(sensor.sensor):
+            raise ReportError(f"sensor {sensor.sensor!r} is no name")
+        if not index.may_read_sensor(sensor.sensor, report.node):
+            raise ForeignError(f"sensor {sensor.sensor} is not {report.node}'s to read")
 
 
 def _check_columns(columns: wire.Accelerators | None, devices: int) -> None:
@@ -260,3 +279,18 @@ def _queues(report: wire.Report, engines: Mapping[str, EngineRow]) -> Iterator[P
                     ("served_model", tag_value(served.served_model)),
                 )
                 yield Point("detail", "engine", tags, fields, report.start_seconds)
+
+
+def _sensor_detail(report: wire.Report, index: SiteIndex) -> Iterator[Point]:
+    known = index.dated.sensor.at(report.start_seconds) if report.sensors else {}
+    for sensor in report.sensors:
+        place = known.get(sensor.sensor)
+        tags = (
+            ("site", report.site),
+            ("cluster", NOBODY if place is None else place.cluster or NOBODY),
+            ("sensor", sensor.sensor),
+            ("kind", NOBODY if place is None else place.kind),
+        )
+        readings = {name: getattr(sensor, name) for name in SENSOR_FIELD_NAMES}
+        fields = {name: float(value) for name, value in readings.items() if value is not None}
+        yield Point("detail", "sensor", tags, {**fields}, report.start_seconds)

@@ -11,7 +11,9 @@ from typing import Final, Literal, NamedTuple
 from meterhouse_agent import wire
 from meterhouse_collector.site.index import SiteIndex
 
-Kind = Literal["meter", "engine", "served_model", "key", "device", "vendor", "accelerator_model"]
+Kind = Literal[
+    "meter", "engine", "sensor", "served_model", "key", "device", "vendor", "accelerator_model"
+]
 Named = tuple[Kind, str]
 
 
@@ -26,6 +28,7 @@ LIMITS: Final[dict[Kind, Limit]] = {
     # A report may carry a thousand meters and 256 engines; an agent may be given other ones.
     "meter": Limit(4_096, 50_000),
     "engine": Limit(1_024, 20_000),
+    "sensor": Limit(1_024, 20_000),
     "served_model": Limit(256, 2_000),
     # Of requests and latencies: agents have nine.
     "key": Limit(64, 512),
@@ -86,6 +89,8 @@ def _known(index: SiteIndex) -> Iterator[Named]:
         for served in (engine.served_model, *engine.served_models):
             if served is not None:
                 yield "served_model", served
+    for sensor in model.sensor:
+        yield "sensor", sensor.name
     for hardware in model.hardware:
         yield "accelerator_model", hardware.accelerator_model
         yield "vendor", hardware.vendor
@@ -102,6 +107,8 @@ def names_in(report: wire.Report) -> Iterator[Named]:
         yield "served_model", engine.served_model
         for key in (*engine.requests, *engine.latency):
             yield "key", key
+    for sensor in report.sensors:
+        yield "sensor", sensor.sensor
     for span in report.spans:
         if span.kind != "node":
             yield span.kind, span.thing

@@ -212,6 +212,23 @@ def meter_rows(report: wire.Report) -> dict[str, MeterRow]:
     return result
 
 
+def sensors_of(report: wire.Report) -> dict[str, wire.Sensor]:
+    """Return the sensors of a report by name; raise ``ReportError`` for a contradiction."""
+    result: dict[str, wire.Sensor] = {}
+    for sensor in report.sensors:
+        name, covered = f"sensor {sensor.sensor}", sensor.covered_milliseconds
+        _check_covered(name, covered, report.length_seconds * 1000)
+        if sensor.sensor in result:
+            raise ReportError(f"{name} twice")
+        if sensor.contact_milliseconds is not None and sensor.contact_milliseconds > covered:
+            raise ReportError(f"{name}: its contact meant alarm for longer than it was read")
+        mean, most = sensor.temperature_celsius, sensor.temperature_celsius_max
+        if mean is not None and most is not None and most < mean:
+            raise ReportError(f"{name}: a mean of {mean:g} above its maximum, {most:g}")
+        result[sensor.sensor] = sensor
+    return result
+
+
 def engine_row(engines: Sequence[wire.Engine], length_seconds: int) -> EngineRow:
     """Turn all that a report says of one engine into its ledger row."""
     length = length_seconds * 1000

@@ -55,6 +55,8 @@ def _catalogue() -> Iterator[str]:
     yield _fields((*catalogue.DETAIL_FIELDS, catalogue.DETAIL_STATE))
     yield "Measurement `host`, tagged site and node:\n"
     yield _fields(catalogue.HOST_FIELDS)
+    yield "Measurement `sensor`, tagged site, cluster, sensor and kind:\n"
+    yield _fields(catalogue.SENSOR_FIELDS)
     yield "Measurement `engine`, tagged site, engine and served model:\n"
     yield _fields(catalogue.QUEUE_FIELDS)
 

@@ -18,6 +18,7 @@ MESSAGES: Final[tuple[type[Struct], ...]] = (
     wire.Engine,
     wire.Histogram,
     wire.Span,
+    wire.Sensor,
     wire.Receipt,
     wire.Refusal,
     wire.Status,
@@ -52,7 +53,7 @@ def section() -> Iterator[str]:
         f"A message has at most {wire.MAX_PAYLOAD_BYTES} bytes, a node at most {wire.MAX_DEVICES}"
         " devices.\n"
         "Fields that have their default are left out.\n"
-        f"Names of sites, nodes, meters and engines match `{wire.NAME_PATTERN}`.\n"
+        f"Names of sites, nodes, meters, engines and sensors match `{wire.NAME_PATTERN}`.\n"
     )
     yield table(
         ("type", "values"),

@@ -28,6 +28,9 @@ _KINDS: Final = (
     "on_battery",
     "generator_running",
     "supply_lost",
+    "temperature_out_of_class",
+    "leak",
+    "breaker_open",
 )
 _NO_LIMIT: Final = "no limit with a known load"
 _NO_GRID: Final = "the site has no grid connection"

@@ -7,7 +7,9 @@ import pytest
 
 from meterhouse_agent.check import check
 from meterhouse_agent.config import AgentConfig, validate
+from meterhouse_agent.sources.modbus_sensors import Contact
 from tests.servers import Port
+from tests.stand_ins.modbus_meter import ModbusGateway, StandInSensor
 
 
 def config(folder: Path, *sources: dict[str, Any], play: tuple[str, ...] = ()) -> AgentConfig:
@@ -62,6 +64,19 @@ async def test_a_gateway_that_does_not_answer_is_one_line(tmp_path: Path) -> Non
     assert "failed" in rows[1]
     assert " ok " in rows[2]
     assert all("\n" not in row for row in rows)
+
+
+async def test_it_says_how_many_sensors_of_a_gateway_were_read(tmp_path: Path) -> None:
+    sensors = [
+        {"name": f"leak-{unit_id}", "unit_id": unit_id, "contact": {"address": 0}}
+        for unit_id in (1, 2)
+    ]
+    async with ModbusGateway(StandInSensor(unit_id=1, contact=Contact(address=0))) as gateway:
+        modbus = {"kind": "modbus", "host": "127.0.0.1", "port": gateway.port, "sensors": sensors}
+        rows, good = await check(config(tmp_path, modbus))
+
+    assert good
+    assert rows[1].endswith("1 of 2 sensors read")
 
 
 async def test_a_node_without_what_a_source_reads_is_told_apart_from_a_failure(

@@ -191,7 +191,7 @@ def test_a_wrong_meter_is_refused(meter: dict[str, object], text: str) -> None:
     [
         ({"timeout": "4s"}, "below deadline"),
         ({"timeout": "0s"}, "positive"),
-        ({"meters": []}, "meters"),
+        ({"meters": []}, "at least one"),
         ({"meters": [entry(1), entry(1)]}, "same name"),
         ({"port": 0}, "port"),
         ({"hots": "typo"}, "hots"),

@@ -16,6 +16,7 @@ from meterhouse_collector.alerts.known import (
     Own,
     QuarterKnown,
     Readings,
+    SensorKnown,
     Silence,
     Source,
     Supply,
@@ -26,6 +27,7 @@ from meterhouse_collector.alerts.state import Observation
 from meterhouse_collector.alerts.table import ALWAYS, DEFAULTS, LIVE, QUARTERLY, watches
 from meterhouse_collector.site.contracts import Commitment
 from meterhouse_collector.site.load import sample
+from meterhouse_collector.site.sensors import Sensor
 from meterhouse_collector.site.targets import Budget, Scope, Threshold, ThresholdKind
 from tests.collector.alerting import CHAT, SITE, devices, known, sums, threshold, verdict
 from tests.collector.collecting import index
@@ -118,6 +120,11 @@ def lost(devices: float) -> LiveKnown:
     return of(lost=(Lost("node-1", devices),), open=frozenset({"node-1"}))
 
 
+def told(kind: str, celsius: float | None = None, alarmed: float | None = None) -> LiveKnown:
+    sensor = {"name": "one", "kind": kind} | ({"class": "A1"} if kind == "inlet" else {})
+    return of(sensors=(SensorKnown(Sensor.model_validate(sensor), celsius, alarmed),))
+
+
 def own(**fares: object) -> LiveKnown:
     return of(own=Own(**fares))  # type: ignore[arg-type] # by name
 
@@ -175,6 +182,13 @@ SCENARIOS: Final[dict[ThresholdKind, Scenario]] = {
         default("generator_running"), given("generator", 5000.0), given("generator", 0.0)
     ),
     "supply_lost": Scenario(default("supply_lost"), carried(0.0), carried(900.0)),
+    "temperature_out_of_class": Scenario(
+        default("temperature_out_of_class"), told("inlet", 32.1), told("inlet", 30.9)
+    ),
+    "leak": Scenario(default("leak"), told("leak", alarmed=0.01), told("leak", alarmed=0.0)),
+    "breaker_open": Scenario(
+        default("breaker_open"), told("breaker", alarmed=1.0), told("breaker", alarmed=0.0)
+    ),
     "accelerator_lost": Scenario(default("accelerator_lost"), lost(1.0), lost(0.0)),
     "accelerator_errors": Scenario(
         default("accelerator_errors"),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from meterhouse_agent import wire
 from meterhouse_collector.gathered import (
     SLOT_NAMES,
     Gathered,
@@ -45,6 +46,20 @@ def test_an_entry_comes_back_as_it_was_but_for_what_is_written() -> None:
     read = unpacked(packed(gathered, "site-a", "07", "a", start))
     assert read is not None
     assert list(read.entries("site-a", start)) == [replace(given_entry, rows=[])]
+
+
+def test_sensors_are_told_with_an_entry_and_also_of_a_slot_that_is_too_large() -> None:
+    start = now_on_grid()
+    sensors = {
+        "inlet": wire.Sensor(sensor="inlet", covered_milliseconds=5000, temperature_celsius=23.5),
+        "leak": wire.Sensor(sensor="leak", covered_milliseconds=5000, contact_milliseconds=10),
+    }
+    given_entry = replace(entry("node-1", start), sensors=sensors)
+    gathered = Gathered(began_seconds=1, readers={"node-1": told_of(given_entry)})
+    for told in (gathered, gathered.without_detail()):
+        read = unpacked(packed(told, "site-a", "07", "a", start))
+        assert read is not None
+        assert [made.sensors for made in read.entries("site-a", start)] == [sensors]
 
 
 def detailed(nodes: int) -> Gathered:

@@ -128,6 +128,38 @@ REFUSED: list[tuple[str, str, bool, Callable[[], wire.Report]]] = [
         True,
         lambda: spoiled(spans=[_span("meter", "m", begins=10_000, ends=9_000)]),
     ),
+    ("malformed", "sensor twice", True, lambda: spoiled(sensors=[_sensor("s"), _sensor("s")])),
+    ("malformed", "sensor's line break", True, lambda: spoiled(sensors=[_sensor("s\n")])),
+    (
+        "malformed",
+        "sensor that covers more than the interval",
+        True,
+        lambda: spoiled(sensors=[_sensor(covered=5001)]),
+    ),
+    (
+        "malformed",
+        "contact for longer than it was read",
+        True,
+        lambda: spoiled(sensors=[_sensor(covered=3000, contact_milliseconds=3001)]),
+    ),
+    (
+        "malformed",
+        "mean above its maximum",
+        True,
+        lambda: spoiled(sensors=[_sensor(temperature_celsius=30.1, temperature_celsius_max=30.0)]),
+    ),
+    (
+        "implausible",
+        "temperature of the sun",
+        True,
+        lambda: spoiled(sensors=[_sensor(temperature_celsius=5500.0)]),
+    ),
+    (
+        "implausible",
+        "temperature below all cold",
+        True,
+        lambda: spoiled(sensors=[_sensor(temperature_celsius_max=-273.15)]),
+    ),
     (
         "unknown_inventory",
         "unknown inventory",
@@ -139,6 +171,11 @@ REFUSED: list[tuple[str, str, bool, Callable[[], wire.Report]]] = [
 
 def _meter(name: str) -> wire.Meter:
     return wire.Meter(meter=name, covered_milliseconds=5000, energy_joules=1.0)
+
+
+def _sensor(name: str = "leak", covered: int = 5000, **fields: float) -> wire.Sensor:
+    made = {"sensor": name, "covered_milliseconds": covered, **fields}
+    return wire.Sensor(**made)  # type: ignore[arg-type] # fields of a sensor by name
 
 
 def _engine(name: str) -> wire.Engine:

@@ -4,7 +4,7 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.ledger import ForeignError, entry_of, installed, late_marks
-from meterhouse_collector.rows import NodeRow, PackedRow, Row, Table, singles
+from meterhouse_collector.rows import NodeRow, PackedRow, Point, Row, Table, singles
 from meterhouse_collector.shares import ReportError
 from meterhouse_collector.store.line_protocol import LineEncoder
 from tests.collector.collecting import INVENTORY, index, report
@@ -120,6 +120,14 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
         (
             "engine,engine=chat,served_model=llama-3.3-70b,site=site-a running_requests=4.0,"
             "waiting_requests=0.0 1780000000"
+        ),
+        (
+            "sensor,cluster=none,kind=none,sensor=inlet-1,site=site-a covered_milliseconds=5000.0,"
+            "temperature_celsius=23.4,temperature_celsius_max=24.0 1780000000"
+        ),
+        (
+            "sensor,cluster=none,kind=none,sensor=leak-1,site=site-a covered_milliseconds=5000.0,"
+            "contact_milliseconds=1200.0 1780000000"
         ),
     ]
 
@@ -237,6 +245,61 @@ def test_a_device_without_any_reading_has_no_row_of_detail() -> None:
         tables = [row for row in rows if isinstance(row, Table)]
         found = [dict(row.tags)["device"] for table in tables for row in table.readings()]
         assert found == devices
+
+
+LEAK = '[[sensor]]\nname = "leak"\nkind = "leak"\nreaders = ["node-1"]'
+
+
+def test_only_its_readers_may_speak_for_a_sensor() -> None:
+    leak = wire.Sensor(sensor="leak", covered_milliseconds=5000, contact_milliseconds=0)
+    made = report("node-2", START, accelerators=None, sensors=[leak])
+    has = installed("site-a", "node-2", INVENTORY)
+    with pytest.raises(ForeignError, match="sensor leak is not node-2's to read"):
+        entry_of(made, has, index(LEAK), detail=False)
+    assert entry_of(made, has, index(), detail=False).sensors == {"leak": leak}
+
+
+def test_sensors_are_detail_with_their_place_and_the_entry_s_for_alerts() -> None:
+    site = index('[[sensor]]\nname = "inlet"\nkind = "inlet"\nclass = "A1"\ncluster = "c1"', LEAK)
+    warm = wire.Sensor(
+        sensor="inlet",
+        covered_milliseconds=4000,
+        temperature_celsius=23.5,
+        temperature_celsius_max=24.0,
+    )
+    leak = wire.Sensor(sensor="leak", covered_milliseconds=5000, contact_milliseconds=0)
+    other = wire.Sensor(sensor="other", covered_milliseconds=5000)
+    made = report(start=START, accelerators=None, sensors=[warm, leak, other])
+    has = installed("site-a", "node-1", INVENTORY)
+
+    entry = entry_of(made, has, site, detail=True)
+
+    assert entry.sensors == {"inlet": warm, "leak": leak, "other": other}
+    assert entry.rows == [
+        Point(
+            "detail",
+            "sensor",
+            (("site", "site-a"), ("cluster", cluster), ("sensor", name), ("kind", kind)),
+            {**fields},
+            START,
+        )
+        for name, cluster, kind, fields in (
+            (
+                "inlet",
+                "c1",
+                "inlet",
+                {
+                    "covered_milliseconds": 4000.0,
+                    "temperature_celsius": 23.5,
+                    "temperature_celsius_max": 24.0,
+                },
+            ),
+            ("leak", "none", "leak", {"covered_milliseconds": 5000.0, "contact_milliseconds": 0.0}),
+            ("other", "none", "none", {"covered_milliseconds": 5000.0}),
+        )
+    ]
+    undue = entry_of(made, has, site, detail=False)
+    assert (undue.rows, undue.sensors) == ([], entry.sensors)
 
 
 def test_only_a_reader_may_speak_for_a_meter_or_an_engine() -> None:

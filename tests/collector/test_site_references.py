@@ -26,6 +26,7 @@ TABLES = {
     "asset.rack": ASSET.replace('"chat"', '"chat"\nrack = "x"'),
     "meter.parent": '[[meter]]\nname = "m"\nrole = "water"\nparent = "x"\n',
     "meter.share": '[[meter]]\nname = "m"\nrole = "boundary"\nshare = { x = 0.5 }\n',
+    "sensor.cluster": '[[sensor]]\nname = "s"\nkind = "leak"\ncluster = "x"\n',
     "power.parent": '[[power]]\nname = "u"\nkind = "ups"\nunit_watts = 1.0\nparent = "x"\n',
     "power.pair": '[[power]]\nname = "u"\nkind = "ups"\nunit_watts = 1.0\npair = "x"\n',
     "power.meters": '[[power]]\nname = "u"\nkind = "ups"\nunit_watts = 1.0\nmeters = ["x"]\n',

@@ -16,6 +16,7 @@ INVENTORY = wire.Inventory(
     ],
     meters=["utility", "water"],
     engines=["chat"],
+    sensors=["inlet-1", "leak-1"],
 )
 
 REPORT = wire.Report(
@@ -102,6 +103,15 @@ REPORT = wire.Report(
             method="interpolated",
             reason="restart",
         )
+    ],
+    sensors=[
+        wire.Sensor(
+            sensor="inlet-1",
+            covered_milliseconds=5000,
+            temperature_celsius=23.4,
+            temperature_celsius_max=24.0,
+        ),
+        wire.Sensor(sensor="leak-1", covered_milliseconds=5000, contact_milliseconds=1200),
     ],
     waiting=12,
     waiting_since_seconds=1779999600,

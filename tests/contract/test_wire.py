@@ -55,6 +55,8 @@ def test_the_golden_report_says_every_field_of_the_contract() -> None:
     said = json.loads(_golden("report"))
     # One meter counts energy and one a volume.
     meters = {field: value for meter in said["meters"] for field, value in meter.items()}
+    # One sensor has a temperature and one a contact.
+    sensors = {field for sensor in said["sensors"] for field in sensor}
     registers = [register for meter in said["meters"] for register in meter["registers"]]
     for struct, table in (
         (wire.Report, said),
@@ -64,6 +66,7 @@ def test_the_golden_report_says_every_field_of_the_contract() -> None:
         (wire.Register, {field for register in registers for field in register}),
         (wire.Engine, said["engines"][0]),
         (wire.Span, said["spans"][0]),
+        (wire.Sensor, sensors),
     ):
         defaults = {"energy_method", "quality", "served_model"}
         fields = {field.encode_name for field in msgspec.structs.fields(struct)}

@@ -198,16 +198,17 @@ def test_a_node_cannot_invent_models_without_end() -> None:
     assert [entry.node for entry in it.entries] == ["node-1", "node-2"]
 
 
-@pytest.mark.parametrize("kind", ["meter", "engine"])
-def test_nor_meters_and_engines(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["meter", "engine", "sensor"])
+def test_nor_meters_engines_and_sensors(kind: quota.Kind) -> None:
     it = bench()
-    limit = quota.LIMITS["meter" if kind == "meter" else "engine"].per_node
+    limit = quota.LIMITS[kind].per_node
     names = (f"thing-{number}" for number in itertools.count())
-    make: Callable[[str], dict[str, object]] = (
-        (lambda name: {"meters": [meter(name)]})
-        if kind == "meter"
-        else (lambda name: {"engines": [engine(name)]})
-    )
+    makers: dict[quota.Kind, Callable[[str], dict[str, object]]] = {
+        "meter": lambda name: {"meters": [meter(name)]},
+        "engine": lambda name: {"engines": [engine(name)]},
+        "sensor": lambda name: {"sensors": [wire.Sensor(sensor=name, covered_milliseconds=1)]},
+    }
+    make = makers[kind]
     it.intake._rate = quota.Rate(lambda: 0.0 if not it.entries else 1e6 * len(it.entries))
     for name in itertools.islice(names, limit):
         it.hear(made(**make(name)))

@@ -1,4 +1,4 @@
-"""A real Modbus TCP gateway with power meters, and the log of every value it served.
+"""A real Modbus TCP gateway with meters and sensors, and the log of every value meters served.
 
 The meters' energy registers integrate a known power in whole register counts. What was served is
 the truth of a test: the log is written when the value leaves, not from what a client made of it.
@@ -17,6 +17,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from meterhouse_agent.sources.modbus_profiles import EnergyRegister, PowerRegister, Register
+from meterhouse_agent.sources.modbus_sensors import Contact, TemperatureRegister
 from tests.servers import Port
 
 Quantity = Literal["energy", "power"]
@@ -109,11 +110,41 @@ class StandInMeter:
         return [(quantity, register) for quantity, register in both if register is not None]
 
 
+@dataclass(slots=True, kw_only=True)
+class StandInSensor:
+    """One sensor: its register in counts or its contact, and the switches of its faults."""
+
+    unit_id: int
+    temperature: TemperatureRegister | None = None
+    contact: Contact | None = None
+    count: float = 0.0
+    closed: bool = False
+    exception: ExcCodes | None = None
+    not_available: bool = False
+    delay_seconds: float = 0.0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The function and the address that it answers."""
+        register = self.temperature or self.contact
+        assert register is not None
+        return register.function_code, register.address
+
+    def words(self) -> list[int]:
+        """Return what it holds; of a contact all bits of its word are the same."""
+        if self.temperature is None:
+            return [0xFFFF if self.closed else 0]
+        if self.not_available:
+            return nothing_there(self.temperature)
+        return to_words(self.count, self.temperature)
+
+
 class ModbusGateway:
     """A gateway on a free port of the loopback, its meters by unit id, and what it served."""
 
-    def __init__(self, *meters: StandInMeter) -> None:
-        self.meters = {meter.unit_id: meter for meter in meters}
+    def __init__(self, *things: StandInMeter | StandInSensor) -> None:
+        self.meters = {each.unit_id: each for each in things if isinstance(each, StandInMeter)}
+        self.sensors = {each.unit_id: each for each in things if isinstance(each, StandInSensor)}
         self.served: list[Served] = []
         self.garbage = False
         self.connections = 0
@@ -132,7 +163,10 @@ class ModbusGateway:
     async def start(self) -> None:
         """Listen; after a stop on the same port again."""
         self._server = ModbusTcpServer(
-            [self._device(meter) for meter in self.meters.values()],
+            [
+                *(self._device(meter) for meter in self.meters.values()),
+                *(_sensor_device(sensor) for sensor in self.sensors.values()),
+            ],
             address=("127.0.0.1", self.port),
             trace_packet=self._packet,
             trace_connect=self._connected,
@@ -208,3 +242,24 @@ class ModbusGateway:
         if not meter.not_available and not self.garbage:
             self.served.append(Served(meter.unit_id, quantity, value, at, late))
         return None
+
+
+def _sensor_device(sensor: StandInSensor) -> SimDevice:
+    async def act(
+        function_code: int,
+        start: int,
+        address: int,
+        _count: int,
+        current: list[int],
+        _written: list[int] | list[bool] | None,
+    ) -> ExcCodes | None:
+        if (function_code, address) != sensor.place:
+            return ExcCodes.ILLEGAL_ADDRESS
+        words = sensor.words()
+        if sensor.delay_seconds > 0.0:
+            await asyncio.sleep(sensor.delay_seconds)
+        current[address - start : address - start + len(words)] = words
+        return sensor.exception
+
+    block = SimData(sensor.place[1], values=[0] * len(sensor.words()), datatype=DataType.UINT16)
+    return SimDevice(sensor.unit_id, simdata=[block], action=act)

@@ -7,6 +7,7 @@ from meterhouse_agent.accumulate.amount import Amount, KeptReading
 from meterhouse_agent.accumulate.engines import EngineSums
 from meterhouse_agent.accumulate.host import HostSums
 from meterhouse_agent.accumulate.meters import MeterSums
+from meterhouse_agent.accumulate.sensors import SensorSums
 from meterhouse_agent.accumulate.timeline import Timeline, Whose
 from meterhouse_agent.samples import Readings
 from meterhouse_agent.wire import SCHEMA, Inventory, Report, inventory_hash
@@ -23,6 +24,7 @@ class NodeSums:
         self._host = HostSums(node, self.timeline)
         self._meters = MeterSums(self.timeline)
         self._engines = EngineSums(self.timeline)
+        self._sensors = SensorSums(self.timeline)
 
     def feed(self, readings: Readings, max_gap_milliseconds: float) -> None:
         """Take what one source read; a longer pause than the gap is no coverage."""
@@ -34,6 +36,8 @@ class NodeSums:
             self._meters.feed(meter, max_gap_milliseconds)
         for engine in readings.engines:
             self._engines.feed(engine, max_gap_milliseconds)
+        for sensor in readings.sensors:
+            self._sensors.feed(sensor, max_gap_milliseconds)
 
     def close(self, start_seconds: int, inventory: Inventory) -> Report | None:
         """Close an interval: return its report, ``None`` where there is nothing to say."""
@@ -51,9 +55,10 @@ class NodeSums:
             meters=self._meters.take(start),
             engines=self._engines.take(start),
             spans=self.timeline.take_spans(),
+            sensors=self._sensors.take(start),
         )
-        said = (report.accelerators, report.host, report.meters, report.engines, report.spans)
-        return report if any(said) else None
+        things = (report.accelerators, report.host, report.meters, report.engines, report.sensors)
+        return report if any(things) or report.spans else None
 
     def kept(self) -> list[KeptReading]:
         """Return where every counter stood at the end of the last closed interval."""

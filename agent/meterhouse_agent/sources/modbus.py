@@ -1,95 +1,49 @@
-"""Meters behind one Modbus TCP gateway.
+"""Meters and sensors behind one Modbus TCP gateway.
 
 One request is outstanding at a time, because gateways serialise them onto one RS-485 line anyway.
 Each value is a request of its own (at most 4 words), so that a register that a meter refuses does
-not take another with it. A meter that fails is read last in the next round, so that waiting for it
-costs nobody else a reading.
+not take another with it. What fails is read last in the next round, so that waiting for it costs
+nothing else a reading.
 """
 
 import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Annotated, Final, cast
+from typing import Final, cast
 
-from pydantic import Field, StringConstraints, model_validator
-
-from meterhouse_agent.samples import Counter, MeterSample, Readings, Things
-from meterhouse_agent.settings import DurationSeconds, Section, SourceConfig
+from meterhouse_agent.samples import Counter, MeterSample, Readings, SensorSample, Things
+from meterhouse_agent.settings import SourceConfig
 from meterhouse_agent.sources import SourceError
-from meterhouse_agent.sources.modbus_gateway import ConnectionFault, Gateway, GatewayFault
+from meterhouse_agent.sources.modbus_config import MARGIN_SECONDS, Config, MeterConfig
+from meterhouse_agent.sources.modbus_gateway import (
+    Answer,
+    ConnectionFault,
+    Gateway,
+    GatewayFault,
+)
 from meterhouse_agent.sources.modbus_profiles import (
     PROFILES,
     EnergyRegister,
-    PowerRegister,
-    ProfileName,
     VolumeRegister,
     energy_ticks,
     power_watts,
     volume_ticks,
 )
-from meterhouse_agent.wire import NAME_PATTERN
+from meterhouse_agent.sources.modbus_sensors import (
+    Contact,
+    SensorConfig,
+    TemperatureRegister,
+    temperature_celsius,
+)
 
 _LOG: Final = logging.getLogger(__name__)
-_MARGIN_SECONDS: Final = 0.1
 _FAULTS_SHOWN: Final = 3
-
-
-class MeterConfig(Section):
-    """One meter behind the gateway; ``power_max_watts`` bounds the energy it can count."""
-
-    name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-    unit_id: Annotated[int, Field(ge=0, le=255)]
-    profile: ProfileName
-    energy: EnergyRegister | None = None
-    power: PowerRegister | None = None
-    volume: VolumeRegister | None = None
-    power_max_watts: Annotated[float, Field(gt=0.0, le=1e12)] | None = None
-
-    @model_validator(mode="after")
-    def _registers_if_custom(self) -> "MeterConfig":
-        electric = self.energy is not None or self.power is not None
-        given = electric or self.volume is not None
-        if self.profile == "custom" and not given:
-            raise ValueError(
-                'profile "custom" needs energy = {...}, power = {...} or both; or volume = {...}'
-            )
-        if self.profile != "custom" and given:
-            raise ValueError('registers are given for profile = "custom" only')
-        if self.volume is not None and (electric or self.power_max_watts is not None):
-            raise ValueError("a meter with a volume has no energy, power or power_max_watts")
-        return self
-
-    @property
-    def registers(self) -> tuple[EnergyRegister | None, PowerRegister | None]:
-        """The registers of the profile, or those of the config."""
-        profile = PROFILES.get(self.profile)
-        return (self.energy, self.power) if profile is None else (profile.energy, profile.power)
-
-
-class Config(SourceConfig):
-    """One gateway and its meters; ``timeout`` bounds one request and one connect, in seconds."""
-
-    sample_every: DurationSeconds = "5s"  # type: ignore[assignment] # validated default
-    deadline: DurationSeconds = "4s"  # type: ignore[assignment] # validated default
-    host: Annotated[str, Field(min_length=1, max_length=253)]
-    port: Annotated[int, Field(ge=1, le=65535)] = 502
-    timeout: DurationSeconds = "1s"  # type: ignore[assignment] # validated default
-    meters: Annotated[list[MeterConfig], Field(min_length=1, max_length=247)]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Config":
-        if not 0.0 < self.timeout <= self.deadline - _MARGIN_SECONDS:
-            raise ValueError("timeout must be positive, and below deadline by 100ms")
-        names = [meter.name for meter in self.meters]
-        if len(set(names)) != len(names):
-            raise ValueError("two meters have the same name")
-        return self
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """What one meter gave this round: either value, when it was taken, and what went wrong."""
+    """What a meter or sensor gave this round: values, when they were taken, and what went wrong."""
 
     energy: Counter | None = None
     energy_at: int = 0
@@ -97,12 +51,13 @@ class _Attempt:
     volume_at: int = 0
     power: float | None = None
     power_at: int = 0
+    sensor: SensorSample | None = None
     faults: list[str] = field(default_factory=list)
     late: bool = False
 
 
 class ModbusSource:
-    """The meters of one gateway."""
+    """The meters and sensors of one gateway."""
 
     replayable = False
 
@@ -125,43 +80,47 @@ class ModbusSource:
             raise self._error([str(fault)]) from None
 
     def things(self) -> Things:
-        """Name the meters of the config."""
-        return Things(meters=tuple(meter.name for meter in self._config.meters))
+        """Name the meters and sensors of the config."""
+        return Things(
+            meters=tuple(meter.name for meter in self._config.meters),
+            sensors=tuple(sensor.name for sensor in self._config.sensors),
+        )
 
     async def read(self, at_milliseconds: int) -> Readings:  # noqa: ARG002 - samples have their own time
-        """Read every meter once, those that failed last time at the end, while there is time."""
+        """Read everything once, what failed last time at the end, while there is time."""
         self._round += 1
-        end = time.monotonic() + self._config.deadline - _MARGIN_SECONDS
-        samples: dict[str, MeterSample] = {}
+        end = time.monotonic() + self._config.deadline - MARGIN_SECONDS
+        samples: dict[str, MeterSample | SensorSample] = {}
         faults: dict[str, str] = {}
-        waiting = sorted(
-            self._config.meters, key=lambda meter: self._failed_in_round.get(meter.name, 0)
-        )
+        things = self._config.things
         lost = ""
-        for meter in waiting:
+        for thing in sorted(things, key=lambda thing: self._failed_in_round.get(thing.name, 0)):
             left = end - time.monotonic()
             if lost or left <= 0.0:
-                faults[meter.name] = lost or "no time left in its round"
+                faults[_what(thing)] = lost or "no time left in its round"
                 continue
             try:
-                attempt = await self._read_meter(meter, left)
+                attempt = await self._read_thing(thing, left)
             except GatewayFault as fault:
-                faults[meter.name] = lost = str(fault)
+                faults[_what(thing)] = lost = str(fault)
                 continue
-            sample = _sample(meter, attempt)
+            sample = _sample(thing, attempt)
             if sample is None or attempt.late:
-                self._failed_in_round[meter.name] = self._round
+                self._failed_in_round[thing.name] = self._round
             else:
-                self._failed_in_round.pop(meter.name, None)
+                self._failed_in_round.pop(thing.name, None)
             if sample is None:
-                faults[meter.name] = "; ".join(attempt.faults)
+                faults[_what(thing)] = "; ".join(attempt.faults)
             else:
-                samples[meter.name] = sample
+                samples[thing.name] = sample
         if not samples:
-            raise self._error([f"meter {name}: {fault}" for name, fault in faults.items()])
+            raise self._error([f"{what}: {fault}" for what, fault in faults.items()])
         self._tell(faults)
-        in_order = (meter.name for meter in self._config.meters)
-        return Readings(meters=tuple(samples[name] for name in in_order if name in samples))
+        in_order = [samples[thing.name] for thing in things if thing.name in samples]
+        return Readings(
+            meters=tuple(sample for sample in in_order if isinstance(sample, MeterSample)),
+            sensors=tuple(sample for sample in in_order if isinstance(sample, SensorSample)),
+        )
 
     async def close(self) -> None:
         """Close the connection."""
@@ -180,20 +139,21 @@ class ModbusSource:
         self._warned = True
 
     def _tell(self, faults: dict[str, str]) -> None:
-        """Say once that a meter fell silent among others that did not, and once that it is back."""
-        for name in faults.keys() - self._silent:
-            _LOG.warning(
-                "gateway %s: meter %s is left out: %s", self._config.host, name, faults[name]
-            )
-        for name in self._silent - faults.keys():
-            _LOG.info("gateway %s: meter %s reads again", self._config.host, name)
+        """Say once what fell silent among others that did not, and once that it is back."""
+        for what in faults.keys() - self._silent:
+            _LOG.warning("gateway %s: %s is left out: %s", self._config.host, what, faults[what])
+        for what in self._silent - faults.keys():
+            _LOG.info("gateway %s: %s reads again", self._config.host, what)
         self._silent = frozenset(faults)
 
-    async def _read_meter(self, meter: MeterConfig, left_seconds: float) -> _Attempt:
+    async def _read_thing(self, thing: MeterConfig | SensorConfig, left_seconds: float) -> _Attempt:
         attempt = _Attempt()
         try:
             async with asyncio.timeout(left_seconds):
-                await self._fill(attempt, meter)
+                if isinstance(thing, SensorConfig):
+                    await self._fill_sensor(attempt, thing)
+                else:
+                    await self._fill(attempt, thing)
         except (ConnectionFault, TimeoutError) as fault:
             # Its answer may still come, and must not be taken for the next request's.
             self._gateway.drop()
@@ -226,17 +186,61 @@ class ModbusSource:
             attempt.volume_at = answer.at_milliseconds
             attempt.faults.append(f"volume register {meter.volume.address}: {answer.fault}")
 
+    async def _fill_sensor(self, attempt: _Attempt, sensor: SensorConfig) -> None:
+        if sensor.temperature is not None:
+            register = sensor.temperature
+            answer = await self._gateway.ask(sensor.unit_id, register)
+            attempt.sensor = _temperature(sensor.name, answer, register)
+            fault = answer.fault if answer.value is None else f"{answer.value:g} is no temperature"
+            attempt.faults.append(f"temperature register {register.address}: {fault}")
+        elif sensor.contact is not None:
+            answer = await self._gateway.ask_contact(sensor.unit_id, sensor.contact)
+            attempt.sensor = _alarmed(sensor.name, answer, sensor.contact)
+            attempt.faults.append(f"contact {sensor.contact.address}: {answer.fault}")
+
     def _error(self, faults: list[str]) -> SourceError:
         more = len(faults) - _FAULTS_SHOWN
         shown = "; ".join(faults[:_FAULTS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
         return SourceError(
             f"Modbus gateway {self._config.host}, port {self._config.port}: tried "
-            f"{len(self._config.meters)} meters, none could be read: {shown}. Check that the "
+            f"{self._tried()}, none could be read: {shown}. Check that the "
             "gateway is up and takes one more connection, the unit ids, and the profiles"
         )
 
+    def _tried(self) -> str:
+        meters, sensors = len(self._config.meters), len(self._config.sensors)
+        return " and ".join(
+            f"{count} {what}" for count, what in ((meters, "meters"), (sensors, "sensors")) if count
+        )
 
-def _sample(meter: MeterConfig, attempt: _Attempt) -> MeterSample | None:
+
+def _what(thing: MeterConfig | SensorConfig) -> str:
+    return f"{'sensor' if isinstance(thing, SensorConfig) else 'meter'} {thing.name}"
+
+
+def _sample(
+    thing: MeterConfig | SensorConfig, attempt: _Attempt
+) -> MeterSample | SensorSample | None:
+    return attempt.sensor if isinstance(thing, SensorConfig) else _meter_sample(thing, attempt)
+
+
+def _temperature(name: str, answer: Answer, register: TemperatureRegister) -> SensorSample | None:
+    celsius = None if answer.value is None else temperature_celsius(answer.value, register)
+    if celsius is None:
+        return None
+    return SensorSample(
+        sensor=name, at_milliseconds=answer.at_milliseconds, temperature_celsius=celsius
+    )
+
+
+def _alarmed(name: str, answer: Answer, contact: Contact) -> SensorSample | None:
+    if answer.value is None:
+        return None
+    alarmed = bool(answer.value) == contact.alarm_when
+    return SensorSample(sensor=name, at_milliseconds=answer.at_milliseconds, alarmed=alarmed)
+
+
+def _meter_sample(meter: MeterConfig, attempt: _Attempt) -> MeterSample | None:
     if attempt.volume is not None:
         return MeterSample(
             meter=meter.name, at_milliseconds=attempt.volume_at, volume_litres=attempt.volume

@@ -1,15 +1,20 @@
 """One connection to a Modbus TCP gateway, with one request outstanding at a time."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from meterhouse_agent.sources.modbus_profiles import Register, decode
+from meterhouse_agent.sources.modbus_sensors import Contact
 
 if TYPE_CHECKING:
     from pymodbus.client import AsyncModbusTcpClient
     from pymodbus.pdu import ModbusPDU
 
+# A contact is the first of the eight bits of its byte.
+_BITS: Final = 8
 # Illegal function, illegal address, illegal value: the meter lives, it only has no such register.
 _NO_SUCH_REGISTER: Final = (1, 2, 3)
 _EXCEPTIONS: Final = {
@@ -30,7 +35,7 @@ class ConnectionFault(Exception):  # noqa: N818 - an outcome of one request, nev
 
 
 class GatewayFault(Exception):  # noqa: N818 - an outcome of one round, never seen outside
-    """The gateway takes no connection: no further meter of this round can be read."""
+    """The gateway takes no connection: nothing further of this round can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +58,40 @@ class Gateway:
         self._client: AsyncModbusTcpClient | None = None
 
     async def ask(self, unit_id: int, register: Register) -> Answer:
-        """Read one register of one meter."""
-        # Imported here, as pymodbus is an extra; after the first time it is a dictionary look-up.
-        from pymodbus.exceptions import ModbusException  # noqa: PLC0415
-
+        """Read one register of one meter or sensor."""
         client = await self.connect()
         read = (
             client.read_holding_registers
             if register.function_code == 3  # noqa: PLR2004 - the protocol's number
             else client.read_input_registers
         )
+        response, at = await self._answered(
+            partial(read, register.address, count=register.words, device_id=unit_id)
+        )
+        return answer_of(response, register, at)
+
+    async def ask_contact(self, unit_id: int, contact: Contact) -> Answer:
+        """Read one contact of one sensor: 1 where its bit is set, else 0."""
+        client = await self.connect()
+        read = client.read_coils if contact.function_code == 1 else client.read_discrete_inputs
+        response, at = await self._answered(
+            partial(read, contact.address, count=1, device_id=unit_id)
+        )
+        return contact_answer_of(response, contact, at)
+
+    async def _answered(
+        self, request: "Callable[[], Awaitable[ModbusPDU]]"
+    ) -> "tuple[ModbusPDU, int]":
+        # Imported here, as pymodbus is an extra; after the first time it is a dictionary look-up.
+        from pymodbus.exceptions import ModbusException  # noqa: PLC0415
+
         asked, begun = time.time(), time.monotonic()
         try:
-            response = await read(register.address, count=register.words, device_id=unit_id)
+            response = await request()
         except ModbusException as error:
             raise ConnectionFault(f"no answer in {self._timeout:g} s ({error})") from None
-        # The meter took its reading between request and answer: the middle is wrong by the least.
-        at = int((asked + (time.monotonic() - begun) / 2) * 1000)
-        return answer_of(response, register, at)
+        # The reading was taken between request and answer: the middle is wrong by the least.
+        return response, int((asked + (time.monotonic() - begun) / 2) * 1000)
 
     async def connect(self) -> "AsyncModbusTcpClient":
         """Return the open connection, a new one where there is none."""
@@ -133,9 +154,7 @@ def answer_of(response: "ModbusPDU", register: Register, at_milliseconds: int) -
     A gateway may answer with another function, or with more or fewer words than were asked for.
     """
     if response.isError():
-        code = response.exception_code
-        text = f"exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
-        return Answer(None, at_milliseconds, text, meter_gone=code not in _NO_SUCH_REGISTER)
+        return _refused(response, at_milliseconds)
     if (
         response.function_code != register.function_code
         or len(response.registers) != register.words
@@ -145,3 +164,21 @@ def answer_of(response: "ModbusPDU", register: Register, at_milliseconds: int) -
             f"{len(response.registers)} by function {response.function_code}"
         )
     return Answer(decode(response.registers, register), at_milliseconds, "holds no value")
+
+
+def contact_answer_of(response: "ModbusPDU", contact: Contact, at_milliseconds: int) -> Answer:
+    """Return what a response says of a contact; raise ``ConnectionFault`` where it is not one."""
+    if response.isError():
+        return _refused(response, at_milliseconds)
+    if response.function_code != contact.function_code or len(response.bits) != _BITS:
+        raise ConnectionFault(
+            f"asked for one bit by function {contact.function_code}, got "
+            f"{len(response.bits)} by function {response.function_code}"
+        )
+    return Answer(int(response.bits[0]), at_milliseconds)
+
+
+def _refused(response: "ModbusPDU", at_milliseconds: int) -> Answer:
+    code = response.exception_code
+    text = f"exception {code} ({_EXCEPTIONS.get(code, 'unknown')})"
+    return Answer(None, at_milliseconds, text, meter_gone=code not in _NO_SUCH_REGISTER)

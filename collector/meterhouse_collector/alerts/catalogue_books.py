@@ -105,7 +105,7 @@ OWN: Final = (
         "meter_stale",
         "ticket",
         0.0,
-        "time since a meter last had a good reading",
+        "time since a meter or sensor last had a good reading",
         "{subject} has had no good reading for {value}; the limit is {limit}",
         "seconds",
         "meterhouse",

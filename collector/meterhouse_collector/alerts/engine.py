@@ -93,12 +93,10 @@ class Alerts:
         self.book.restore(restored)
 
     def add(self, entry: Entry) -> None:
-        """Take what an entry says of single devices."""
-        for row in entry.rows:
-            # Hardly any entry has detail.
-            if type(row) is Table:
-                self._sight.add(entry)
-                return
+        """Take what an entry says of single devices and of sensors."""
+        # Hardly any entry has either.
+        if entry.sensors or any(type(row) is Table for row in entry.rows):
+            self._sight.add(entry)
 
     async def run(self) -> None:
         """Look until cancelled."""

@@ -14,6 +14,7 @@ from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.site.contracts import Commitment
 from meterhouse_collector.site.index import GroupKey
 from meterhouse_collector.site.model import SiteModel
+from meterhouse_collector.site.sensors import Sensor
 from meterhouse_collector.site.targets import Scope, Threshold
 
 
@@ -80,6 +81,17 @@ class Source(NamedTuple):
     watts: float | None
 
 
+class SensorKnown(NamedTuple):
+    """A sensor of the site model and what it says now, None where that is not known.
+
+    ``alarmed_ratio`` is the share of time in which its contact meant alarm.
+    """
+
+    sensor: Sensor
+    celsius: float | None = None
+    alarmed_ratio: float | None = None
+
+
 class Own(NamedTuple):
     """How the collector itself fares; ``waiting_seconds`` are what the spools of nodes hold."""
 
@@ -105,6 +117,8 @@ class Things:
     supplies: tuple[Supply, ...] = ()
     sources: tuple[Source, ...] = ()
     cooling: tuple[LoadKnown, ...] = ()
+    sensors: tuple[SensorKnown, ...] = ()
+    silent_sensors: tuple[Silence, ...] = ()
     pue: Silence | None = None
     own: Own = NOTHING_WRONG
     open: frozenset[str] = frozenset()

@@ -9,6 +9,7 @@ from meterhouse_collector.alerts.held import HeldRuns
 from meterhouse_collector.alerts.known import LiveKnown, Own, Silence, Things
 from meterhouse_collector.alerts.plant import PlantWatch
 from meterhouse_collector.alerts.power import PowerWatch
+from meterhouse_collector.alerts.sensors import SensorWatch
 from meterhouse_collector.alerts.table import calm_readings
 from meterhouse_collector.alerts.things import ThingWatch
 from meterhouse_collector.ledger import Entry
@@ -31,6 +32,7 @@ class Sight:
         self._power = PowerWatch(index)
         self._plant = PlantWatch(index)
         self._things = ThingWatch(index, calm_readings(index.model.threshold))
+        self._sensors = SensorWatch(index)
         self._pue_since: int | None = None
         self._pue_known = False
         self._needs_held = any(t.kind in HELD_KINDS for t in index.model.threshold)
@@ -64,10 +66,12 @@ class Sight:
         self._power.add(rows, groups.get(self._index.site_group))
         self._plant.add(rows, groups)
         self._things.add(rows)
+        self._sensors.go_on(start, length)
 
     def add(self, entry: Entry) -> None:
-        """Take what an entry says of single devices."""
+        """Take what an entry says of single devices and of sensors."""
         self._things.add_detail(entry)
+        self._sensors.add(entry)
 
     async def known(
         self, now: float, *, groups: bool, own: Own, still_open: frozenset[str]
@@ -108,6 +112,8 @@ class Sight:
             supplies=self._power.supplies(now),
             sources=self._plant.sources(),
             cooling=self._plant.cooling(),
+            sensors=self._sensors.known(),
+            silent_sensors=self._sensors.silences(),
             pue=self._pue(known, end),
             own=own,
             open=still_open,

@@ -11,6 +11,7 @@ from meterhouse_collector.alerts.conditions import (
     dates,
     energy,
     idle,
+    sensors,
     supply,
     things,
 )
@@ -34,6 +35,9 @@ LIVE: Final[Mapping[ThresholdKind, Callable[[Threshold, LiveKnown], list[Observa
     "on_battery": supply.on_battery,
     "generator_running": supply.generator_running,
     "supply_lost": supply.supply_lost,
+    "temperature_out_of_class": sensors.temperature_out_of_class,
+    "leak": sensors.leak,
+    "breaker_open": sensors.breaker_open,
     "cost_per_million_tokens": coverage.cost_per_million_tokens,
     "accelerator_lost": things.accelerator_lost,
     "accelerator_errors": things.accelerator_errors,

@@ -241,6 +241,13 @@ HOST_FIELDS: Final = (
     Field("temperature_celsius", "degrees Celsius", "of its processors"),
 )
 
+SENSOR_FIELDS: Final = (
+    Field("covered_milliseconds", "milliseconds", "of the interval that was read"),
+    Field("temperature_celsius", "degrees Celsius", "mean"),
+    Field("temperature_celsius_max", "degrees Celsius", "maximum"),
+    Field("contact_milliseconds", "milliseconds", "in which its contact meant alarm"),
+)
+
 QUEUE_FIELDS: Final = (
     Field("running_requests", "requests", "that the engine worked at, mean"),
     Field("waiting_requests", "requests", "that waited for it, mean"),

@@ -17,6 +17,7 @@ class DatedTables:
         self.engine: Final = Timeline(model.engine, lambda e: e.name, day)
         self.hardware: Final = Timeline(model.hardware, lambda e: e.accelerator_model, day)
         self.meter: Final = Timeline(model.meter, lambda e: e.name, day)
+        self.sensor: Final = Timeline(model.sensor, lambda e: e.name, day)
         self.power: Final = Timeline(model.power, lambda e: e.name, day)
         self.generator: Final = Timeline(model.generator, lambda e: e.name, day)
         self.storage: Final = Timeline(model.storage, lambda e: e.name, day)

@@ -22,6 +22,7 @@ from meterhouse_collector.site.model import SiteModel
 from meterhouse_collector.site.places import Asset, Engine
 from meterhouse_collector.site.power import Meter
 from meterhouse_collector.site.register import GroupKey, Holding, Placement, Plan, Register
+from meterhouse_collector.site.sensors import Sensor
 
 __all__ = ["GroupKey", "Holding", "Placement", "Plan", "SiteIndex"]
 
@@ -38,6 +39,7 @@ class SiteIndex:
         self.dated: Final = DatedTables(model)
         self.engines: Final[dict[str, Engine]] = {engine.name: engine for engine in model.engine}
         self.meters: Final[dict[str, Meter]] = {meter.name: meter for meter in model.meter}
+        self.sensors: Final[dict[str, Sensor]] = {sensor.name: sensor for sensor in model.sensor}
         self._register: Final = Register(model, self.dated)
         self._capital: Final = Capital(model, self.dated)
         self._zone: Final = ZoneInfo(model.time_zone)
@@ -108,6 +110,11 @@ class SiteIndex:
             return meter is None or not meter.readers or reader in meter.readers
         readers = self._readers.get(thing)
         return readers is None or reader in readers
+
+    def may_read_sensor(self, sensor: str, reader: str) -> bool:
+        """Tell whether an agent may speak for a sensor: one of its ``readers``, or any."""
+        known = self.sensors.get(sensor)
+        return known is None or not known.readers or reader in known.readers
 
     def metering(self, start_seconds: float) -> MeterTree:
         """Return the tree of meters in force at an instant, with the cuts that are summed."""

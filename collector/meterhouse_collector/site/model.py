@@ -39,6 +39,7 @@ from meterhouse_collector.site.power import (
     Storage,
     WaterSupply,
 )
+from meterhouse_collector.site.sensors import Sensor
 from meterhouse_collector.site.targets import Budget, Slo, Threshold
 from meterhouse_collector.site.tariff import Colocation, ExchangeRate, Supply, Tariff
 
@@ -67,6 +68,7 @@ class SiteModel(Section):
     asset: tuple[Asset, ...] = ()
     engine: tuple[Engine, ...] = ()
     meter: tuple[Meter, ...] = ()
+    sensor: tuple[Sensor, ...] = ()
     power: tuple[PowerNode, ...] = ()
     generator: tuple[Generator, ...] = ()
     storage: tuple[Storage, ...] = ()

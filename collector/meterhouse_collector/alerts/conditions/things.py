@@ -28,8 +28,11 @@ def node_silent(threshold: Threshold, known: LiveKnown) -> list[Observation]:
 
 
 def meter_stale(threshold: Threshold, known: LiveKnown) -> list[Observation]:
-    """Hold the time since each meter last had a good reading against a threshold."""
-    return _silences(threshold, known, "meter", known.things.meters)
+    """Hold the time since each meter and sensor last had a good reading against a threshold."""
+    return [
+        *_silences(threshold, known, "meter", known.things.meters),
+        *_silences(threshold, known, "sensor", known.things.silent_sensors),
+    ]
 
 
 def pue_without_value(threshold: Threshold, known: LiveKnown) -> list[Observation]:

@@ -26,6 +26,7 @@ REFERENCES: Final = (
     Reference("asset", "rack", ("power",)),
     Reference("meter", "parent", ("meter",)),
     Reference("meter", "share", ("cluster",)),
+    Reference("sensor", "cluster", ("cluster",)),
     Reference("power", "parent", ("power", "grid_connection")),
     Reference("power", "pair", ("power",)),
     Reference("power", "meters", ("meter",)),

@@ -27,6 +27,9 @@ def faults(model: SiteModel) -> Iterator[str]:
 
 def _sides(where: str, threshold: Threshold) -> Iterator[str]:
     above, below, clear = threshold.above, threshold.below, threshold.clear
+    if below is not None and threshold.kind == "temperature_out_of_class":
+        # It counts from the bound that is passed, be it the lower or the higher one.
+        yield f"{where}.below: found {below:g}, allowed: above, in degrees beyond the bound"
     if clear is None:
         return
     if above is not None and clear > above:
