@@ -39,13 +39,15 @@ SLOT_NAMES: Final = tuple(f"{slot:02d}" for slot in range(SLOTS))
 class Told(Struct, frozen=True, omit_defaults=True, gc=False):
     """The ledger rows of one report, by thing; its reader stands beside it.
 
-    ``detail`` are the readings of its devices as ``rows.Table`` has them, where they are due.
+    ``detail`` are the readings of its devices as ``rows.Table`` has them, where they are due;
+    ``xids`` are the fault codes that they told.
     """
 
     node: NodeRow | None = None
     meters: dict[str, MeterRow] = {}
     engines: dict[str, EngineRow] = {}
     detail: str = ""
+    xids: dict[str, tuple[int, ...]] = {}
 
 
 class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -69,13 +71,12 @@ class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
             if told.detail:
                 lines = told.detail.encode()
                 rows.append(Table(*DETAIL, _NO_SERIES, lines, start_seconds))
-            yield Entry(site, reader, start_seconds, told.node, told.meters, told.engines, rows)
+            key = (site, reader, start_seconds)
+            yield Entry(*key, told.node, told.meters, told.engines, rows, told.xids)
 
     def without_detail(self) -> "Gathered":
         """Return the same without the readings of devices, which are most of it."""
-        readers = {
-            name: Told(told.node, told.meters, told.engines) for name, told in self.readers.items()
-        }
+        readers = {name: replace(told, detail="") for name, told in self.readers.items()}
         return replace(self, readers=readers)
 
 
@@ -85,7 +86,7 @@ def told_of(entry: Entry) -> Told:
     for row in entry.rows:
         if isinstance(row, Table) and (row.policy, row.measurement) == DETAIL:
             detail = row.rows.decode()
-    return Told(entry.node_row, entry.meters, entry.engines, detail)
+    return Told(entry.node_row, entry.meters, entry.engines, detail, {**entry.xids})
 
 
 _DECODER: Final = msgspec.json.Decoder(Gathered)

@@ -34,6 +34,7 @@ from meterhouse_collector.rows import (
 )
 from meterhouse_collector.shares import ReportError, engine_rows, meter_rows, node_row
 from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.xids import NO_XIDS, Xids, xid_points, xids_of
 
 QUARTER: Final = wire.QUARTER_SECONDS
 _DAY_SECONDS: Final = 86_400
@@ -59,7 +60,10 @@ class ForeignError(ValueError):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One report as the ledger takes it: its rows by thing, and all that is to be written."""
+    """One report as the ledger takes it: its rows by thing, and all that is to be written.
+
+    ``xids`` are the fault codes that it tells of.
+    """
 
     site: str
     node: str
@@ -68,6 +72,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     meters: dict[str, MeterRow]
     engines: dict[str, EngineRow]
     rows: list[Row]
+    xids: Xids = NO_XIDS
 
 
 class Installed(NamedTuple):
@@ -118,12 +123,15 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
         rows.extend(_spans(report, key))
     if report.meters:
         rows.extend(_registers(report))
+    xids = NO_XIDS
+    if report.accelerators is not None and report.accelerators.xids:
+        xids = xids_of(report.accelerators, has.inventory)
+        rows.extend(xid_points(*key, xids))
     if detail:
-        if report.accelerators is not None:
-            rows.append(_detail(report, report.accelerators, has, index))
+        rows.extend(_accelerator_detail(report, has, index))
         rows.extend(_host_detail(report))
         rows.extend(_queues(report, engines))
-    return Entry(*key, node, meters, engines, rows)
+    return Entry(*key, node, meters, engines, rows, xids)
 
 
 def late_marks(entry: Entry) -> Iterator[PackedRow]:
@@ -216,9 +224,10 @@ def inventory_row(site: str, node: str, at_seconds: int, inventory: wire.Invento
     return PackedRow("quarter", "inventory", site, node, node, at_seconds, pack(inventory))
 
 
-def _detail(
-    report: wire.Report, columns: wire.Accelerators, has: Installed, index: SiteIndex
-) -> Table:
+def _accelerator_detail(report: wire.Report, has: Installed, index: SiteIndex) -> Iterator[Table]:
+    columns = report.accelerators
+    if columns is None:
+        return
     grouping = index.grouping(report.node, has.inventory, report.start_seconds)
     states = state_numbers(columns, grouping, report.length_seconds)
     energies: list[float | None] = []
@@ -231,7 +240,7 @@ def _detail(
     lacking = [None] * len(has.series.tags)
     filled = [column or lacking for column in (states, energies, *_columns_of(columns))]
     rows = pack_all(map(_Device, *filled))
-    return Table("detail", "accelerator", has.series, rows, report.start_seconds)
+    yield Table("detail", "accelerator", has.series, rows, report.start_seconds)
 
 
 def _host_detail(report: wire.Report) -> Iterator[Point]:
