@@ -36,6 +36,7 @@ ThresholdKind = Literal[
     "supply_lost",
     "accelerator_lost",
     "accelerator_errors",
+    "accelerator_xid",
     "accelerator_throttled",
     "accelerator_hot",
     "node_silent",
