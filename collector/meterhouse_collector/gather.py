@@ -120,7 +120,7 @@ class Gather:
             if slot in self._part.slots:
                 readers = self._slot(each.start_seconds, slot).readers
                 told = readers.get(each.node, Told())
-                codes = (*told.xids.get(each.device, ()), *(each.xid,) * each.count)
+                codes = (*told.xids.get(each.device, ()), *(each.xid,) * each.times)
                 readers[each.node] = replace(told, xids={**told.xids, each.device: codes})
         self._next = begin
 

@@ -26,7 +26,7 @@ class ToldXid(NamedTuple):
     node: str
     device: str
     xid: int
-    count: int
+    times: int
     start_seconds: int
 
 
@@ -62,7 +62,7 @@ def xid_points(site: str, node: str, start_seconds: int, xids: Xids) -> Iterator
         )
         fields: dict[str, float | int | str | bool] = {
             "code": float(each.xid),
-            "count": float(each.count),
+            "count": float(each.times),
         }
         yield Point("event", MEASUREMENT, tags, fields, start_seconds)
 

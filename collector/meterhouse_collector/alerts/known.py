@@ -70,7 +70,7 @@ class Fault(NamedTuple):
     node: str
     device: str
     xid: int
-    count: float
+    times: float
 
 
 class Supply(NamedTuple):

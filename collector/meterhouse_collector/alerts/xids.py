@@ -35,7 +35,7 @@ class XidWatch:
         for each in told:
             if each.xid in FATAL:
                 key = (each.node, each.device, each.xid)
-                self._counts.setdefault(key, {})[each.start_seconds] = each.count
+                self._counts.setdefault(key, {})[each.start_seconds] = each.times
 
     def faults(self, now_seconds: float) -> tuple[Fault, ...]:
         """Return how often each was told lately; what was not any more is 0 once, then gone."""

@@ -104,7 +104,7 @@ def accelerator_xid(threshold: Threshold, known: LiveKnown) -> list[Observation]
                 device=fault.device,
                 xid=str(fault.xid),
             ),
-            fault.count,
+            fault.times,
             "errors",
         )
         for fault in known.things.faults
