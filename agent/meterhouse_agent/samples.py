@@ -36,6 +36,7 @@ class AcceleratorSample(Struct, frozen=True, kw_only=True, gc=False):
     """One accelerator at one instant; ``held`` says whether a process holds memory on it.
 
     ``throttled`` is for any cause, ``throttled_power`` and ``throttled_thermal`` are for theirs.
+    ``xids`` are the fault codes that its driver told since the sample before, in their order.
     """
 
     device: str
@@ -57,6 +58,7 @@ class AcceleratorSample(Struct, frozen=True, kw_only=True, gc=False):
     throttled_thermal: bool | None = None
     ecc_corrected_errors: int | None = None
     ecc_uncorrected_errors: int | None = None
+    xids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ MAX_TOPIC_BYTES: Final = 512
 TOPIC_LEVELS: Final = 6
 MAX_DEVICES: Final = 256
 MAX_SENSORS: Final = 256
+MAX_XIDS: Final = 32
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ Amount = Annotated[float, Meta(ge=0.0, le=1e15)]
 Gauge = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Seconds = Annotated[int, Meta(ge=0, le=2**40)]
 Column = Annotated[list[Gauge | None], Meta(max_length=MAX_DEVICES)]
+Xids = Annotated[list[Count], Meta(max_length=MAX_XIDS)]
 
 # What the columns of accelerators are called in a message: the unit by its symbol, which a ratio
 # and a count have none of.
@@ -103,7 +105,8 @@ class Accelerators(Struct, rename=ON_THE_WIRE, omit_defaults=True, kw_only=True,
     states leave of the interval was not covered. ``state_joules`` has the same columns: the energy
     measured while the device was in that state. ``throttled_milliseconds`` counts a clock lowered
     for any cause, those for power and for heat with it: two causes at once count in both, and a
-    cause that is neither only in the first.
+    cause that is neither only in the first. ``xids`` are the fault codes that the driver told of a
+    device, by its column, in their order.
     """
 
     state_milliseconds: dict[State, list[Count]] = {}
@@ -124,6 +127,7 @@ class Accelerators(Struct, rename=ON_THE_WIRE, omit_defaults=True, kw_only=True,
     throttled_thermal_milliseconds: Column = []
     ecc_corrected_errors: Column = []
     ecc_uncorrected_errors: Column = []
+    xids: Annotated[dict[int, Xids], Meta(max_length=MAX_DEVICES)] = {}
 
 
 class Host(Struct, omit_defaults=True, kw_only=True, gc=False):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from meterhouse_agent import wire
 from meterhouse_collector.gathered import Gathered, Told, packed, told_of
@@ -19,6 +20,7 @@ from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Pace
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, PackedRow
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
+from meterhouse_collector.xids import MEASUREMENT, told_in
 
 _LOG: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.25
@@ -110,6 +112,16 @@ class Gather:
                 "ledger", measurement, start_seconds=begin, end_seconds=now + _FUTURE_SECONDS
             )
             self._take_back(measurement, msgspec.json.Decoder(kind), rows)
+        points = await store.points(
+            "event", MEASUREMENT, start_seconds=begin, end_seconds=now + _FUTURE_SECONDS
+        )
+        for each in told_in(points, self._part.site):
+            slot = wire.slot_of(each.node)
+            if slot in self._part.slots:
+                readers = self._slot(each.start_seconds, slot).readers
+                told = readers.get(each.node, Told())
+                codes = (*told.xids.get(each.device, ()), *(each.xid,) * each.times)
+                readers[each.node] = replace(told, xids={**told.xids, each.device: codes})
         self._next = begin
 
     def _take_back(
@@ -248,7 +260,7 @@ class Gather:
 
 def _with(told: Told, thing: str, row: NodeRow | MeterRow | EngineRow) -> Told:
     if isinstance(row, NodeRow):
-        return Told(row, told.meters, told.engines)
+        return replace(told, node=row)
     if isinstance(row, MeterRow):
-        return Told(told.node, {**told.meters, thing: row}, told.engines)
-    return Told(told.node, told.meters, {**told.engines, thing: row})
+        return replace(told, meters={**told.meters, thing: row})
+    return replace(told, engines={**told.engines, thing: row})

@@ -39,7 +39,8 @@ SLOT_NAMES: Final = tuple(f"{slot:02d}" for slot in range(SLOTS))
 class Told(Struct, frozen=True, omit_defaults=True, gc=False):
     """The ledger rows of one report, by thing, and its sensors; its reader stands beside it.
 
-    ``detail`` are the readings of its devices as ``rows.Table`` has them, where they are due.
+    ``detail`` are the readings of its devices as ``rows.Table`` has them, where they are due;
+    ``xids`` are the fault codes that they told.
     """
 
     node: NodeRow | None = None
@@ -47,6 +48,7 @@ class Told(Struct, frozen=True, omit_defaults=True, gc=False):
     engines: dict[str, EngineRow] = {}
     detail: str = ""
     sensors: dict[str, Sensor] = {}
+    xids: dict[str, tuple[int, ...]] = {}
 
 
 class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -70,23 +72,13 @@ class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
             if told.detail:
                 lines = told.detail.encode()
                 rows.append(Table(*DETAIL, _NO_SERIES, lines, start_seconds))
-            yield Entry(
-                site,
-                reader,
-                start_seconds,
-                told.node,
-                told.meters,
-                told.engines,
-                rows,
-                told.sensors,
-            )
+            key = (site, reader, start_seconds)
+            rest = (told.engines, rows, told.sensors, told.xids)
+            yield Entry(*key, told.node, told.meters, *rest)
 
     def without_detail(self) -> "Gathered":
         """Return the same without the readings of devices, which are most of it."""
-        readers = {
-            name: Told(told.node, told.meters, told.engines, sensors=told.sensors)
-            for name, told in self.readers.items()
-        }
+        readers = {name: replace(told, detail="") for name, told in self.readers.items()}
         return replace(self, readers=readers)
 
 
@@ -96,7 +88,8 @@ def told_of(entry: Entry) -> Told:
     for row in entry.rows:
         if isinstance(row, Table) and (row.policy, row.measurement) == DETAIL:
             detail = row.rows.decode()
-    return Told(entry.node_row, entry.meters, entry.engines, detail, entry.sensors)
+    rows = (entry.node_row, entry.meters, entry.engines)
+    return Told(*rows, detail, entry.sensors, {**entry.xids})
 
 
 _DECODER: Final = msgspec.json.Decoder(Gathered)

@@ -41,6 +41,7 @@ from meterhouse_collector.shares import (
     sensors_of,
 )
 from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.xids import NO_XIDS, Xids, xid_points, xids_of
 
 QUARTER: Final = wire.QUARTER_SECONDS
 _DAY_SECONDS: Final = 86_400
@@ -69,7 +70,8 @@ class ForeignError(ValueError):
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """One report as the ledger takes it: its rows by thing, and all that is to be written.
 
-    Of its ``sensors`` the ledger has nothing: alerts look at them, and detail keeps them.
+    Of its ``sensors`` the ledger has nothing: alerts look at them, and detail keeps them; ``xids``
+    are the fault codes that it tells of.
     """
 
     site: str
@@ -80,6 +82,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     engines: dict[str, EngineRow]
     rows: list[Row]
     sensors: dict[str, wire.Sensor] = {}
+    xids: Xids = NO_XIDS
 
 
 class Installed(NamedTuple):
@@ -131,13 +134,16 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
         rows.extend(_spans(report, key))
     if report.meters:
         rows.extend(_registers(report))
+    xids = NO_XIDS
+    if report.accelerators is not None and report.accelerators.xids:
+        xids = xids_of(report.accelerators, has.inventory)
+        rows.extend(xid_points(*key, xids))
     if detail:
-        if report.accelerators is not None:
-            rows.append(_detail(report, report.accelerators, has, index))
+        rows.extend(_accelerator_detail(report, has, index))
         rows.extend(_host_detail(report))
         rows.extend(_queues(report, engines))
         rows.extend(_sensor_detail(report, index))
-    return Entry(*key, node, meters, engines, rows, sensors)
+    return Entry(*key, node, meters, engines, rows, sensors, xids)
 
 
 def late_marks(entry: Entry) -> Iterator[PackedRow]:
@@ -235,9 +241,10 @@ def inventory_row(site: str, node: str, at_seconds: int, inventory: wire.Invento
     return PackedRow("quarter", "inventory", site, node, node, at_seconds, pack(inventory))
 
 
-def _detail(
-    report: wire.Report, columns: wire.Accelerators, has: Installed, index: SiteIndex
-) -> Table:
+def _accelerator_detail(report: wire.Report, has: Installed, index: SiteIndex) -> Iterator[Table]:
+    columns = report.accelerators
+    if columns is None:
+        return
     grouping = index.grouping(report.node, has.inventory, report.start_seconds)
     states = state_numbers(columns, grouping, report.length_seconds)
     energies: list[float | None] = []
@@ -250,7 +257,7 @@ def _detail(
     lacking = [None] * len(has.series.tags)
     filled = [column or lacking for column in (states, energies, *_columns_of(columns))]
     rows = pack_all(map(_Device, *filled))
-    return Table("detail", "accelerator", has.series, rows, report.start_seconds)
+    yield Table("detail", "accelerator", has.series, rows, report.start_seconds)
 
 
 def _host_detail(report: wire.Report) -> Iterator[Point]:

@@ -35,6 +35,7 @@ LABEL_VALUES: Final = {
         "clock_behind": "the clock went back before the end of the last reported interval",
         "clock_step": "the clock was stepped by half a second or more",
         "span_dropped": "a span beyond the number that one report carries",
+        "xid_dropped": "a fault code beyond the number that one report carries of a device",
         "counter_rollover": "a counter passed its modulus; counted on",
         "counter_restart": "a counter began again from zero; counted from zero",
         "counter_jitter": "a counter fell by a little; the reading is held suspect",

@@ -32,6 +32,7 @@ _OF_HOST: Final = {field.name: field.meaning for field in HOST_FIELDS}
 _KINDS: Final = (
     "accelerator_lost",
     "accelerator_errors",
+    "accelerator_xid",
     "accelerator_throttled",
     "accelerator_hot",
     "node_silent",

@@ -253,6 +253,42 @@ def test_zero_is_a_reading() -> None:
     assert columns.throttled_power_milliseconds == []
 
 
+def _xids(report: wire.Report) -> dict[int, list[int]]:
+    assert report.accelerators is not None
+    return report.accelerators.xids
+
+
+def test_fault_codes_stand_in_the_interval_in_which_they_were_told() -> None:
+    told = {2: (31, 31), 4: (79,), 7: (94,)}
+    sums = _sums(_gpu(second, None, xids=told.get(second, ())) for second in range(11))
+
+    first, second = _close(sums, 0), _close(sums, 5)
+
+    assert (_xids(first), _xids(second)) == ({0: [31, 31, 79]}, {0: [94]})
+    assert b"xids" not in wire.encode(_close(_sums(_gpu(s, None) for s in range(6)), 0))
+
+
+def test_fault_codes_of_an_interval_without_a_report_are_told_in_the_next() -> None:
+    sums = _sums([_gpu(4, None, xids=(79,))])
+    assert sums.close(BASE, INVENTORY) is None
+    # Of an interval that is closed by now.
+    sums.feed(_gpu(4.9, None, xids=(48,)), GAP)
+    for second in range(6, 11):
+        sums.feed(_gpu(second, None), GAP)
+
+    assert _xids(_close(sums, 5)) == {0: [79, 48]}
+
+
+def test_a_flood_of_fault_codes_is_bounded_counted_and_hides_no_new_code() -> None:
+    flood = [_gpu(second, None, xids=(13,) * 20) for second in range(1, 4)]
+    sums = _sums([_gpu(0, None), *flood, _gpu(4, None, xids=(79,)), _gpu(5, None)])
+
+    codes = _xids(_close(sums, 0))[0]
+
+    assert codes == [13] * (wire.MAX_XIDS - 1) + [79]
+    assert sums.timeline.events == {"xid_dropped": 3 * 20 + 1 - wire.MAX_XIDS}
+
+
 def test_throttling_is_summed_by_cause_and_only_where_it_was_read() -> None:
     causes = [(True, True, False), (True, False, False), (True, True, True), (False, False, False)]
     readings = [

@@ -10,6 +10,7 @@ from meterhouse_collector.alerts.conditions.budget import budget_rules
 from meterhouse_collector.alerts.held import Held
 from meterhouse_collector.alerts.known import (
     DemandKnown,
+    Fault,
     LiveKnown,
     LoadKnown,
     Lost,
@@ -104,6 +105,10 @@ def showing(**most: float) -> LiveKnown:
     return of(readings=(Readings("node-1", **most),), open=frozenset({"node-1"}))
 
 
+def faulty(times: float) -> LiveKnown:
+    return of(faults=(Fault("node-1", "gpu-0", 79, times),))
+
+
 def heat(watts: float) -> LiveKnown:
     return of(cooling=(LoadKnown("chillers", 1e6, watts, 1.0),))
 
@@ -195,6 +200,7 @@ SCENARIOS: Final[dict[ThresholdKind, Scenario]] = {
         showing(uncorrected_errors=1.0),
         showing(uncorrected_errors=0.0),
     ),
+    "accelerator_xid": Scenario(default("accelerator_xid"), faulty(1.0), faulty(0.0)),
     "accelerator_throttled": Scenario(
         default("accelerator_throttled"),
         showing(throttled_ratio=0.6),

@@ -94,6 +94,8 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
             r'register,reader=node-1,site=site-a,thing=water row="{\"at_milliseconds\":'
             r'1780000000030,\"register_litres\":812500.5,\"epoch\":0}" 1780000000'
         ),
+        "event,device=gpu-1,kind=xid,node=node-1,site=site-a,xid=31 code=31.0,count=1.0 1780000000",
+        "event,device=gpu-1,kind=xid,node=node-1,site=site-a,xid=79 code=79.0,count=1.0 1780000000",
         (
             "accelerator,accelerator_model=nvidia-h100-80gb-hbm3,device=gpu-0,node=node-1,"
             "site=site-a,vendor=nvidia state_number=0.0,energy_joules=3412.417,power_watts=682.483,"

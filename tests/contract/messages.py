@@ -45,6 +45,7 @@ REPORT = wire.Report(
         throttled_thermal_milliseconds=[50, 0],
         ecc_corrected_errors=[0, 3],
         ecc_uncorrected_errors=[0, 0],
+        xids={1: [31, 79]},
     ),
     host=wire.Host(
         covered_milliseconds=5000,

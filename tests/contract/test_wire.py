@@ -103,7 +103,7 @@ def test_a_name_on_the_wire_is_of_one_column_of_accelerators() -> None:
     fields = {field.name: field.encode_name for field in msgspec.structs.fields(wire.Accelerators)}
 
     assert {**fields, **wire.ON_THE_WIRE} == fields
-    assert set(fields) - set(wire.ON_THE_WIRE) == {"energy_method", "unhealthy_reasons"}
+    assert set(fields) - set(wire.ON_THE_WIRE) == {"energy_method", "unhealthy_reasons", "xids"}
     assert len(set(fields.values())) == len(fields)
 
 

@@ -12,7 +12,7 @@ from meterhouse_agent.accumulate.gauges import Coverage, Gauge
 from meterhouse_agent.accumulate.timeline import Timeline, Whose
 from meterhouse_agent.samples import AcceleratorSample, Counter
 from meterhouse_agent.states import PowerRange, state_of
-from meterhouse_agent.wire import Accelerators, Method, State
+from meterhouse_agent.wire import MAX_XIDS, Accelerators, Method, State
 
 # Report column, and the decimals its instruments are worth: NVML's power is good to 5 W, its
 # utilization comes in whole percent, its temperature in whole degrees, its clock in megahertz;
@@ -53,6 +53,7 @@ class _Device:
         self.milliseconds: dict[tuple[int, State], int] = {}
         self.joules: dict[tuple[int, State], IntervalSums] = {}
         self.reasons: dict[int, str] = {}
+        self.xids: dict[int, list[int]] = {}
 
     def amounts(self) -> Iterator[Amount]:
         yield self.energy.amount
@@ -105,6 +106,17 @@ class AcceleratorSums:
                 if value is not None:
                     gauge.add(interval, value, milliseconds)
         self._feed_counters(device, sample, state, max_gap_milliseconds)
+        if sample.xids:
+            self._feed_xids(device, sample)
+
+    def _feed_xids(self, device: _Device, sample: AcceleratorSample) -> None:
+        timeline = self._timeline
+        interval = sample.at_milliseconds - sample.at_milliseconds % timeline.length_milliseconds
+        # Of an interval that is closed they are told in the next.
+        codes = device.xids.setdefault(max(interval, timeline.closed_until_milliseconds), [])
+        for code in sample.xids:
+            if not keep_xid(codes, code):
+                timeline.events["xid_dropped"] += 1
 
     def _feed_counters(
         self, device: _Device, sample: AcceleratorSample, state: State, max_gap: float
@@ -146,6 +158,11 @@ class AcceleratorSums:
             for index, device in enumerate(devices)
             if interval_milliseconds in device.reasons
         }
+        columns.xids = {
+            index: codes
+            for index, device in enumerate(devices)
+            if device.xids and (codes := _take_xids(device.xids, interval_milliseconds))
+        }
         for device in devices:
             for amount in device.amounts():
                 amount.close(interval_milliseconds)
@@ -182,6 +199,30 @@ def _take_states(device: _Device, interval: int) -> tuple[dict[State, int], dict
         if amount is not None:
             joules[key[1]] = amount
     return milliseconds, joules
+
+
+def keep_xid(codes: list[int], code: int) -> bool:
+    """Add a code; where there is no room, a new one takes the place of the last repeated one.
+
+    Returns whether nothing was dropped. A flood of one code must not hide what it led to.
+    """
+    if len(codes) < MAX_XIDS:
+        codes.append(code)
+        return True
+    again = [place for place, known in enumerate(codes) if known in codes[:place]]
+    if code not in codes and again:
+        del codes[again[-1]]
+        codes.append(code)
+    return False
+
+
+def _take_xids(xids: dict[int, list[int]], interval: int) -> list[int]:
+    """Hand out the codes of an interval, and of those before it that said nothing else."""
+    taken: list[int] = []
+    for start in sorted(start for start in xids if start <= interval):
+        for code in xids.pop(start):
+            keep_xid(taken, code)
+    return taken
 
 
 def _one(methods: list[Method]) -> Method | list[Method]:

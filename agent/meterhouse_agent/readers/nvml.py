@@ -43,6 +43,7 @@ class NvmlLibrary:
         if not hasattr(pynvml, "nvmlMemory_v2") or hasattr(pynvml, "__path__"):
             raise LibraryError(_OLD_BINDING)
         from meterhouse_agent.readers.nvml_device import NvmlDevice  # noqa: PLC0415
+        from meterhouse_agent.readers.nvml_events import Events  # noqa: PLC0415
 
         try:
             pynvml.nvmlInit()
@@ -55,7 +56,8 @@ class NvmlLibrary:
             raise LibraryError(f"nvmlInit: {error} (error {error.value})") from error
         if count == 0:
             raise AbsentError(_NO_GPU)
-        return [NvmlDevice(index, self._options) for index in range(count)]
+        events = Events(self._options.lost_retry_every)
+        return [NvmlDevice(index, self._options, events) for index in range(count)]
 
     def close(self) -> None:
         """Shut the library down."""

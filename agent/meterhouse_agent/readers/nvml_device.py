@@ -16,6 +16,7 @@ from meterhouse_agent.readers.nvml_calls import (
     Metric,
     Refused,
 )
+from meterhouse_agent.readers.nvml_events import Events
 from meterhouse_agent.readers.nvml_messages import Identity, Options, Reading
 from meterhouse_agent.readers.serve import DeviceError
 
@@ -35,9 +36,10 @@ _RECOVERY: Final = {
 class NvmlDevice:
     """One GPU; found by index, and from then on by its UUID."""
 
-    def __init__(self, index: int, options: Options) -> None:
+    def __init__(self, index: int, options: Options, events: Events) -> None:
         self._index = index
         self._options = options
+        self._events = events
         self._handle: Handle = None
         self._uuid = ""
         self._lost_reason = ""
@@ -120,7 +122,12 @@ class NvmlDevice:
         failures = self._refused.failures
         if failures and reading.energy_millijoules is None and reading.power_milliwatts is None:
             raise DeviceError("; ".join(failures)[:500])
-        reading.notes = self._refused.take_notes()
+        return self._with_events(reading, self._handle)
+
+    def _with_events(self, reading: Reading, handle: Handle | None) -> Reading:
+        # Last, so that nothing else waits for them.
+        reading.xids = self._events.take(self._uuid, handle)
+        reading.notes = [*self._refused.take_notes(), *self._events.take_notes()]
         return reading
 
     def _probe(self) -> list[str]:
@@ -185,15 +192,14 @@ class NvmlDevice:
         with contextlib.suppress(pynvml.NVMLError):
             self._handle = pynvml.nvmlDeviceGetHandleByUUID(self._uuid)
             self._lost_reason = ""
+            self._events.begin_again()
         return not self._lost_reason
 
     def _lost(self) -> Reading:
-        return Reading(
-            at_milliseconds=_now_milliseconds(),
-            health="lost",
-            health_reason=self._lost_reason,
-            notes=self._refused.take_notes(),
+        reading = Reading(
+            at_milliseconds=_now_milliseconds(), health="lost", health_reason=self._lost_reason
         )
+        return self._with_events(reading, None)
 
 
 def _failure(found: dict[int, calls.Number]) -> str:

@@ -26,7 +26,8 @@ class Identity(Struct, omit_defaults=True, kw_only=True):
 class Reading(Struct, omit_defaults=True, kw_only=True):
     """What one device showed; ``at_milliseconds`` (UTC) is when its energy counter was read.
 
-    ``notes`` are texts for the log, each given once.
+    ``xids`` are the driver's fault codes since the reading before, oldest first; ``notes`` are
+    texts for the log, each given once.
     """
 
     at_milliseconds: int
@@ -45,4 +46,5 @@ class Reading(Struct, omit_defaults=True, kw_only=True):
     throttle_reasons: int | None = None
     ecc_corrected_errors: int | None = None
     ecc_uncorrected_errors: int | None = None
+    xids: list[int] = []
     notes: list[str] = []

@@ -32,6 +32,8 @@ _MAX_MILLIJOULES: Final = 2**62
 _CELSIUS: Final = (-40.0, 200.0)
 _MAX_HERTZ: Final = 10e9
 _MAX_ERRORS: Final = 2**53
+# Codes have three digits, 999 for one that the driver does not know.
+_MAX_XID: Final = 9999
 # GPM's activities are computed and can come out a hair above the whole.
 _MAX_PERCENT: Final = 101.0
 # nvmlClocksEventReason…: GpuIdle and the clocks that someone set are no throttling.
@@ -183,6 +185,9 @@ def sample(identity: Identity, reading: Reading, epoch: str, junk: Tally[str]) -
         within = gate(name, value, 0, _MAX_ERRORS)
         return None if within is None else value
 
+    xids = tuple(code for code in reading.xids if 0 <= code <= _MAX_XID)
+    if len(xids) < len(reading.xids):
+        junk["xids"] += len(reading.xids) - len(xids)
     total = identity.memory_total_bytes
     memory_used = gate(
         "memory_used_bytes", reading.memory_used_bytes, 0, math.inf if total is None else total
@@ -215,6 +220,7 @@ def sample(identity: Identity, reading: Reading, epoch: str, junk: Tally[str]) -
         throttled_thermal=_any_of(reading.throttle_reasons, THERMAL),
         ecc_corrected_errors=errors("ecc_corrected_errors", reading.ecc_corrected_errors),
         ecc_uncorrected_errors=errors("ecc_uncorrected_errors", reading.ecc_uncorrected_errors),
+        xids=xids,
     )
 
 

@@ -67,6 +67,16 @@ CAPACITY: Final = (
         rollup="errors",
     ),
     AlertRow(
+        "accelerator_xid",
+        "page",
+        0.0,
+        "fault codes (XID) of a device that call for hands, of the last quarter hour",
+        "The driver tells of a fault that needs hands: {subject}, {value} in a quarter hour",
+        "errors",
+        "node",
+        limit=0.0,
+    ),
+    AlertRow(
         "accelerator_throttled",
         "ticket",
         600.0,

@@ -22,6 +22,7 @@ from meterhouse_collector.alerts.known import LiveKnown, Own, QuarterKnown
 from meterhouse_collector.alerts.sight import Sight
 from meterhouse_collector.alerts.state import Observation, Phase, Rule, Transition
 from meterhouse_collector.alerts.table import ALWAYS, LIVE, QUARTERLY, Watch, watches
+from meterhouse_collector.alerts.xids import WINDOW_SECONDS
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live
 from meterhouse_collector.rows import Row, Table
@@ -29,6 +30,7 @@ from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.targets import Budget, Scope, Threshold, ThresholdKind
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.xids import told, told_in
 
 _LOG: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 1.0
@@ -80,11 +82,16 @@ class Alerts:
         self._counted: set[tuple[str, Phase]] = set()
 
     async def read_back(self, store: Store) -> None:
-        """Take up what was open when the collector ended."""
-        site = self._index.site
-        found = await last_points(
-            store, lambda point: points.is_alert(point, site), int(self._clock())
+        """Take up what was open when the collector ended, and the fault codes until then."""
+        site, now = self._index.site, int(self._clock())
+        recent = await store.points(
+            "event",
+            points.MEASUREMENT,
+            start_seconds=now - WINDOW_SECONDS,
+            end_seconds=now + WINDOW_SECONDS,
         )
+        self._sight.add_xids(told_in(recent, site))
+        found = await last_points(store, lambda point: points.is_alert(point, site), now)
         restored, bad = points.last_states(found)
         if bad:
             _LOG.warning("%d alerts cannot be read back, and begin anew", bad)
@@ -94,6 +101,8 @@ class Alerts:
 
     def add(self, entry: Entry) -> None:
         """Take what an entry says of single devices and of sensors."""
+        if entry.xids:
+            self._sight.add_xids(told(entry.node, entry.start_seconds, entry.xids))
         # Hardly any entry has either.
         if entry.sensors or any(type(row) is Table for row in entry.rows):
             self._sight.add(entry)

@@ -65,6 +65,15 @@ class Readings(NamedTuple):
     uncorrected_errors: float | None = None
 
 
+class Fault(NamedTuple):
+    """A fault code that calls for hands, and how often a device told it lately."""
+
+    node: str
+    device: str
+    xid: int
+    times: float
+
+
 class Supply(NamedTuple):
     """A measured piece of the power path: its power now, and its most lately."""
 
@@ -114,6 +123,7 @@ class Things:
     meters: tuple[Silence, ...] = ()
     lost: tuple[Lost, ...] = ()
     readings: tuple[Readings, ...] = ()
+    faults: tuple[Fault, ...] = ()
     supplies: tuple[Supply, ...] = ()
     sources: tuple[Source, ...] = ()
     cooling: tuple[LoadKnown, ...] = ()

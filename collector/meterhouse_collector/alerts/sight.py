@@ -1,6 +1,7 @@
 """What is seen live: each interval is followed once, and the last window is summed."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -12,10 +13,12 @@ from meterhouse_collector.alerts.power import PowerWatch
 from meterhouse_collector.alerts.sensors import SensorWatch
 from meterhouse_collector.alerts.table import calm_readings
 from meterhouse_collector.alerts.things import ThingWatch
+from meterhouse_collector.alerts.xids import XidWatch
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live
 from meterhouse_collector.rollup.roll_up import by_group
 from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.xids import ToldXid
 
 # Reports that come so late are still in what is followed.
 SETTLED_SECONDS: Final = 15
@@ -33,6 +36,7 @@ class Sight:
         self._plant = PlantWatch(index)
         self._things = ThingWatch(index, calm_readings(index.model.threshold))
         self._sensors = SensorWatch(index)
+        self._xids = XidWatch()
         self._pue_since: int | None = None
         self._pue_known = False
         self._needs_held = any(t.kind in HELD_KINDS for t in index.model.threshold)
@@ -73,6 +77,10 @@ class Sight:
         self._things.add_detail(entry)
         self._sensors.add(entry)
 
+    def add_xids(self, told: Iterable[ToldXid]) -> None:
+        """Take fault codes that devices told."""
+        self._xids.add(told)
+
     async def known(
         self, now: float, *, groups: bool, own: Own, still_open: frozenset[str]
     ) -> LiveKnown:
@@ -109,6 +117,7 @@ class Sight:
             meters=seen.meters,
             lost=seen.lost,
             readings=seen.readings,
+            faults=self._xids.faults(now),
             supplies=self._power.supplies(now),
             sources=self._plant.sources(),
             cooling=self._plant.cooling(),

@@ -41,6 +41,7 @@ LIVE: Final[Mapping[ThresholdKind, Callable[[Threshold, LiveKnown], list[Observa
     "cost_per_million_tokens": coverage.cost_per_million_tokens,
     "accelerator_lost": things.accelerator_lost,
     "accelerator_errors": things.accelerator_errors,
+    "accelerator_xid": things.accelerator_xid,
     "accelerator_throttled": things.accelerator_throttled,
     "accelerator_hot": things.accelerator_hot,
     "node_silent": things.node_silent,

@@ -39,6 +39,7 @@ ThresholdKind = Literal[
     "breaker_open",
     "accelerator_lost",
     "accelerator_errors",
+    "accelerator_xid",
     "accelerator_throttled",
     "accelerator_hot",
     "node_silent",

@@ -15,9 +15,12 @@ LIBRARY: Final = "libnvidia-ml.so.1"
 GPU_IS_LOST: Final = 15
 RESET_REQUIRED: Final = 16
 DRIVER_NOT_LOADED: Final = 9
+UNKNOWN: Final = 999
+XID_CRITICAL_ERROR: Final = 8
 # Far enough ahead that the file is in place before any reading would have to know of it.
 _AHEAD_MILLISECONDS: Final = 50
 _MAX_SEGMENTS: Final = 256
+_MAX_EVENTS: Final = 512
 
 
 class Served(NamedTuple):
@@ -40,7 +43,8 @@ class Gpu:
     ``schedule`` holds (from, milliwatts) by the monotonic clock in milliseconds; the energy counter
     is its integral. ``unsupported`` and ``forbidden`` take: handle, uuid, name, serial, memory,
     fields, ecc, memory_temperature, energy, remap, power, power_average, power_instant, recovery,
-    power_limit, utilization, temperature, clock, throttle, processes, gpm.
+    power_limit, utilization, temperature, clock, throttle, processes, gpm, events (all of them),
+    xid (the events of that type).
     """
 
     uuid: str
@@ -69,6 +73,7 @@ class Gpu:
     processes: list[tuple[int, int]] = field(default_factory=list)
     error: int = 0
     hang: bool = False
+    register_error: int = 0
     unsupported: set[str] = field(default_factory=set)
     forbidden: set[str] = field(default_factory=set)
 
@@ -82,6 +87,7 @@ class Gpu:
         numbers: dict[str, float | None] = {
             "error": self.error,
             "hang": int(self.hang),
+            "register_error": self.register_error,
             "energy_base": self.energy_base_millijoules,
             "power_reported": self.power_reported_milliwatts,
             "energy_reported": self.energy_reported_millijoules,
@@ -120,6 +126,8 @@ class Nvml:
         self.control = folder / "control.txt"
         self.init_error = 0
         self.init_hang = False
+        self.wait_error = 0
+        self._events: list[tuple[int, int, int]] = []
         self.gpus = [
             Gpu(uuid=f"GPU-{index:08X}-0000-4000-8000-00000000abcd", serial=f"165092300{index:04d}")
             for index in range(count)
@@ -140,6 +148,9 @@ class Nvml:
         """Let the driver show what the fields now say, from its next call on."""
         lines = [f"count {len(self.gpus)}", f"driver {self.init_error}"]
         lines.append(f"init_hang {int(self.init_hang)}")
+        lines.append(f"wait_error {self.wait_error}")
+        for number, (index, kind, data) in enumerate(self._events, start=1):
+            lines.append(f"event {number} {index} {kind} {data}")
         for index, gpu in enumerate(self.gpus):
             for key, values in gpu.lines().items():
                 lines += [f"device {index} {key} {value}" for value in values]
@@ -156,6 +167,19 @@ class Nvml:
         start = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000_000 + _AHEAD_MILLISECONDS
         gpu.schedule.append((start, round(watts * 1000)))
         self.apply()
+
+    def tell(self, index: int, *codes: int, kind: int = XID_CRITICAL_ERROR) -> None:
+        """Let the driver tell of faults of a device, also of one that is not there, and apply."""
+        self._events += [(index, kind, code) for code in codes]
+        if len(self._events) > _MAX_EVENTS:
+            raise ValueError(f"at most {_MAX_EVENTS} events")
+        self.apply()
+
+    @property
+    def waits(self) -> int:
+        """How often the driver was asked for an event."""
+        path = Path(f"{self.log}.waits")
+        return path.stat().st_size if path.exists() else 0
 
     def served(self, index: int | None = None) -> list[Served]:
         """Return the energy readings given out so far, of one device or of all, in order."""

@@ -1,4 +1,5 @@
 /* A libnvidia-ml.so.1 for tests: the calls the agent makes, of devices that a text file describes. */
+#include "events.h"
 #include "state.h"
 
 int nvmlInitWithFlags(unsigned flags)
@@ -308,4 +309,50 @@ int nvmlGpmMetricsGet(metrics_t *m)
         m->metric[i].value = m->metric[i].id == 2 ? d.sm_activity : d.tensor_activity;
     }
     return OK;
+}
+
+int nvmlDeviceGetSupportedEventTypes(void *handle, unsigned long long *types)
+{
+    device_t d;
+    int code = enter(handle, "events", &d);
+    if (code == OK) *types = listed(d.unsupported, "xid") ? 0x4 : 0x4 | XID_CRITICAL_ERROR;
+    return code;
+}
+
+int nvmlEventSetCreate(event_set_t **set)
+{
+    *set = calloc(1, sizeof **set);
+    return *set == NULL ? INVALID_ARGUMENT : OK;
+}
+
+int nvmlEventSetFree(event_set_t *set)
+{
+    free(set);
+    return OK;
+}
+
+int nvmlDeviceRegisterEvents(void *handle, unsigned long long types, event_set_t *set)
+{
+    device_t d;
+    size_t index = (size_t)handle - 1;
+    int code = enter(handle, "events", &d);
+    if (code != OK) return code;
+    if (d.register_error) return d.register_error;
+    pthread_mutex_lock(&lock);
+    set->types[index] = types;
+    set->after[index] = control.events ? control.event[control.events - 1].number : 0;
+    pthread_mutex_unlock(&lock);
+    return OK;
+}
+
+/* Never waits: the agent asks for what is there. */
+int nvmlEventSetWait_v2(event_set_t *set, event_data_t *data, unsigned milliseconds)
+{
+    if (milliseconds != 0) return INVALID_ARGUMENT;
+    note_wait();
+    pthread_mutex_lock(&lock);
+    load_control();
+    int code = next_event(set, data);
+    pthread_mutex_unlock(&lock);
+    return code;
 }

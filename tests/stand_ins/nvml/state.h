@@ -21,6 +21,7 @@
 #define MAX_DEVICES 64
 #define MAX_SEGMENTS 256
 #define MAX_PROCESSES 16
+#define MAX_EVENTS 512
 #define TEXT 96
 
 enum {
@@ -29,11 +30,12 @@ enum {
 };
 
 typedef struct { uint64_t from_ms, milliwatts; } segment_t;
+typedef struct { uint64_t number, index, type, data; } event_t;
 typedef struct { unsigned pid; unsigned long long bytes; unsigned instance, compute; } process_t;
 
 typedef struct {
     char uuid[TEXT], name[TEXT], serial[TEXT], unsupported[512], forbidden[512];
-    int error, hang, segments, processes, has_power, has_energy;
+    int error, hang, segments, processes, has_power, has_energy, register_error;
     segment_t segment[MAX_SEGMENTS];
     process_t process[MAX_PROCESSES];
     uint64_t base, power, energy, utilization, total, used, clock, throttle;
@@ -43,7 +45,11 @@ typedef struct {
     double sm_activity, tensor_activity;
 } device_t;
 
-typedef struct { int count, driver, init_hang; device_t device[MAX_DEVICES]; } control_t;
+typedef struct {
+    int count, driver, init_hang, wait_error, events;
+    event_t event[MAX_EVENTS];
+    device_t device[MAX_DEVICES];
+} control_t;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static control_t control;
@@ -80,6 +86,7 @@ static void set_device(device_t *d, const char *key, const char *value)
         if (!strcmp(key, texts[i].key)) snprintf(texts[i].field, texts[i].size, "%s", value);
     if (!strcmp(key, "error")) d->error = atoi(value);
     if (!strcmp(key, "hang")) d->hang = atoi(value);
+    if (!strcmp(key, "register_error")) d->register_error = atoi(value);
     if (!strcmp(key, "temperature")) d->temperature = atoll(value);
     if (!strcmp(key, "memory_temperature")) d->memory_temperature = atoll(value);
     if (!strcmp(key, "sm_activity")) d->sm_activity = atof(value);
@@ -94,6 +101,14 @@ static void set_device(device_t *d, const char *key, const char *value)
         sscanf(value, "%u %llu", &p.pid, &p.bytes);
         d->process[d->processes++] = p;
     }
+}
+
+static void add_event(const char *value)
+{
+    unsigned long long number, index, type, data;
+    if (control.events < MAX_EVENTS
+        && sscanf(value, "%llu %llu %llu %llu", &number, &index, &type, &data) == 4)
+        control.event[control.events++] = (event_t){number, index, type, data};
 }
 
 /* Called with the lock held. */
@@ -114,10 +129,13 @@ static void load_control(void)
         line[strcspn(line, "\n")] = 0;
         if (sscanf(line, "device %d %63s %899[^\n]", &index, key, value) == 3) {
             if (index >= 0 && index < MAX_DEVICES) set_device(&control.device[index], key, value);
+        } else if (!strncmp(line, "event ", 6)) {
+            add_event(line + 6);
         } else if (sscanf(line, "%63s %899s", key, value) == 2) {
             if (!strcmp(key, "count")) control.count = atoi(value);
             if (!strcmp(key, "driver")) control.driver = atoi(value);
             if (!strcmp(key, "init_hang")) control.init_hang = atoi(value);
+            if (!strcmp(key, "wait_error")) control.wait_error = atoi(value);
         }
     }
     fclose(file);

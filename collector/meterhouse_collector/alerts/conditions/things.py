@@ -95,6 +95,25 @@ def accelerator_errors(threshold: Threshold, known: LiveKnown) -> list[Observati
     return _readings(threshold, known, "errors", attrgetter("uncorrected_errors"))
 
 
+def accelerator_xid(threshold: Threshold, known: LiveKnown) -> list[Observation]:
+    """Hold how often each device told each fatal fault code lately against a threshold."""
+    return [
+        observed(
+            threshold,
+            scope_labels(
+                known.model.name,
+                threshold.scope,
+                node=fault.node,
+                device=fault.device,
+                xid=str(fault.xid),
+            ),
+            fault.times,
+            "errors",
+        )
+        for fault in known.things.faults
+    ]
+
+
 def _readings(
     threshold: Threshold,
     known: LiveKnown,

@@ -1,0 +1,50 @@
+"""Which fault codes (XID) call for hands, and which of them each device told lately."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from meterhouse_collector.alerts.known import Fault
+from meterhouse_collector.xids import ToldXid
+
+# After these the device does no work before somebody resets, reboots or repairs it; all others,
+# like those of an application (13, 31, 43, 45), are events alone.
+# Source: NVIDIA, XID errors, https://docs.nvidia.com/deploy/xid-errors/
+FATAL: Final = frozenset(
+    {
+        48,  # double bit ECC error
+        62,  # halt of an internal micro-controller
+        64,  # a page or row could not be retired
+        74,  # NVLink error
+        79,  # fallen off the bus
+        95,  # memory error that was not contained
+        119,  # no answer of the GPU system processor
+        120,  # error of the GPU system processor
+    }
+)
+WINDOW_SECONDS: Final = 900
+
+
+class XidWatch:
+    """Keeps the fatal codes of the last quarter hour by node, device and code."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, int], dict[int, int]] = {}
+
+    def add(self, told: Iterable[ToldXid]) -> None:
+        """Take what devices told; what comes again changes nothing."""
+        for each in told:
+            if each.xid in FATAL:
+                key = (each.node, each.device, each.xid)
+                self._counts.setdefault(key, {})[each.start_seconds] = each.times
+
+    def faults(self, now_seconds: float) -> tuple[Fault, ...]:
+        """Return how often each was told lately; what was not any more is 0 once, then gone."""
+        oldest = now_seconds - WINDOW_SECONDS
+        found = []
+        for key, counts in list(self._counts.items()):
+            for start in [start for start in counts if start <= oldest]:
+                del counts[start]
+            found.append(Fault(*key, float(sum(counts.values()))))
+            if not counts:
+                del self._counts[key]
+        return tuple(sorted(found))
