@@ -72,9 +72,17 @@ class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
             if told.detail:
                 lines = told.detail.encode()
                 rows.append(Table(*DETAIL, _NO_SERIES, lines, start_seconds))
-            key = (site, reader, start_seconds)
-            rest = (told.engines, rows, told.sensors, told.xids)
-            yield Entry(*key, told.node, told.meters, *rest)
+            yield Entry(
+                site,
+                reader,
+                start_seconds,
+                told.node,
+                told.meters,
+                told.engines,
+                rows,
+                told.sensors,
+                told.xids,
+            )
 
     def without_detail(self) -> "Gathered":
         """Return the same without the readings of devices, which are most of it."""
@@ -88,8 +96,8 @@ def told_of(entry: Entry) -> Told:
     for row in entry.rows:
         if isinstance(row, Table) and (row.policy, row.measurement) == DETAIL:
             detail = row.rows.decode()
-    rows = (entry.node_row, entry.meters, entry.engines)
-    return Told(*rows, detail, entry.sensors, {**entry.xids})
+    xids = {**entry.xids}
+    return Told(entry.node_row, entry.meters, entry.engines, detail, entry.sensors, xids)
 
 
 _DECODER: Final = msgspec.json.Decoder(Gathered)

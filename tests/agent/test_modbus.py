@@ -11,7 +11,8 @@ from pymodbus.constants import ExcCodes
 
 from meterhouse_agent.samples import Counter, MeterSample
 from meterhouse_agent.sources import SourceError
-from meterhouse_agent.sources.modbus import Config, ModbusSource
+from meterhouse_agent.sources.modbus import ModbusSource
+from meterhouse_agent.sources.modbus_config import Config
 from meterhouse_agent.sources.modbus_profiles import (
     PROFILES,
     EnergyRegister,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pymodbus.client import AsyncModbusTcpClient
 
 from meterhouse_agent.sources import load
-from meterhouse_agent.sources.modbus import Config
+from meterhouse_agent.sources.modbus_config import Config
 from meterhouse_agent.sources.modbus_profiles import (
     PROFILES,
     EnergyRegister,

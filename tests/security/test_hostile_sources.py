@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 
 from meterhouse_agent.sources import SourceError
-from meterhouse_agent.sources.modbus import Config as ModbusConfig
 from meterhouse_agent.sources.modbus import ModbusSource
+from meterhouse_agent.sources.modbus_config import Config as ModbusConfig
 from meterhouse_agent.sources.prometheus_engine import MAX_PAGE_BYTES, PrometheusEngineSource
 from meterhouse_agent.sources.prometheus_engine import Config as EngineConfig
 from tests.security.hostile_servers import (
