@@ -225,7 +225,9 @@ def _profiles(
 def _void(results: Results, course: Course) -> list[str]:
     """Return why the run says nothing: losses, or another load than is written down."""
     every = results.all_stretches()
-    reasons = [f"{m.consumer} lost {m.lost} of {m.samples} samples" for m in every if m.lost]
+    # Of the largest fleets it is a figure how much the collector did not take.
+    compared = [*results.stretches, *results.scraped]
+    reasons = [f"{m.consumer} lost {m.lost} of {m.samples} samples" for m in compared if m.lost]
     reasons += [
         f"the load was {m.late_seconds:.1f} s behind its schedule for {m.consumer}"
         for m in every

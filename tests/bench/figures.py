@@ -52,6 +52,8 @@ TARGETS: Final = (
     Target("agent_cpu_percent", 0.3),
     Target("agent_pss_mb", 50.0),
     Target("samples_lost", 0.0),
+    Target("samples_not_taken_at_100k_at_1s", 0.0),
+    Target("samples_not_taken_at_100k_at_5s", 0.0),
 )
 
 
@@ -133,13 +135,16 @@ def _accelerators(scaled: Scaled) -> int:
 def _of_largest(largest: Scaled) -> list[Figure]:
     size, measured = largest.size, largest.measured
     at = f"at_{size.length_seconds}s"
-    # What one core could take, were it busy with nothing but this.
-    most = size.accelerators * measured.seconds / measured.cpu_seconds
+    # What one core could take, were it busy with nothing but this; what was not taken, whenever it
+    # was, counts as if it had been of the measured stretch.
+    taken = 1.0 - measured.lost / measured.samples
+    most = taken * size.accelerators * measured.seconds / measured.cpu_seconds
     whole = size.accelerators / size.length_seconds * server_side_us(measured) / MICRO
     cores = measured.cpu_seconds / measured.seconds
     found = [
         Figure(f"max_accelerators_per_core_{at}", most, "accelerators"),
         Figure(f"collector_cores_at_100k_{at}", cores, "cores"),
+        Figure(f"samples_not_taken_at_100k_{at}", float(measured.lost), "count"),
     ]
     if size.store == "InfluxDB":
         pss = measured.pss_bytes / MEGABYTE

@@ -16,7 +16,8 @@ from tests.bench.sink import Sink
 from tests.bench.stretch import Measured, Plan
 
 FLEET = Fleet(nodes=20, length_seconds=5)
-COLUMNS = frozenset(wire.Accelerators.__struct_fields__) - {"energy_method", "unhealthy_reasons"}
+NO_COLUMNS = {"energy_method", "unhealthy_reasons", "xids"}
+COLUMNS = frozenset(wire.Accelerators.__struct_fields__) - NO_COLUMNS
 
 
 def measured(consumer: str, *, cpu_seconds: float, lost: int = 0) -> Measured:
