@@ -65,22 +65,14 @@ def measured(folder: Path = FOLDER) -> dict[str, float]:
     path = folder / "bench.json"
     if path.exists():
         table = json.loads(path.read_text(encoding="utf-8"))
-        figures = table.get("figures", table)
-        found = {name: _number(value) for name, value in figures.items()}
+        found = {each["name"]: float(each["value"]) for each in table["figures"]}
     else:
         text = (folder / "benchmarks.md").read_text(encoding="utf-8")
         found = {name: float(value.replace(",", "")) for name, value in _ROW.findall(text)}
-    known = {name: value for name, value in found.items() if value is not None}
-    missing = [name for name in NEEDED if name not in known]
+    missing = [name for name in NEEDED if name not in found]
     if missing:
         raise ValueError(f"not measured: {', '.join(missing)}")
-    return {**known, **ONCE}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, dict):
-        value = value.get("value")
-    return float(value) if isinstance(value, int | float) else None
+    return {**found, **ONCE}
 
 
 class Need(NamedTuple):
