@@ -397,6 +397,7 @@ async def test_charts_show_another_span_and_a_table() -> None:
     async with site.served() as server, browsing(DESK) as (page, complaints):
         api, _ = await shown(page, server)
         await page.click("#past-title")
+        await page.locator("#past tbody tr").nth(7).wait_for()
         assert await page.locator("#past tbody tr").count() == 8
         first = await page.text_content("#past tbody tr td:nth-child(2)")
         assert first == f"{api['latest']['kpis']['pue']['value'][0]:.3f}"
