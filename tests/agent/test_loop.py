@@ -50,6 +50,7 @@ class Listener:
     def __init__(self) -> None:
         self.answers = True
         self.reports: list[Report] = []
+        self._alike: list[Report] = []
         self.statuses: list[Status] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,10 +60,18 @@ class Listener:
                 if parse_topic(where).kind is MessageKind.STATUS:
                     self.statuses.append(decode_status(payload))
                     continue
-                self.reports.append(decode_report(payload))
+                report = decode_report(payload)
+                self._take(report)
                 if self.answers:
-                    self._answer(self.reports[-1], writer)
+                    self._answer(report, writer)
         writer.close()
+
+    def _take(self, report: Report) -> None:
+        """Keep a report, but for one that is told again: who ends without a receipt does that."""
+        alike = replace(report, waiting=0, waiting_since_seconds=None)
+        if alike not in self._alike:
+            self._alike.append(alike)
+            self.reports.append(report)
 
     def _answer(self, report: Report, writer: asyncio.StreamWriter) -> None:
         receipt = Receipt(
@@ -77,15 +86,6 @@ class Listener:
     @property
     def starts(self) -> list[int]:
         return [report.start_seconds for report in self.reports]
-
-    def contradictions(self) -> list[int]:
-        """Return the intervals that were told of twice and not alike.
-
-        An agent that ended before it had a receipt sends the same again.
-        """
-        alike = [replace(each, waiting=0, waiting_since_seconds=None) for each in self.reports]
-        first = {each.start_seconds: each for each in reversed(alike)}
-        return [each.start_seconds for each in alike if each != first[each.start_seconds]]
 
 
 def _energy(quantity: str) -> bool:
@@ -177,7 +177,7 @@ async def test_a_restart_goes_on_with_a_span_and_repeats_no_interval(folder: Pat
         async with agent(config(folder)):
             await until(lambda: len(set(listener.starts)) >= len(first) + 2)
 
-    assert listener.contradictions() == []
+    assert len(set(listener.starts)) == len(listener.starts)
     spans = [span for report in listener.reports for span in report.spans]
     assert {span.reason for span in spans} == {"restart"}
     devices = {span.device for span in spans if _energy(span.quantity) and span.device}
@@ -313,7 +313,7 @@ async def test_a_clock_that_is_behind_at_the_start_repeats_no_interval(folder: P
 
     assert running.counted("events_total", event="clock_behind") == 1
     assert min(set(listener.starts) - known) > max(known)
-    assert listener.contradictions() == []
+    assert len(set(listener.starts)) == len(listener.starts)
     for report in listener.reports:
         for span in report.spans:
             assert span.from_milliseconds <= span.to_milliseconds
