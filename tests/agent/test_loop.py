@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -22,6 +23,7 @@ from meterhouse_agent.loop import NodeAgent
 from meterhouse_agent.simulation.fleet import FleetSpec
 from meterhouse_agent.simulation.reckoning import FleetModel
 from meterhouse_agent.simulation.truth import truth_of
+from meterhouse_agent.spool import spool_path
 from meterhouse_agent.telemetry import Metrics, Telemetry
 from meterhouse_agent.wire import (
     SCHEMA,
@@ -50,7 +52,7 @@ class Listener:
     def __init__(self) -> None:
         self.answers = True
         self.reports: list[Report] = []
-        self._alike: list[Report] = []
+        self._owed: set[int] = set()
         self.statuses: list[Status] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,12 +68,22 @@ class Listener:
                     self._answer(report, writer)
         writer.close()
 
+    def look_into(self, spool: Path) -> None:
+        """Expect again what came of an agent that ended before it had a receipt."""
+        with contextlib.closing(sqlite3.connect(spool)) as database:
+            left = {start for (start,) in database.execute("SELECT start_seconds FROM report")}
+        self._owed = left & set(self.starts)
+
     def _take(self, report: Report) -> None:
-        """Keep a report, but for one that is told again: who ends without a receipt does that."""
-        alike = replace(report, waiting=0, waiting_since_seconds=None)
-        if alike not in self._alike:
-            self._alike.append(alike)
+        """Keep a report, but for what is owed: that comes once more, and is what it was."""
+        if report.start_seconds not in self._owed:
             self.reports.append(report)
+            return
+        self._owed.remove(report.start_seconds)
+        before = next(each for each in self.reports if each.start_seconds == report.start_seconds)
+        assert replace(report, waiting=0, waiting_since_seconds=None) == replace(
+            before, waiting=0, waiting_since_seconds=None
+        )
 
     def _answer(self, report: Report, writer: asyncio.StreamWriter) -> None:
         receipt = Receipt(
@@ -174,6 +186,7 @@ async def test_a_restart_goes_on_with_a_span_and_repeats_no_interval(folder: Pat
         async with agent(config(folder)):
             await until(lambda: len(listener.reports) >= 2)
         first = sorted(set(listener.starts))
+        listener.look_into(spool_path(folder / "spool", NODE))
         async with agent(config(folder)):
             await until(lambda: len(set(listener.starts)) >= len(first) + 2)
 
@@ -285,6 +298,7 @@ async def test_a_step_forward_and_back_is_told_once_by_whoever_lives(folder: Pat
             ahead = wall.time_ns() // 10**9
             await until(lambda: any(report.spans for report in listener.reports))
         count = len(listener.reports)
+        listener.look_into(spool_path(folder / "spool", NODE))
         wall.step(-57)
         async with agent(each_second, wall) as running:
             await asyncio.sleep(1)
@@ -308,6 +322,7 @@ async def test_a_clock_that_is_behind_at_the_start_repeats_no_interval(folder: P
         async with agent(config(folder), ahead):
             await until(lambda: len(listener.reports) >= 2)
         known = set(listener.starts)
+        listener.look_into(spool_path(folder / "spool", NODE))
         async with agent(config(folder)) as running:
             await until(lambda: len(set(listener.starts) - known) >= 2)
 
