@@ -2,7 +2,6 @@
 
 # ruff: noqa: INP001 - it needs the folder above, so it runs as a module and is no script
 
-import argparse
 import re
 import sys
 import tomllib
@@ -15,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from docs.reference_parts.markdown import table
+from docs.written import write_or_check
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "licences.md"
@@ -115,20 +115,5 @@ def _titled(name: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or check it; return the exit code."""
-    parser = argparse.ArgumentParser(prog="docs.licences")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when out of date")
-    options = parser.parse_args(arguments)
-    text = page()
-    if not options.check:
-        PAGE.write_text(text, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write("docs/licences.md is out of date: run python -m docs.licences\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page))

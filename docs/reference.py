@@ -5,13 +5,12 @@ With ``--check`` it writes nothing, and fails where the file is out of date.
 
 # ruff: noqa: INP001 - it needs the folder above, so it runs as a module and is no script
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from docs.reference_parts import commands, kpis, messages, metrics, refusals, samples, sources
+from docs.written import write_or_check
 
 TARGET: Final = Path(__file__).with_suffix(".md")
 
@@ -41,21 +40,6 @@ Contents:
 SECTIONS: Final = (messages, kpis, sources, commands, refusals, metrics, samples)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or check it; return the exit code."""
-    parser = argparse.ArgumentParser(prog="docs.reference")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when out of date")
-    options = parser.parse_args(arguments)
-    text = page()
-    if not options.check:
-        TARGET.write_text(text, encoding="utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write("docs/reference.md is out of date: run python -m docs.reference\n")
-    return 1
-
-
 def page() -> str:
     """Return the text of the page."""
     parts = [HEAD]
@@ -65,4 +49,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(TARGET, page))

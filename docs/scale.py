@@ -6,14 +6,16 @@ The measured costs are those of ``docs/bench.json`` where it is there, else of t
 
 # ruff: noqa: INP001 - it needs the folder above, so it runs as a module and is no script
 
-import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from docs.reference_parts.markdown import table
+from docs.written import write_or_check
 
 FOLDER: Final = Path(__file__).parent
 TARGET: Final = FOLDER / "scale.md"
@@ -119,12 +121,6 @@ def need(size: Size, cost: Mapping[str, float]) -> Need:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def sizes_table(cost: Mapping[str, float]) -> str:
     """Return what each size needs, of one site."""
     head = (
@@ -192,24 +188,9 @@ def page(folder: Path = FOLDER) -> str:
         ("limits", limits_table(cost)),
         ("sizes", sizes_table(cost)),
     ):
-        text = text.replace(f"{{{{{name}}}}}", made)
+        text = text.replace(f"{{{{{name}}}}}", made.rstrip("\n"))
     return text
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or check it; return the exit code."""
-    parser = argparse.ArgumentParser(prog="docs.scale")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when out of date")
-    options = parser.parse_args(arguments)
-    text = page()
-    if not options.check:
-        TARGET.write_text(text, encoding="utf-8")
-        return 0
-    if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text:
-        return 0
-    sys.stderr.write("docs/scale.md is out of date: run python -m docs.scale\n")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(TARGET, page))
