@@ -16,24 +16,6 @@ from tests.agent.nvml_source import opened, read, until
 from tests.stand_ins import nvml as driver
 
 
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[driver.Nvml], None]:
-    """Lead children of this process to a driver."""
-
-    def _use(stand_in: driver.Nvml) -> None:
-        for name, value in stand_in.environment().items():
-            monkeypatch.setenv(name, value)
-
-    return _use
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, use: Callable[[driver.Nvml], None]) -> driver.Nvml:
-    made = driver.Nvml(tmp_path / "nvml", count=3)
-    use(made)
-    return made
-
-
 def is_full(sample: AcceleratorSample) -> bool:
     return sample.sm_activity_ratio is not None and sample.power_watts != 0.0
 

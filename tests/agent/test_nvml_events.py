@@ -18,24 +18,6 @@ FLOOD = 100
 AT_ONCE = 32
 
 
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[driver.Nvml], None]:
-    """Lead children of this process to a driver."""
-
-    def _use(stand_in: driver.Nvml) -> None:
-        for name, value in stand_in.environment().items():
-            monkeypatch.setenv(name, value)
-
-    return _use
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, use: Callable[[driver.Nvml], None]) -> driver.Nvml:
-    made = driver.Nvml(tmp_path / "nvml", count=3)
-    use(made)
-    return made
-
-
 async def _xids(source: Nvml, rounds: int = 1) -> dict[str, tuple[int, ...]]:
     """Read so often; return the codes of the devices that told any."""
     found: dict[str, tuple[int, ...]] = {}

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,24 +24,6 @@ from tests.agent.nvml_source import (
     wait_gone,
 )
 from tests.stand_ins import nvml as driver
-
-
-@pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[driver.Nvml], None]:
-    """Lead children of this process to a driver."""
-
-    def _use(stand_in: driver.Nvml) -> None:
-        for name, value in stand_in.environment().items():
-            monkeypatch.setenv(name, value)
-
-    return _use
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, use: Callable[[driver.Nvml], None]) -> driver.Nvml:
-    made = driver.Nvml(tmp_path / "nvml", count=3)
-    use(made)
-    return made
 
 
 async def test_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
