@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -234,14 +235,14 @@ def _void(results: Results, course: Course) -> list[str]:
         if m.late_seconds > _LATE_SECONDS
     ]
     least = int(course.agent_seconds // course.length_seconds)
-    if results.agent.reports_stored < least:
-        stored = results.agent.reports_stored
+    if results.agent.answers < least:
+        stored = results.agent.answers
         reasons.append(f"{stored} reports of the agent stored, expected {least}")
     return reasons
 
 
 def _say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} bench: {text}", file=sys.stderr, flush=True)
 
 
 def _write_json(path: Path, results: Results, found: list[Figure], void: list[str]) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -32,7 +34,8 @@ class AgentMeasured(NamedTuple):
     cpu_seconds: float
     pss_bytes: int
     processes: int
-    reports_stored: int
+    # Reports that were stored, or pages that were read.
+    answers: int
 
 
 def measure_agent(
@@ -40,66 +43,73 @@ def measure_agent(
 ) -> AgentMeasured:
     """Run an agent on the C stand-in of the driver's library, beside a collector that runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    driver = _driver(folder / "nvml")
     (folder / "agent.toml").write_text(_config(folder, broker.port))
     command = [sys.executable, "-m", "meterhouse_agent", "run", "-c", str(folder / "agent.toml")]
     began = int(time.time())
-    with (folder / "agent.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, **driver.environment()},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _sleep(process, _WARM_UP_SECONDS, folder)
-        start, before = time.monotonic(), usage.of_tree(process.pid)
+
+    def reports_stored() -> int:
         _sleep(process, seconds, folder)
-        end, after = time.monotonic(), usage.of_tree(process.pid)
-        processes = len(usage.tree(process.pid))
-    finally:
-        _end(process)
-    return AgentMeasured(
-        seconds=end - start,
-        cpu_seconds=after.cpu_seconds - before.cpu_seconds,
-        pss_bytes=after.pss_bytes,
-        processes=processes,
-        reports_stored=_reports(influx, Stretch(began, int(time.time()))),
-    )
+        return _reports(influx, Stretch(began, int(time.time())))
+
+    with _running(command, folder) as process:
+        return _measured(process, folder, reports_stored)
 
 
 def measure_nvitop(folder: Path, seconds: float) -> AgentMeasured:
     """Run nvitop-exporter on the same stand-in, read each second as Prometheus would read it."""
     folder.mkdir(parents=True, exist_ok=True)
-    driver, port = _driver(folder / "nvml"), Port()
+    port = Port()
     command = [binary("nvitop-exporter"), "--port", str(port.number), "--interval", "1"]
-    pages = 0
+
+    def pages_read() -> int:
+        pages, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            _sleep(process, 1.0, folder)
+            address = f"http://127.0.0.1:{port.number}/metrics"
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                pages += b"gpu_" in answer.read()
+        return pages
+
+    try:
+        with _running(command, folder) as process:
+            return _measured(process, folder, pages_read)
+    finally:
+        port.release()
+
+
+@contextmanager
+def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program on a stand-in of the driver's library."""
     with (folder / "agent.log").open("ab") as log:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **driver.environment()},
+            env={**os.environ, **_driver(folder / "nvml").environment()},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         )
     try:
-        _sleep(process, _WARM_UP_SECONDS, folder)
-        start, before = time.monotonic(), usage.of_tree(process.pid)
-        while time.monotonic() - start < seconds:
-            _sleep(process, 1.0, folder)
-            address = f"http://127.0.0.1:{port.number}/metrics"
-            with urllib.request.urlopen(address, timeout=10) as answer:
-                pages += b"gpu_" in answer.read()
-        end, after = time.monotonic(), usage.of_tree(process.pid)
-        processes = len(usage.tree(process.pid))
+        yield process
     finally:
         _end(process)
-        port.release()
-    cpu = after.cpu_seconds - before.cpu_seconds
-    return AgentMeasured(end - start, cpu, after.pss_bytes, processes, pages)
+
+
+def _measured(
+    process: subprocess.Popen[bytes], folder: Path, answers: Callable[[], int]
+) -> AgentMeasured:
+    """Return what a program and its children cost after its warm-up, until it is counted."""
+    _sleep(process, _WARM_UP_SECONDS, folder)
+    start, before = time.monotonic(), usage.of_tree(process.pid)
+    counted = answers()
+    end, after = time.monotonic(), usage.of_tree(process.pid)
+    return AgentMeasured(
+        seconds=end - start,
+        cpu_seconds=after.cpu_seconds - before.cpu_seconds,
+        pss_bytes=after.pss_bytes,
+        processes=len(usage.tree(process.pid)),
+        answers=counted,
+    )
 
 
 def _driver(folder: Path) -> Nvml:

@@ -99,7 +99,7 @@ def page(
         _AGENT.format(
             results.agent.seconds,
             results.agent.processes,
-            results.agent.reports_stored,
+            results.agent.answers,
             results.nvitop.seconds,
             results.nvitop.processes,
         ),
@@ -196,7 +196,8 @@ _METHOD = """## What is measured
 - **CPU** is user and system time of the process and its children, over the measured stretch.
   Memory is the proportional set size at its end.
 - **Losses.** After each stretch the ledger's rows and the points are counted in the databases. A
-  run that lost a sample is void: it says so and writes nothing here.
+  run in which one of these lost a sample is void: it says so and writes nothing here. Of the
+  largest fleets below, what was not taken is a figure.
 - **The agent** reads eight devices each second through the real NVML binding from a stand-in of
   the driver's library, and reports each 5 s to a collector, for 60 s. nvitop-exporter reads the
   same stand-in each second, and its page is read as often; it asks for much that the stand-in does
@@ -217,7 +218,7 @@ def _where(where: Machine, course: Course) -> str:
     return (
         f"Measured on {where.date}: {where.processor}, {where.cores} cores, "
         f"{where.memory_gb:g} GB, Linux {where.kernel}, Python {where.python}; {programs}.\n"
-        f"To repeat it: `make bench{nodes}`, about fourteen minutes once its tools are built. "
+        f"To repeat it: `make bench{nodes}`, about twenty minutes once its tools are built. "
         "It needs nothing but this machine.\n"
     )
 

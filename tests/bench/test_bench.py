@@ -119,7 +119,7 @@ def test_losses_and_surpluses_do_not_cancel_out() -> None:
 
 def test_a_figure_above_its_target_is_missed() -> None:
     agent = AgentMeasured(
-        seconds=60.0, cpu_seconds=0.9, pss_bytes=49_000_000, processes=2, reports_stored=12
+        seconds=60.0, cpu_seconds=0.9, pss_bytes=49_000_000, processes=2, answers=12
     )
     found = figures.of_agent(agent)
     assert found[0] == Figure("agent_cpu_percent", 1.5, "percent")
