@@ -1,5 +1,6 @@
 """Service: what was served, how fast, and with how much energy."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from grafana_foundation_sdk.builders import stat, table, timeseries
@@ -7,12 +8,37 @@ from grafana_foundation_sdk.builders import stat, table, timeseries
 from grafana.common import COUNTED, NO_ENGINE, token_rate
 from grafana.figures import coverage_tile, kpi_tile, kpi_trend
 from grafana.frame import Board, Placed, Section
-from grafana.influxql import GROUP_TAGS, OF_SITE, SOURCE, STEP, Scope, points_query, rollup_query
+from grafana.influxql import (
+    GROUP_TAGS,
+    OF_SITE,
+    SOURCE,
+    STEP,
+    Scope,
+    points_query,
+    rollup_query,
+    table_query,
+)
 from grafana.look import JOULES, PERCENT, SECONDS, SHORT, Look, Size, colour, united
 from grafana.shapes import Said, lines, ranking, tiles
 from meterhouse_collector.kpi.catalogue import LATENCIES, QUANTILES
+from meterhouse_collector.kpi.value import COVERAGE_FLOOR
 
 _ENGINES: Final = f'{OF_SITE} AND "served_model" =~ /^$served_model$/'
+_COUNTS: Final = {
+    "within": 'sum("within_requests")',
+    "high": 'sum("high_within_requests")',
+    "observed": 'sum("observed_requests")',
+    "told": 'sum("told_seconds")',
+    "installed": 'sum("installed_seconds")',
+}
+_GOOD: Final = (
+    "Of each latency objective of the site model, in the quarter hours that are summed: one at a "
+    "time, as histograms do not say which request kept several."
+)
+_NO_GOODPUT: Final = (
+    "no value: no latency objective, no request, a threshold between buckets, or coverage below "
+    f"{COVERAGE_FLOOR:.0%}"
+)
 _QUANTILE_LOOKS: Final[dict[str, Look]] = {name: [colour(name)] for name in QUANTILES}
 
 
@@ -29,6 +55,7 @@ def board() -> Board:
             Section("", _figures()),
             Section("Throughput and queues", _throughput()),
             Section("Latency", [Placed(_latency(metric), Size.THIRD) for metric in LATENCIES]),
+            Section("Goodput", _goodput()),
             Section("By served model", [Placed(_by_model(), Size.WHOLE)]),
         ),
     )
@@ -105,7 +132,7 @@ def _requests() -> timeseries.Panel:
     )
     text = (
         "Finished requests / seconds. Succeeded is by a stop or by their length: goodput without a "
-        "latency objective, as no sum says which requests kept several at once."
+        "latency objective; that of each objective stands below."
     )
     looks = {"succeeded": [colour("requests")], "failed": [colour("bad")]}
     said = Said("Requests per second", text, NO_ENGINE)
@@ -153,6 +180,76 @@ def _latency(metric: str) -> timeseries.Panel:
     )
     said = Said(LATENCIES[metric].capitalize(), text, "nothing was observed")
     return lines(said, [query], unit=SECONDS, looks=_QUANTILE_LOOKS)
+
+
+def _goodput() -> list[Placed]:
+    share = tiles(
+        Said("Goodput", f"{_GOOD} Requests within the objective / requests.", _NO_GOODPUT),
+        [_objectives({"goodput": "within / observed"})],
+        unit=PERCENT,
+        decimals=2,
+        alias="$tag_objective",
+    )
+    text = f"{_GOOD} Requests within the objective / seconds, each objective by itself."
+    rate = lines(
+        Said("Goodput over time", text, _NO_GOODPUT),
+        [_objectives({"goodput": "within / length"}, over_time=True)],
+        unit="reqps",
+        alias="$tag_objective",
+    )
+    return [
+        Placed(share, (4, 8)),
+        Placed(rate, Size.THIRD),
+        Placed(_held_against(), Size.HALF),
+    ]
+
+
+def _objectives(columns: Mapping[str, str], *, over_time: bool = False) -> str:
+    """Return the query of objectives whose requests within are exact, and known well enough."""
+    return points_query(
+        _COUNTS | {"length": 'sum("quarter_seconds")'},
+        "event.objective",
+        where=_ENGINES,
+        over_time=over_time,
+        by=("objective",),
+        then=columns,
+        only=(
+            "observed > 0 AND length > 0 AND within >= high "
+            f"AND told >= {COVERAGE_FLOOR} * installed"
+        ),
+    )
+
+
+def _held_against() -> table.Panel:
+    query = table_query(
+        _COUNTS | {"threshold": 'last("threshold_seconds")', "wanted": 'last("objective_ratio")'},
+        "event.objective",
+        where=_ENGINES,
+        by=("objective", "served_model", "metric"),
+        then={
+            "within": "threshold",
+            "at least": "within / observed",
+            "at most": "high / observed",
+            "wanted": "wanted",
+            "requests": "observed",
+            "coverage": "told / installed",
+        },
+        only="observed > 0 AND installed > 0",
+    )
+    text = (
+        "Each latency objective: the threshold, the share of requests within it, what is wanted, "
+        "and the part of the engines' time of which they told. At least and at most differ where "
+        "the threshold is no edge of the server's buckets: then there is no goodput."
+    )
+    looks: dict[str, Look] = {
+        "within": united(SECONDS, 3),
+        "at least": united(PERCENT, 2),
+        "at most": united(PERCENT, 2),
+        "wanted": united(PERCENT, 2),
+        "coverage": united(PERCENT, 1),
+    }
+    said = Said("Latency objectives", text, _NO_GOODPUT)
+    return ranking(said, query, unit=SHORT, worst="at least", ascending=True, looks=looks)
 
 
 def _by_model() -> table.Panel:

@@ -21,7 +21,7 @@ from meterhouse_collector.rows import PackedRow, Row
 from tests.collector.alerting import known
 from tests.collector.collecting import INVENTORY, index, report
 from tests.collector.test_own_health import Health
-from tests.grafana import plain_events
+from tests.grafana import plain_events, plain_objectives
 from tests.grafana.fleet import END, START
 from tests.grafana.plain_events import SITE, number
 
@@ -254,6 +254,7 @@ def rows() -> list[Row]:
         *rolled,
         *plain_events.money(),
         *plain_events.alerts(),
+        *plain_objectives.rows(),
         *asyncio.run(_health()),
     ]
     for start in STARTS:

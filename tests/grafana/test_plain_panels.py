@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.grafana import plain, plain_events, truth_own, truth_plain
+from tests.grafana import plain, plain_events, truth_goodput, truth_own, truth_plain
 from tests.grafana.asking import (
     ALL_LIVE,
     BOARDS,
@@ -24,6 +24,7 @@ SHOWN: Final[Mapping[str, Plain]] = {
     **truth_plain.NODE,
     **truth_plain.LIMITS,
     **truth_own.BUDGETS,
+    **truth_goodput.GOODPUT,
     **truth_own.OWN,
     **{title: truth_own.alerts(title) for title in truth_own.ALERTS},
 }
@@ -31,6 +32,7 @@ CHOICES: Final[dict[str, Choice]] = {
     "all": {},
     "one node": {"node": ["node-1"]},
     "one device of each": {"device": ["gpu-1"]},
+    "one served model": {"served_model": ["llama"]},
     "both": {"node": ["node-1", "node-2"], "device": ["gpu-0", "gpu-1"]},
 }
 

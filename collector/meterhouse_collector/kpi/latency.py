@@ -125,16 +125,37 @@ def within_threshold(*, replicas: Sequence[Histogram], threshold_seconds: float)
     """
     not_negative(threshold_seconds=threshold_seconds)
     merged = merge_histograms(replicas=replicas)
-    total = fsum(merged.observed_count)
-    if merged.reason is not None or total == 0:
+    whole = Histogram(merged.edges_seconds, merged.observed_count)
+    if merged.reason is not None or fsum(whole.observed_count) == 0:
         return WithinThreshold(None, None, None, merged.reason or "nothing was observed")
-    cumulative = dict(zip(merged.edges_seconds, accumulate(merged.observed_count), strict=False))
-    if (exact := cumulative.get(threshold_seconds)) is not None:
-        return WithinThreshold(exact / total, exact / total, exact / total)
-    low = max((n for edge, n in cumulative.items() if edge < threshold_seconds), default=0.0)
-    high = min((n for edge, n in cumulative.items() if edge > threshold_seconds), default=total)
+    low, high, total = within_count(histogram=whole, threshold_seconds=threshold_seconds)
+    if threshold_seconds in whole.edges_seconds:
+        return WithinThreshold(low / total, low / total, low / total)
     reason = f"{threshold_seconds:g} s is no bucket edge that all replicas have"
     return WithinThreshold(None, low / total, high / total, reason)
+
+
+class WithinCount(NamedTuple):
+    """Observations within a threshold, at least and at most, and all of them."""
+
+    low: float
+    high: float
+    observed: float
+
+
+def within_count(*, histogram: Histogram, threshold_seconds: float) -> WithinCount:
+    """Return how many observations of a histogram were within a threshold.
+
+    On a bucket edge both bounds are the same; else they are the counts at the edges around it.
+    Raises ``ValueError`` for a negative threshold and for malformed buckets.
+    """
+    not_negative(threshold_seconds=threshold_seconds)
+    _check(histogram)
+    counts = [*accumulate(histogram.observed_count)]
+    upto = dict(zip(histogram.edges_seconds, counts, strict=False))
+    low = max((n for edge, n in upto.items() if edge <= threshold_seconds), default=0.0)
+    high = min((n for edge, n in upto.items() if edge >= threshold_seconds), default=counts[-1])
+    return WithinCount(low, high, counts[-1])
 
 
 def mean_latency_seconds(*, sum_seconds: float, observed_count: float) -> Reasoned:

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Final
 
 from meterhouse_collector.quarters.marks import Mark, cleared, is_ripe, read_marks
+from meterhouse_collector.quarters.objectives import objective_points
 from meterhouse_collector.quarters.quarter_rows import Ledger, QuarterRows
 from meterhouse_collector.rollup.expected import latest_known, power_of
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced
@@ -138,9 +139,11 @@ class Settlement:
 
     async def _roll_up_one(self, start: int) -> None:
         """Write the rollups of a quarter, priced as far as its own hour knows."""
-        groups, dues = await self._measured(start)
+        rows = await self._read(start)
+        groups, dues = await self._measured(rows, start)
         sums = priced(groups, self._index.site_group, dues)
         await self._write(await self._kept.replace(start, sums))
+        await self._write(objective_points(self._index, start, rows.engines))
         self._settled.rollups += 1
         # Only what the next quarters are filled from.
         for old in [q for q in self._powers if q < start - FILLED_QUARTERS * QUARTER]:
@@ -161,17 +164,20 @@ class Settlement:
 
     async def _sums(self, start: int) -> dict[GroupKey, Sums]:
         """Return a quarter without what its joules cost, so with all that served."""
-        return (await self._measured(start))[0]
+        return (await self._measured(await self._read(start), start))[0]
 
-    async def _measured(self, start: int) -> tuple[dict[GroupKey, Sums], Dues]:
-        """Return what was measured in a quarter, and what it owes as far as its own hour knows."""
-        before = [start - k * QUARTER for k in range(1, FILLED_QUARTERS + 1)]
-        for earlier in before:
+    async def _read(self, start: int) -> QuarterRows:
+        """Read the rows of a quarter, and of those before it what was drawn in them."""
+        for earlier in _before(start):
             if earlier not in self._powers:
                 self._learn(earlier, await self._ledger.read_quarter(earlier))
         rows = await self._ledger.read_quarter(start)
         self._learn(start, rows)
-        expected = latest_known(self._powers[earlier] for earlier in before)
+        return rows
+
+    async def _measured(self, rows: QuarterRows, start: int) -> tuple[dict[GroupKey, Sums], Dues]:
+        """Return what was measured in a quarter, and what it owes as far as its own hour knows."""
+        expected = latest_known(self._powers[earlier] for earlier in _before(start))
         interval = IntervalRows(start, QUARTER, rows.nodes, rows.meters, rows.engines)
         rates = self._rates.at(start)
         return await asyncio.to_thread(_measured, interval, self._index, expected, rates)
@@ -191,6 +197,11 @@ class Settlement:
         worked = time.monotonic() - self._worked_since
         await asyncio.sleep(min(_LONGEST_REST_SECONDS, worked * self._rest))
         self._worked_since = time.monotonic()
+
+
+def _before(start: int) -> list[int]:
+    """Return the quarters that gaps of a quarter are filled from, the latest first."""
+    return [start - k * QUARTER for k in range(1, FILLED_QUARTERS + 1)]
 
 
 def _measured(

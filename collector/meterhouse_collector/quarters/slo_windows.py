@@ -1,22 +1,17 @@
 """Latency objectives over a window: how many requests of a served model were within a threshold."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from math import fsum
 from typing import Final, NamedTuple
 
-from meterhouse_agent import wire
 from meterhouse_collector.kpi.latency import Histogram, within_threshold
 from meterhouse_collector.kpi.slo import error_budget_spent_ratio, objective_met
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, Reasoned, below_floor, share
+from meterhouse_collector.quarters.objectives import REPORTED, Seen, installed_seconds
 from meterhouse_collector.quarters.window_latency import decoded_rows, window_rows
 from meterhouse_collector.quarters.windows import Progress, Stretch
-from meterhouse_collector.rollup.observed import METRICS
 from meterhouse_collector.rollup.quarter import QUARTER
-from meterhouse_collector.rows import PackedRow
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.targets import Slo
 from meterhouse_collector.store import Store
@@ -24,10 +19,6 @@ from meterhouse_collector.store import Store
 _DAY_SECONDS: Final = 86_400
 # Read day by day, all engines of a longer window still are more rows than a question is worth.
 SLO_SECONDS_MAX: Final = 92 * _DAY_SECONDS + QUARTER
-_REPORTED: Final = {metric: word for word, metric in METRICS.items()}
-
-# What was observed of one served model and latency, by the edges of the buckets.
-_Counts = dict[tuple[float, ...], list[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,32 +44,6 @@ class SloWindow:
     budget_spent_ratio: float | None = None
     met: bool | None = None
     reason: str | None = None
-
-
-class _Seen:
-    """What engines told of the served models that objectives are about."""
-
-    def __init__(self, models: Iterable[str]) -> None:
-        self.told_milliseconds: Final = dict.fromkeys(models, 0)
-        self.counts: Final[defaultdict[tuple[str, str], _Counts]] = defaultdict(dict)
-
-    def add_packed(self, rows: Iterable[PackedRow]) -> None:
-        for row in decoded_rows(rows):
-            for served in row.served:
-                if served.served_model in self.told_milliseconds:
-                    self.told_milliseconds[served.served_model] += served.covered_milliseconds
-                    for word, histogram in served.latency.items():
-                        _count(self.counts[served.served_model, word], histogram)
-
-
-def _count(counts: _Counts, histogram: wire.Histogram) -> None:
-    """Add whole counts of the same edges; buckets that are none are left, as in every sum."""
-    edges = tuple(histogram.edges_seconds)
-    rising = all(before < after for before, after in pairwise(edges))
-    if not rising or len(histogram.counts) != len(edges) + 1:
-        return
-    before = counts.get(edges, [0] * len(histogram.counts))
-    counts[edges] = [a + b for a, b in zip(before, histogram.counts, strict=True)]
 
 
 def _silently(_: float, __: str) -> None:
@@ -134,32 +99,23 @@ async def _over(
         days = reading.seconds_max // _DAY_SECONDS
         reason = f"not read of a window of more than {days} day{'s' if days > 1 else ''}"
         return [_unmeasured(slo, window, reason) for slo in slos]
-    seen = _Seen(slo.served_model for slo in slos)
+    seen = Seen(slo.served_model for slo in slos)
     for begins in range(start, end, _DAY_SECONDS):
         ends = min(begins + _DAY_SECONDS, end)
         for packed in await window_rows(store, index.site, begins, ends):
-            await asyncio.to_thread(seen.add_packed, packed)
+            await asyncio.to_thread(lambda rows: seen.add(decoded_rows(rows)), packed)
         reading.progress((ends - start) / (end - start), "reading latencies")
-    installed = {model: _installed(index, model, window) for model in seen.told_milliseconds}
+    installed = {
+        model: installed_seconds(index, model, start, end) for model in seen.told_milliseconds
+    }
     return [_held_against(slo, window, seen, installed[slo.served_model]) for slo in slos]
 
 
-def _installed(index: SiteIndex, model: str, window: Stretch) -> float:
-    """Return the seconds of all engines that serve a model by the register."""
-    engines = index.dated.engine
-    start, end = window
-    steps = [start, *(t for t in engines.instants if start < t < end), end]
-    return fsum(
-        (after - before) * sum(model in engine.weights for engine in engines.at(before).values())
-        for before, after in pairwise(steps)
-    )
-
-
-def _held_against(slo: Slo, window: Stretch, seen: _Seen, installed_seconds: float) -> SloWindow:
+def _held_against(slo: Slo, window: Stretch, seen: Seen, installed: float) -> SloWindow:
     """Hold what was observed against an objective; bounds and value need the same coverage."""
     told_seconds = seen.told_milliseconds[slo.served_model] / 1000
-    coverage = share(told_seconds, max(told_seconds, installed_seconds))
-    counts = seen.counts.get((slo.served_model, _REPORTED.get(slo.metric, "")), {})
+    coverage = share(told_seconds, max(told_seconds, installed))
+    counts = seen.of(slo)
     requests = sum(map(sum, counts.values()))
     reason = None if requests else _why_none(slo, told_seconds)
     reason = reason or below_floor(coverage, COVERAGE_FLOOR)
@@ -191,7 +147,7 @@ def _held_against(slo: Slo, window: Stretch, seen: _Seen, installed_seconds: flo
 
 
 def _why_none(slo: Slo, told_seconds: float) -> str:
-    if slo.metric not in _REPORTED:
+    if slo.metric not in REPORTED:
         return "no engine reports this latency"
     return "no request was observed" if told_seconds else "no engine told of the served model"
 
