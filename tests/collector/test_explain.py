@@ -328,3 +328,35 @@ def test_every_kpi_of_sums_can_be_explained() -> None:
             assert set(parse(side).names) <= set(ROLLUP_FIELD_NAMES)
             signs = "".join(c for c in side if c in "+-")
             assert len(parse(side).terms) == len(signs) + 1
+
+
+OUTAGE = """
+[[contract]]
+name = "sold"
+side = "sold"
+tenant = "acme"
+counterparty = "Acme"
+pools = ["chat"]
+units = 12
+rate = 1
+excludes_planned = true
+valid_from = 2026-05-01
+outage = [
+  { begins = 2026-05-28T20:35:00Z, ends = 2026-05-28T20:40:00Z, AGREED },
+  { begins = 2026-05-29T20:35:00Z, ends = 2026-05-29T20:40:00Z, AGREED },
+]
+""".replace("AGREED", 'reason = "planned", agreed_by = "Acme"')
+
+
+def test_delivery_names_the_outages_of_its_window_and_who_agreed() -> None:
+    site = index(OUTAGE)
+    found = explained("delivered_ratio", evidence(site, rows()), site, {})
+    assert found.notes[-2:] == (
+        (
+            "sold: planned maintenance from 2026-05-28 22:35 +0200 to 2026-05-28 22:40 +0200, all"
+            " units, agreed by Acme, is excluded by the contract"
+        ),
+        "this figure counts all of it as not delivered; a statement shows it without as well",
+    )
+    bought = explained("bought_delivered_ratio", evidence(site, rows()), site, {})
+    assert not [note for note in bought.notes if "maintenance" in note]

@@ -23,7 +23,7 @@ from tests.collector.bills import instant
 from tests.collector.settled import SITE, site
 
 MONTH = (instant("2026-11-01"), instant("2026-12-01"))
-HOURS = 30 * 24
+QUARTERS = 30 * 96
 BOUGHT = """
 [[contract]]
 name = "rented"
@@ -45,11 +45,11 @@ CREDIT = (
 )
 
 
-def hours(delivered: float, unknown: float = 0.0, devices: int = 4) -> dict[int, Delivered]:
-    """Return the hours of the month, each with these parts of its devices delivered and unknown."""
-    whole = devices * 3600.0
+def quarters(delivered: float, unknown: float = 0.0, devices: int = 4) -> dict[int, Delivered]:
+    """Return the quarters of the month, each with these parts of it delivered and unknown."""
+    whole = devices * 900.0
     each = Delivered(whole, whole * delivered, whole * unknown)
-    return {MONTH[0] + hour * 3600: each for hour in range(HOURS)}
+    return {MONTH[0] + quarter * 900: each for quarter in range(QUARTERS)}
 
 
 def total(text: str, found: Mapping[int, Delivered], party: str = "bought") -> ContractTotal:
@@ -79,14 +79,14 @@ def total(text: str, found: Mapping[int, Delivered], party: str = "bought") -> C
 def test_due_is_the_rate_less_what_take_or_pay_and_credits_leave(
     more: str, delivered: float, money: str
 ) -> None:
-    found = total(BOUGHT + more, hours(delivered))
+    found = total(BOUGHT + more, quarters(delivered))
     assert found.rate_money == Decimal("5760.00")
     assert (found.low_due_money, found.high_due_money) == (Decimal(money), Decimal(money))
     assert not found.provisional
 
 
 def test_units_of_unknown_state_give_a_low_and_a_high() -> None:
-    found = total(BOUGHT + CREDIT, hours(0.9, unknown=0.1))
+    found = total(BOUGHT + CREDIT, quarters(0.9, unknown=0.1))
     assert (found.low_due_money, found.high_due_money) == (Decimal("4320.00"), Decimal("5760.00"))
     assert found.high_credit_money == Decimal("1440.00")
 
@@ -94,8 +94,8 @@ def test_units_of_unknown_state_give_a_low_and_a_high() -> None:
 def test_an_hour_short_is_not_netted_by_the_next_where_a_commitment_is_continuous() -> None:
     text = f"{BOUGHT}take_or_pay_ratio = 0.8\n"
     uneven = {
-        hour: Delivered(found.contracted, found.contracted * (number % 2), 0.0)
-        for number, (hour, found) in enumerate(hours(1.0).items())
+        start: Delivered(found.contracted, found.contracted * (number // 4 % 2), 0.0)
+        for number, (start, found) in enumerate(quarters(1.0).items())
     }
     assert total(text, uneven).low_due_money == Decimal("4608.00")
     hourly = (
@@ -111,7 +111,7 @@ def test_delivery_that_is_not_known_is_no_amount() -> None:
     assert found.low_due_money is None
     assert found.reason == "nothing is summed of what it delivered from 2026-11-01 on"
     two = BOUGHT + BOUGHT.replace('"rented"', '"other"').replace("spare", "chat")
-    both = Traded({("bought", "none"): hours(1.0)}, {})
+    both = Traded({("bought", "none"): quarters(1.0)}, {})
     reasons = [each.reason for each in contract_totals(site(SITE + two), MONTH, both)]
     assert reasons == [
         "what it delivered is kept together with that of other",
@@ -121,18 +121,17 @@ def test_delivery_that_is_not_known_is_no_amount() -> None:
 
 def test_a_prepayment_is_cash_and_accrues_once() -> None:
     text = BOUGHT.replace("2026-01-01", "2026-11-01")
-    paid = "prepayment = [{ paid_on = 2026-10-15, amount = 10000 }]\nexcludes_planned = true\n"
-    found = total(text + paid, hours(1.0))
+    paid = "prepayment = [{ paid_on = 2026-10-15, amount = 10000 }]\n"
+    found = total(text + paid, quarters(1.0))
     assert found.low_due_money == Decimal("5760.00")
     assert found.notes[-1] == (
         "rented: of 10,000.00 EUR paid ahead 4,240.00 are left at the end; it is cash, and what"
         " it pays for accrues once"
     )
-    assert "counts as not delivered" in found.notes[0]
 
 
 def test_a_credit_of_a_month_that_is_not_over_is_provisional() -> None:
-    both = Traded({("bought", "none"): hours(1.0)}, {})
+    both = Traded({("bought", "none"): quarters(1.0)}, {})
     index = site(SITE + BOUGHT + CREDIT)
     (found,) = contract_totals(index, (MONTH[0], MONTH[0] + 86_400), both)
     assert found.provisional
@@ -214,14 +213,14 @@ def test_margins_without_a_price_a_cost_or_a_delivery_have_a_reason() -> None:
 
 def test_what_is_sold_is_both_a_contract_and_revenue() -> None:
     index = site(SITE + SOLD)
-    both = Traded({("sold", "acme"): hours(1.0)}, {})
+    both = Traded({("sold", "acme"): quarters(1.0)}, {})
     contracts = contract_totals(index, MONTH, both)
     (found,) = sales(index, both, contracts)
     assert (found.tenant, found.what, found.low_money) == ("acme", "capacity", Decimal("5760.00"))
 
 
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=4))
-def test_hours_and_tokens_are_those_of_their_quarters(parts: list[float]) -> None:
+def test_deliveries_are_those_of_quarters_and_tokens_of_days(parts: list[float]) -> None:
     group = GroupKey("site", tenant="acme", served_model="llama")
     rows = {
         MONTH[0] + 900 * number: {
@@ -235,7 +234,8 @@ def test_hours_and_tokens_are_those_of_their_quarters(parts: list[float]) -> Non
         for number, part in enumerate(parts)
     }
     day = all_traded([traded(MONTH[0], rows), NOTHING_TRADED])
-    (found,) = day.hours["sold", "acme"].values()
-    assert found.contracted == 4 * 3600.0
-    assert found.delivered == pytest.approx(3600.0 * sum(parts))
+    assert day.quarters["sold", "acme"] == {
+        MONTH[0] + 900 * number: Delivered(3600.0, 3600.0 * part, 0.0)
+        for number, part in enumerate(parts)
+    }
     assert day.tokens == {(MONTH[0], "acme", "llama"): Sold(0.0, 0.0, 400.0)}

@@ -21,6 +21,8 @@ from meterhouse_collector.money.kinds import JOULES_KINDS
 from meterhouse_collector.rollup.contributions import Contributions, contributions
 from meterhouse_collector.rollup.pricing import Sums, drawn_joules
 from meterhouse_collector.rollup.roll_up import add_sums
+from meterhouse_collector.settlement.outages import outage_notes
+from meterhouse_collector.site.base import until_next
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 
 _SCALES: Final = {
@@ -33,6 +35,7 @@ _FIELDS: Final = {field.name: field for field in ROLLUP_FIELDS}
 _OF_THE_SITE: Final = "facility_joint_joules"
 # It says why there is no price, and is of devices where the lines are of engines.
 _NO_PART: Final = frozenset({"unpriced_seconds"})
+_SIDES: Final = {"delivered_ratio": "sold", "bought_delivered_ratio": "bought"}
 Groups = Mapping[GroupKey, Sums]
 
 
@@ -85,7 +88,11 @@ def explained(
         ),
         also_read=tuple(_field(n, total, stored, index) for n in read if n not in sides),
         stored=_stored(name, (total, stored), evidence, index),
-        notes=(*evidence.notes, *_notes(asked, found, value, total)),
+        notes=(
+            *evidence.notes,
+            *_notes(asked, found, value, total),
+            *_outages(name, evidence, index),
+        ),
         things=tuple(lines(found.things, asked, evidence, found)),
         silent=silent(evidence, index),
         money=_money(asked, found, evidence, index),
@@ -180,6 +187,18 @@ def _notes(asked: Asked, found: Contributions, value: KpiValue, total: Sums) -> 
     plain = asked.numerator.value(total)
     if not isclose(plain, value.numerator, rel_tol=SAME_RATIO, abs_tol=1e-9):
         yield f"free less stranded counts as none where that is below 0: not {number(plain)}"
+
+
+def _outages(name: str, evidence: Evidence, index: SiteIndex) -> Iterator[str]:
+    """Yield what was planned or caused by a tenant: it is in the figure, whatever is excluded."""
+    begins = evidence.rows.start_seconds
+    window = begins, begins + evidence.rows.length_seconds
+    side = _SIDES.get(name)
+    contracts = until_next(index.model.contract, lambda each: each.name)
+    told = [n for c in contracts if c.side == side for n in outage_notes(index.model, c, window)]
+    yield from told
+    if told:
+        yield "this figure counts all of it as not delivered; a statement shows it without as well"
 
 
 def _money(

@@ -2,7 +2,8 @@
 
 A unit is down while any of its devices is: 80 failed devices of 8,000 can be 8 % of 8-device nodes
 (definitions: Contracts). All is counted in device-seconds, so that contracts of several units add
-up. No row says why a device was unhealthy, so what a contract excludes is down here as well.
+up. No row says why a device was unhealthy, so what a contract excludes is down here as well; the
+site model says it by hand, and ``settlement.outages`` takes it out.
 """
 
 from collections import defaultdict

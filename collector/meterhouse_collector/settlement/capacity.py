@@ -5,7 +5,7 @@ What take-or-pay and service credits leave of it stands here beside it, to be se
 supplier's invoice, or to be the revenue of what is sold.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from math import fsum
@@ -15,24 +15,20 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
+from meterhouse_collector.kpi.parts import ratio
 from meterhouse_collector.money.billing_month import billing_month
-from meterhouse_collector.money.contract import take_or_pay
 from meterhouse_collector.money.currency import convert_currency
-from meterhouse_collector.money.decimals import CONTEXT, ZERO, add, exact
-from meterhouse_collector.money.delivery import (
-    CreditStep,
-    prepayment_draw_down,
-    service_credit_money,
-)
+from meterhouse_collector.money.decimals import CONTEXT, ZERO, add
+from meterhouse_collector.money.delivery import prepayment_draw_down
 from meterhouse_collector.money.rounding import round_total
 from meterhouse_collector.settlement.accrual import contract_money
-from meterhouse_collector.settlement.traded import NOBODY, Delivered, Traded
+from meterhouse_collector.settlement.contract_due import MonthDue, month_due
+from meterhouse_collector.settlement.outages import Counted, counted_all, outage_notes
+from meterhouse_collector.settlement.traded import NOBODY, Quarters, Traded
 from meterhouse_collector.site.base import until_next
 from meterhouse_collector.site.contracts import CapacityContract
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.model import SiteModel
-
-Hours = Mapping[int, Delivered]
 
 
 class ContractTotal(Struct, frozen=True, kw_only=True):
@@ -40,6 +36,8 @@ class ContractTotal(Struct, frozen=True, kw_only=True):
 
     ``rate_money`` is what accrues by the rate. ``due`` is what take-or-pay and credits leave of
     it; without it there is a ``reason``. A credit of a month that is not over is ``provisional``.
+    ``counted`` is without what the contract excludes, and decides what is credited; of planned
+    maintenance and what the tenant caused stands all that was entered.
     """
 
     name: str
@@ -55,13 +53,26 @@ class ContractTotal(Struct, frozen=True, kw_only=True):
     provisional: bool
     reason: str | None
     notes: tuple[str, ...]
+    planned_seconds: float = 0.0
+    tenant_caused_seconds: float = 0.0
+    excluded_seconds: float = 0.0
+    counted_low_seconds: float | None = None
+    counted_high_seconds: float | None = None
 
+    @property
+    def ratios(self) -> tuple[float | None, float | None]:
+        """Delivered of contracted, with all that is unknown down, then up."""
+        whole = self.contracted_seconds
+        return ratio(self.low_seconds, whole), ratio(self.high_seconds, whole)
 
-class _Due(NamedTuple):
-    rate: Decimal
-    low: Decimal
-    high: Decimal
-    credit: Decimal
+    @property
+    def counted_ratios(self) -> tuple[float | None, float | None]:
+        """The same without what the contract excludes; None where that is not known."""
+        low, high = self.counted_low_seconds, self.counted_high_seconds
+        if low is None or high is None:
+            return None, None
+        due = self.contracted_seconds - self.excluded_seconds
+        return ratio(low, due), ratio(high, due)
 
 
 def contract_totals(
@@ -95,8 +106,8 @@ def _total(
     contracts: Sequence[CapacityContract],
 ) -> ContractTotal:
     tenant = contract.tenant or NOBODY
-    hours = traded.hours.get((contract.side, tenant), {})
-    mine = {hour: found for hour, found in hours.items() if held[0] <= hour < held[1]}
+    quarters = traded.quarters.get((contract.side, tenant), {})
+    mine = {start: found for start, found in quarters.items() if held[0] <= start < held[1]}
     others = [
         other.name
         for other in contracts
@@ -123,19 +134,32 @@ def _total(
     if others:
         reason = f"what it delivered is kept together with that of {', '.join(others)}"
         return msgspec.structs.replace(total, reason=reason)
-    return _priced(model, contract, held, mine, total)
+    return _priced(
+        model, contract, held, mine, _excluded(total, counted_all(model, contract, mine))
+    )
+
+
+def _excluded(total: ContractTotal, counts: Counted) -> ContractTotal:
+    return msgspec.structs.replace(
+        total,
+        planned_seconds=counts.planned,
+        tenant_caused_seconds=counts.tenant_caused,
+        excluded_seconds=total.contracted_seconds - counts.due,
+        counted_low_seconds=counts.low,
+        counted_high_seconds=counts.high,
+    )
 
 
 def _priced(
     model: SiteModel,
     contract: CapacityContract,
     held: tuple[int, int],
-    hours: Hours,
+    quarters: Quarters,
     total: ContractTotal,
 ) -> ContractTotal:
-    parts: list[_Due] = []
+    parts: list[MonthDue] = []
     for begins, ends in _months(model, held):
-        month = {hour: found for hour, found in hours.items() if begins <= hour < ends}
+        month = {start: found for start, found in quarters.items() if begins <= start < ends}
         day = model.day(begins)
         rate = convert_currency(
             contract_money(model, contract, begins, ends),
@@ -150,9 +174,9 @@ def _priced(
         if not any(found.contracted for found in month.values()):
             reason = f"nothing is summed of what it delivered from {day} on"
             return msgspec.structs.replace(total, reason=reason)
-        parts.append(_due(contract, _model_of(model, contract), rate.amount, month))
+        parts.append(month_due(model, contract, rate.amount, month))
     sums = [round_total(add(column), model.currency) for column in zip(*parts, strict=True)]
-    rate_money, low, high, credit = sums or [ZERO] * len(_Due._fields)
+    rate_money, low, high, credit = sums or [ZERO] * len(MonthDue._fields)
     return msgspec.structs.replace(
         total,
         rate_money=rate_money,
@@ -160,48 +184,6 @@ def _priced(
         high_due_money=high,
         high_credit_money=credit,
     )
-
-
-def _due(
-    contract: CapacityContract,
-    model: Literal["continuous", "discontinuous"],
-    rate_money: Decimal,
-    hours: Hours,
-) -> _Due:
-    found = list(hours.values())
-    contracted = [exact(each.contracted) for each in found]
-    whole = add(contracted)
-    price = CONTEXT.divide(rate_money, whole)
-    steps = [CreditStep(s.below_ratio, s.credit_ratio) for s in contract.credit]
-    dues: list[Decimal] = []
-    credits_: list[Decimal] = []
-    for delivered in (
-        [exact(each.delivered) for each in found],
-        [exact(min(each.contracted, each.delivered + each.undetermined)) for each in found],
-    ):
-        billed = take_or_pay(
-            delivered_hours=delivered,
-            committed_hours=contracted,
-            floor_ratio=contract.take_or_pay_ratio,
-            price_money_per_hours=price,
-            model=model,
-        ).billed_money
-        availability = min(Decimal(1), CONTEXT.divide(add(delivered), whole))
-        credit = service_credit_money(
-            availability_ratio=availability, fee_money=rate_money, steps=steps
-        )
-        dues.append(CONTEXT.subtract(billed, credit))
-        credits_.append(credit)
-    return _Due(rate_money, dues[0], dues[1], credits_[0])
-
-
-def _model_of(
-    model: SiteModel, contract: CapacityContract
-) -> Literal["continuous", "discontinuous"]:
-    """Return how a contract settles: by hours where a commitment of it says so, else by months."""
-    mine = [each for each in model.commitment if each.contract == contract.name]
-    hourly = any(each.model == "continuous" and each.interval == "hour" for each in mine)
-    return "continuous" if hourly else "discontinuous"
 
 
 def _months(model: SiteModel, held: tuple[int, int]) -> Iterator[tuple[int, int]]:
@@ -224,11 +206,7 @@ def _whole_months(model: SiteModel, contract: CapacityContract, held: tuple[int,
 
 def _notes(model: SiteModel, contract: CapacityContract, held: tuple[int, int]) -> Iterator[str]:
     name = contract.name
-    if contract.excludes_planned or contract.excludes_tenant_caused:
-        yield (
-            f"{name}: what the contract excludes counts as not delivered here,"
-            " for no row says why a unit was down"
-        )
+    yield from outage_notes(model, contract, held)
     if contract.includes_energy:
         yield f"{name}: energy is included"
     if contract.prepayment:

@@ -13,7 +13,11 @@ from meterhouse_collector.settlement.columns import NO_VALUE, columns, figure_te
 from meterhouse_collector.settlement.periods import local_text, utc_text
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.statement import Account, Cell, Statement
-from meterhouse_collector.settlement.traded_table import contracts_table, sales_table
+from meterhouse_collector.settlement.traded_table import (
+    contracts_table,
+    deliveries_table,
+    sales_table,
+)
 
 _SECONDS_PER_HOUR: Final = 3600.0
 _TOKENS: Final = ("input tokens", "output tokens")
@@ -30,6 +34,7 @@ def as_table(of: Statement) -> str:
         _adjustments(of),
         _bill(of.account),
         contracts_table(of.account),
+        deliveries_table(of.account),
         sales_table(of.account),
         _quantities(of),
         _figures(of),

@@ -1,7 +1,7 @@
-"""What quarter hours delivered by contract, hour by hour, and the tokens of each day. Pure.
+"""What quarter hours delivered by contract, and the tokens of each day. Pure.
 
-A rollup has what contracts promise as sums of the site (bought) and of a tenant (sold); contracts
-settle by hours and months, and prices of tokens change at midnights.
+A rollup has what contracts promise as sums of the site (bought) and of a tenant (sold); prices of
+tokens change at midnights.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from meterhouse_collector.site.index import GroupKey
 
-HOUR_SECONDS: Final = 3600
 SIDES: Final = ("bought", "sold")
 NOBODY: Final = GroupKey("").tenant
 
@@ -27,6 +26,10 @@ class Delivered(NamedTuple):
     undetermined: float
 
 
+# By the Unix seconds at which they begin.
+Quarters = Mapping[int, Delivered]
+
+
 class Sold(NamedTuple):
     """Tokens of a tenant and served model; cached ones are part of the input."""
 
@@ -36,9 +39,9 @@ class Sold(NamedTuple):
 
 
 class Traded(NamedTuple):
-    """What was delivered by party and hour, and served by midnight, tenant and served model."""
+    """What was delivered by party and quarter, and served by midnight, tenant and served model."""
 
-    hours: dict[Party, dict[int, Delivered]]
+    quarters: dict[Party, dict[int, Delivered]]
     tokens: dict[tuple[int, str, str], Sold]
 
 
@@ -47,24 +50,23 @@ NOTHING_TRADED: Final = Traded({}, {})
 
 def traded(day_seconds: int, rows: Rows) -> Traded:
     """Return what the quarter hours of one day delivered and served."""
-    hours: dict[Party, dict[int, list[Delivered]]] = {}
+    quarters: dict[Party, dict[int, list[Delivered]]] = {}
     tokens: dict[tuple[int, str, str], list[Sold]] = {}
     for start, groups in rows.items():
-        # Where a zone differs by half an hour, an hour begins in two days.
-        hour = max(day_seconds, start // HOUR_SECONDS * HOUR_SECONDS)
         for group, sums in groups.items():
             for side in SIDES:
                 found = Delivered(*(sums[f"{side}_{word}_seconds"] for word in Delivered._fields))
                 if found.contracted > 0:
-                    hours.setdefault((side, group.tenant), {}).setdefault(hour, []).append(found)
+                    mine = quarters.setdefault((side, group.tenant), {})
+                    mine.setdefault(start, []).append(found)
             served = Sold(*(sums[name] for name in Sold._fields))
             if served.input_tokens > 0 or served.output_tokens > 0:
                 key = (day_seconds, group.tenant, group.served_model)
                 tokens.setdefault(key, []).append(served)
     return Traded(
         {
-            party: {hour: Delivered(*_sums(parts)) for hour, parts in by_hour.items()}
-            for party, by_hour in hours.items()
+            party: {start: Delivered(*_sums(parts)) for start, parts in by_start.items()}
+            for party, by_start in quarters.items()
         },
         {key: Sold(*_sums(parts)) for key, parts in tokens.items()},
     )
@@ -72,13 +74,13 @@ def traded(day_seconds: int, rows: Rows) -> Traded:
 
 def all_traded(days: Iterable[Traded]) -> Traded:
     """Return what days that follow each other delivered and served together."""
-    hours: dict[Party, dict[int, Delivered]] = {}
+    quarters: dict[Party, dict[int, Delivered]] = {}
     tokens: dict[tuple[int, str, str], Sold] = {}
     for day in days:
-        for party, by_hour in day.hours.items():
-            hours.setdefault(party, {}).update(by_hour)
+        for party, by_start in day.quarters.items():
+            quarters.setdefault(party, {}).update(by_start)
         tokens.update(day.tokens)
-    return Traded(hours, tokens)
+    return Traded(quarters, tokens)
 
 
 def _sums(parts: Iterable[tuple[float, ...]]) -> Iterable[float]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from meterhouse_collector.money.decimals import add
 from meterhouse_collector.settlement.capacity import ContractTotal
-from meterhouse_collector.settlement.columns import columns, money_text
+from meterhouse_collector.settlement.columns import NO_VALUE, columns, money_text
 from meterhouse_collector.settlement.sales import Sale
 from meterhouse_collector.settlement.statement import Account
 
@@ -21,6 +21,28 @@ def contracts_table(account: Account) -> Iterator[str]:
     yield from columns(
         [[*head, "due", "at most", "credit at most", "remark"], *rows], texts=3, remark=True
     )
+
+
+def deliveries_table(account: Account) -> Iterator[str]:
+    """Yield the delivered part of each contract, with and without what it excludes."""
+    if not account.contracts:
+        return
+    yield "Delivered of what was contracted, with and without what the contract excludes"
+    head = ["contract", "planned h", "tenant-caused h", "excluded h", "delivered", "at most"]
+    rows = [_delivery(contract) for contract in account.contracts]
+    yield from columns([[*head, "without excluded", "at most"], *rows])
+
+
+def _delivery(contract: ContractTotal) -> list[str]:
+    seconds = (contract.planned_seconds, contract.tenant_caused_seconds, contract.excluded_seconds)
+    return [
+        contract.name,
+        *(f"{each / _SECONDS_PER_HOUR:,.2f}" for each in seconds),
+        *(
+            NO_VALUE if each is None else f"{each:.4%}"
+            for each in (*contract.ratios, *contract.counted_ratios)
+        ),
+    ]
 
 
 def _contract(contract: ContractTotal) -> list[str]:

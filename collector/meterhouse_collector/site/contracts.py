@@ -5,7 +5,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Final, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from meterhouse_collector.settings import Section
 from meterhouse_collector.site.base import (
@@ -51,11 +51,35 @@ class Prepayment(Section):
     amount: Money
 
 
+class Outage(Section):
+    """Units that could not be delivered for a while, by hand; all of them where it names none.
+
+    Work that was announced is ``planned``; ``agreed_by`` says who of both sides took it for that.
+    """
+
+    begins: AwareDatetime
+    ends: AwareDatetime
+    units: Count | None = None
+    reason: Literal["planned", "tenant_caused"]
+    agreed_by: Text
+
+    @model_validator(mode="after")
+    def _dates(self) -> "Outage":
+        if self.ends <= self.begins:
+            raise ValueError(f"an ends after begins, {self.begins}")
+        return self
+
+    def seconds_within(self, begins: float, ends: float) -> float:
+        """Return how much of a stretch of Unix seconds it lasted."""
+        return max(0.0, min(ends, self.ends.timestamp()) - max(begins, self.begins.timestamp()))
+
+
 class CapacityContract(Dated):
     """A contract for capacity, bought or sold, counted in the unit contracted.
 
     Of each unit at least ``take_or_pay_ratio`` is paid, delivered or not. ``rate`` is in
-    ``currency`` per unit and hour, per unit and month, or per month for the whole.
+    ``currency`` per unit and hour, per unit and month, or per month for the whole. An ``outage``
+    of a reason that it excludes is no loss of delivery.
     """
 
     name: Name
@@ -74,6 +98,7 @@ class CapacityContract(Dated):
     credit: tuple[Credit, ...] = ()
     excludes_planned: bool = False
     excludes_tenant_caused: bool = False
+    outage: tuple[Outage, ...] = ()
     includes_energy: bool = False
     notice: Duration | None = None
     promised: Promised = ()
@@ -98,6 +123,10 @@ class CapacityContract(Dated):
             return self.units
         steps = [step.units for step in self.ramp if step.begins <= day]
         return steps[-1] if steps else 0
+
+    def excludes(self, outage: Outage) -> bool:
+        """Tell whether an outage is no loss of delivery under this contract."""
+        return self.excludes_planned if outage.reason == "planned" else self.excludes_tenant_caused
 
 
 class Commitment(Dated):

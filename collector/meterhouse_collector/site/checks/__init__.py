@@ -1,6 +1,6 @@
 """What the tables of a site file must not say together: each check returns one-line faults."""
 
-from meterhouse_collector.site.checks import dates, meters, references, register, targets
+from meterhouse_collector.site.checks import dates, meters, outages, references, register, targets
 from meterhouse_collector.site.model import SiteModel
 
 
@@ -11,6 +11,7 @@ def faults(model: SiteModel) -> list[str]:
         *references.faults(model),
         *register.faults(model),
         *meters.faults(model),
+        *outages.faults(model),
     ]
     # What can be reached is reckoned from the rest, so only where the rest holds.
     return found or list(targets.faults(model))
