@@ -3,7 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from grafana_foundation_sdk.builders import bargauge, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    canvas,
+    stat,
+    statetimeline,
+    table,
+    timeseries,
+)
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models.dashboard import (
     DynamicConfigValue,
@@ -72,7 +79,14 @@ PLAIN: Final = "none"
 SHORT: Final = "short"
 TEXT: Final = "string"
 
-Panel = stat.Panel | bargauge.Panel | timeseries.Panel | table.Panel | statetimeline.Panel
+Panel = (
+    stat.Panel
+    | bargauge.Panel
+    | canvas.Panel
+    | timeseries.Panel
+    | table.Panel
+    | statetimeline.Panel
+)
 Look = Sequence[DynamicConfigValue]
 
 

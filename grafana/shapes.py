@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from grafana_foundation_sdk.builders import bargauge, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import bargauge, canvas, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders.common import (
     GraphThresholdsStyleConfig,
     ReduceDataOptions,
@@ -209,6 +209,28 @@ def timeline(said: Said, query: str, *, alias: str) -> statetimeline.Panel:
     )
     _dress(panel, said, [query], alias)
     return panel
+
+
+def flow(
+    said: Said,
+    queries: Sequence[str],
+    picture: canvas.CanvasOptionsRoot,
+    *,
+    unit: str,
+    decimals: int,
+) -> canvas.Panel:
+    """Return a picture of what flows, over the whole window; its boxes name columns."""
+    panel = (
+        canvas.Panel()
+        .root(picture)
+        .inline_editing(False)  # noqa: FBT003 - the SDK's
+        .pan_zoom(False)  # noqa: FBT003 - the SDK's
+        .infinite_pan(False)  # noqa: FBT003 - the SDK's
+        .show_advanced_types(False)  # noqa: FBT003 - the SDK's
+    )
+    # In a table a field has the name of its column, by which the boxes find it.
+    _dress(panel, said, queries, "", result_format="table")
+    return panel.unit(unit).decimals(decimals)
 
 
 def of_now(panel: Shape) -> Shape:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from grafana_foundation_sdk.builders import bargauge, stat, timeseries
+from grafana_foundation_sdk.builders import stat, timeseries
 
 from grafana.boards.overview import power, pue_coverage, pue_tile, pue_trend
 from grafana.common import alerts
@@ -17,7 +17,8 @@ from grafana.look import (
     colour,
     state_looks,
 )
-from grafana.shapes import Said, bars, lines, stack, tiles, words
+from grafana.power_path import power_path
+from grafana.shapes import Said, lines, stack, tiles, words
 from grafana.site_flows import IN_KWH, carbon_panels, source_panels, water_panels
 from meterhouse_agent.wire import STATES
 
@@ -75,53 +76,12 @@ def _ups_coverage() -> stat.Panel:
 
 def _path() -> list[Placed]:
     return [
-        Placed(_flow(), Size.THIRD),
-        Placed(_losses(), Size.THIRD),
-        Placed(_by_state(), Size.THIRD),
+        Placed(power_path(), (24, 10)),
+        Placed(_losses(), Size.HALF),
+        Placed(_by_state(), Size.HALF),
         Placed(_billed(), Size.HALF),
         Placed(_other_sources(), Size.HALF),
     ]
-
-
-def _flow() -> bargauge.Panel:
-    """Return the mean power at each place of the path, from the boundary to what computes."""
-    site = rollup_query(
-        {
-            "facility": "facility_joint_joules / pue_joint_seconds",
-            "IT": "it_joint_joules / pue_joint_seconds",
-        },
-        where="pue_joint_seconds > 0",
-        scope=Scope.SITE,
-    )
-    ups = rollup_query(
-        {
-            "into the UPS": "ups_in_joint_joules / ups_joint_seconds",
-            "out of the UPS": "ups_out_joint_joules / ups_joint_seconds",
-        },
-        where="ups_joint_seconds > 0",
-        scope=Scope.SITE,
-    )
-    drawn = " + ".join(f"{state}_joules" for state in STATES)
-    devices = rollup_query(
-        {
-            "nodes": "node_energy_joules / interval_seconds",
-            "devices": f"({drawn}) / interval_seconds",
-            "active devices": "active_joules / interval_seconds",
-        },
-        where="interval_seconds > 0",
-        scope=Scope.SITE,
-    )
-    text = (
-        "Mean power from the boundary to what computes: joules / seconds of the intervals in which "
-        "each place is known. Nodes are those that are metered whole."
-    )
-    looks = {
-        "facility": [colour("facility")],
-        "IT": [colour("it")],
-        "active devices": [colour("active")],
-    }
-    said = Said("Power path", text, "no energy was measured")
-    return bars(said, [site, ups, devices], unit=WATTS, decimals=1, looks=looks)
 
 
 def _losses() -> timeseries.Panel:

@@ -11,6 +11,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.build import DASHBOARDS, boards
 from grafana.figures import BASES, no_value
+from grafana.flow import Arrow, Place, root
 from grafana.frame import TAG
 from grafana.influxql import DATA_SOURCE, Scope, rollup_query
 from grafana.look import COLOURS
@@ -59,6 +60,7 @@ def test_a_board_read_by_the_schema_is_the_same_board(name: str) -> None:
             "stat",
             "timeseries",
             "bargauge",
+            "canvas",
             "table",
             "state-timeline",
         }
@@ -193,7 +195,7 @@ def test_every_panel_says_its_formula_and_what_no_value_means() -> None:
 
 def test_every_figure_has_a_unit() -> None:
     for panel in SHOWN:
-        if panel["type"] in {"timeseries", "bargauge", "table"}:
+        if panel["type"] in {"timeseries", "bargauge", "canvas", "table"}:
             assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
 
 
@@ -211,12 +213,64 @@ def test_a_colour_means_one_thing() -> None:
     known = set(COLOURS.values()) | {"text"}
     for colour in re.findall(r'"(?:fixedColor|color)": "([^"]+)"', "".join(boards().values())):
         assert colour in known, colour
+    painted = re.findall(r'"color": \{\s*"fixed": "([^"]+)"', "".join(boards().values()))
+    assert len(painted) > len(BOXES)
+    assert {*painted} <= known | {"transparent"}
     for panel in SHOWN:
         for override in panel["fieldConfig"].get("overrides", []):
             name = override["matcher"]["options"]
             for part in override["properties"]:
                 if name in STATES and part["id"] == "color":
                     assert part["value"]["fixedColor"] == COLOURS[name]
+
+
+CANVASES: Final = [panel for panel in SHOWN if panel["type"] == "canvas"]
+BOXES: Final = [element for p in CANVASES for element in p["options"]["root"]["elements"]]
+
+
+def test_a_box_of_a_picture_shows_a_column_that_is_asked_for() -> None:
+    assert [panel["title"] for panel in CANVASES] == ["Power path"]
+    [texts] = [[t["query"] for t in panel["targets"]] for panel in CANVASES]
+    columns = {c for t in texts for c in re.findall(r'AS "([^"]+)"', t.split(" FROM (", 1)[0])}
+    boxes = [each for each in BOXES if each["type"] == "rectangle"]
+    assert {box["config"]["text"]["field"] for box in boxes} == columns
+    for box in boxes:
+        assert box["name"] == box["config"]["text"]["field"]
+        assert box["config"]["text"]["mode"] == "field"
+        assert box["config"]["text"]["fixed"] == "not known"
+        name, *others = [e for e in BOXES if e["name"] == f"{box['name']}, name"]
+        assert name["config"]["text"] == {"mode": "fixed", "fixed": box["name"]}
+        assert not others
+    for panel in CANVASES:
+        assert all(target["resultFormat"] == "table" for target in panel["targets"])
+
+
+def test_the_arrows_of_a_picture_lead_from_box_to_box() -> None:
+    boxes = {box["name"] for box in BOXES if box["type"] == "rectangle"}
+    arrows = [(box["name"], c["targetName"]) for box in BOXES for c in box.get("connections", [])]
+    assert len(set(arrows)) == len(arrows)
+    assert {target for _, target in arrows} == boxes - {"facility"}
+    assert {end for arrow in arrows for end in arrow} == boxes
+
+
+def test_the_parts_of_a_picture_lie_within_it_and_beside_each_other() -> None:
+    areas: list[tuple[float, float, float, float]] = []
+    for element in BOXES:
+        assert element["constraint"] == {"horizontal": "scale", "vertical": "scale"}
+        place = element["placement"]
+        left, top = place["left"], place["top"]
+        right, bottom = 100 - place["right"], 100 - place["bottom"]
+        assert 0 <= left < right <= 100
+        assert 0 <= top < bottom <= 100
+        for other in areas:
+            apart = right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+            assert apart, element["name"]
+        areas.append((left, top, right, bottom))
+
+
+def test_an_arrow_to_nowhere_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"there.*: no such place"):
+        root([Place("here", 0, 0, "it")], [Arrow("here", "there")], (0.0,))
 
 
 def test_what_is_covered_too_little_is_red() -> None:

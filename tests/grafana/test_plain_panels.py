@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.grafana import plain, plain_events, truth_goodput, truth_own, truth_plain
+from tests.grafana import plain, plain_events, plain_path, truth_goodput, truth_own, truth_plain
 from tests.grafana.asking import (
     ALL_LIVE,
     BOARDS,
@@ -77,6 +77,12 @@ def test_every_panel_shows_the_truth(
 def test_a_site_without_any_of_it_shows_nothing(asker: Asker) -> None:
     for title in SHOWN:
         assert shown(asker, title, choose("north")) == {}, title
+
+
+def test_the_power_path_shows_what_meters_of_cooling_and_of_pdus_told(asker: Asker) -> None:
+    found = asker.shown("Power path", choose(plain_events.SITE), ALL_LIVE)
+    of_meters = {key[0]: value for key, value in found.items() if key[0] in plain_path.WATTS}
+    assert of_meters == pytest.approx(plain_path.WATTS, rel=1e-9)
 
 
 def seconds(state: str, begin: int, end: int) -> float:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.grafana.fleet import STATES
+from tests.grafana.fleet import STATES, Sums
 from tests.grafana.truth import (
     JOULES_PER_KWH,
     SOURCES,
@@ -17,6 +17,18 @@ from tests.grafana.truth import (
     values,
     where,
 )
+
+
+def drawn(s: Sums) -> float:
+    """Return what devices drew, as measured at them."""
+    return sum(s[f"{state}_joules"] for state in STATES)
+
+
+def beside_devices(s: Sums, _: float) -> float | None:
+    """Return the IT power that no device accounts for."""
+    equipment = ratio(s["it_joint_joules"], s["pue_joint_seconds"])
+    devices = ratio(drawn(s), s["interval_seconds"])
+    return None if equipment is None or devices is None else equipment - devices
 
 
 def factored(side: str) -> Truth:
@@ -42,11 +54,18 @@ _OF_SITE: Final = {
             "IT": per_second("it_joint_joules", "pue_joint_seconds"),
             "into the UPS": per_second("ups_in_joint_joules", "ups_joint_seconds"),
             "out of the UPS": per_second("ups_out_joint_joules", "ups_joint_seconds"),
-            "nodes": per_second("node_energy_joules"),
-            "devices": lambda s, _: ratio(
-                sum(s[f"{state}_joules"] for state in STATES), s["interval_seconds"]
-            ),
+            "devices": lambda s, _: ratio(drawn(s), s["interval_seconds"]),
             "active devices": per_second("active_joules"),
+            "all but IT": lambda s, _: ratio(
+                s["facility_joint_joules"] - s["it_joint_joules"], s["pue_joint_seconds"]
+            ),
+            "UPS losses": lambda s, _: ratio(
+                s["ups_in_joint_joules"] - s["ups_out_joint_joules"], s["ups_joint_seconds"]
+            ),
+            "beside devices": beside_devices,
+            "other devices": lambda s, _: ratio(
+                drawn(s) - s["active_joules"], s["interval_seconds"]
+            ),
         }
     ),
     "Cooling and losses": Shown(

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from meterhouse_collector.quarters.marks import Mark, cleared, is_ripe, read_marks
 from meterhouse_collector.quarters.objectives import objective_points
+from meterhouse_collector.quarters.path import path_points
 from meterhouse_collector.quarters.quarter_rows import Ledger, QuarterRows
 from meterhouse_collector.rollup.expected import latest_known, power_of
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced
@@ -47,6 +48,13 @@ class Settled:
     records: list[Record] = field(default_factory=list)
     unread: int = 0
     unknown_spans: int = 0
+
+
+class _Quarter(NamedTuple):
+    """The rows of a quarter, and what its gaps are filled with."""
+
+    interval: IntervalRows
+    expected: Expected
 
 
 class Settlement:
@@ -139,11 +147,12 @@ class Settlement:
 
     async def _roll_up_one(self, start: int) -> None:
         """Write the rollups of a quarter, priced as far as its own hour knows."""
-        rows = await self._read(start)
-        groups, dues = await self._measured(rows, start)
+        quarter = await self._read(start)
+        groups, dues = await self._measured(quarter)
         sums = priced(groups, self._index.site_group, dues)
         await self._write(await self._kept.replace(start, sums))
-        await self._write(objective_points(self._index, start, rows.engines))
+        await self._write(objective_points(self._index, start, quarter.interval.engines))
+        await self._write(path_points(self._index, quarter.interval, quarter.expected))
         self._settled.rollups += 1
         # Only what the next quarters are filled from.
         for old in [q for q in self._powers if q < start - FILLED_QUARTERS * QUARTER]:
@@ -164,23 +173,23 @@ class Settlement:
 
     async def _sums(self, start: int) -> dict[GroupKey, Sums]:
         """Return a quarter without what its joules cost, so with all that served."""
-        return (await self._measured(await self._read(start), start))[0]
+        return (await self._measured(await self._read(start)))[0]
 
-    async def _read(self, start: int) -> QuarterRows:
-        """Read the rows of a quarter, and of those before it what was drawn in them."""
-        for earlier in _before(start):
+    async def _read(self, start: int) -> _Quarter:
+        """Read the rows of a quarter, and of those before it what its gaps are filled with."""
+        before = [start - k * QUARTER for k in range(1, FILLED_QUARTERS + 1)]
+        for earlier in before:
             if earlier not in self._powers:
                 self._learn(earlier, await self._ledger.read_quarter(earlier))
         rows = await self._ledger.read_quarter(start)
         self._learn(start, rows)
-        return rows
-
-    async def _measured(self, rows: QuarterRows, start: int) -> tuple[dict[GroupKey, Sums], Dues]:
-        """Return what was measured in a quarter, and what it owes as far as its own hour knows."""
-        expected = latest_known(self._powers[earlier] for earlier in _before(start))
         interval = IntervalRows(start, QUARTER, rows.nodes, rows.meters, rows.engines)
-        rates = self._rates.at(start)
-        return await asyncio.to_thread(_measured, interval, self._index, expected, rates)
+        return _Quarter(interval, latest_known(self._powers[earlier] for earlier in before))
+
+    async def _measured(self, quarter: _Quarter) -> tuple[dict[GroupKey, Sums], Dues]:
+        """Return what was measured in a quarter, and what it owes as far as its own hour knows."""
+        rates = self._rates.at(quarter.interval.start_seconds)
+        return await asyncio.to_thread(_measured, quarter, self._index, rates)
 
     def _learn(self, start: int, rows: QuarterRows) -> None:
         self._powers[start] = power_of(rows.meters, rows.nodes)
@@ -199,14 +208,10 @@ class Settlement:
         self._worked_since = time.monotonic()
 
 
-def _before(start: int) -> list[int]:
-    """Return the quarters that gaps of a quarter are filled from, the latest first."""
-    return [start - k * QUARTER for k in range(1, FILLED_QUARTERS + 1)]
-
-
 def _measured(
-    interval: IntervalRows, index: SiteIndex, expected: Expected, rates: Rates
+    quarter: _Quarter, index: SiteIndex, rates: Rates
 ) -> tuple[dict[GroupKey, Sums], Dues]:
+    interval, expected = quarter
     energy = site_energy(interval, index, expected)
     groups = measured(interval, index, energy, expected, rates)
     return groups, live_dues(interval, index, energy, rates)
