@@ -262,7 +262,7 @@ class Receipt(Struct, omit_defaults=True, kw_only=True):
     inventory_wanted: list[Text] = []
 
 
-class Device(Struct, omit_defaults=True, kw_only=True):
+class Device(Struct, omit_defaults=True, kw_only=True, gc=False):
     """One accelerator as it is installed; ``device`` is its lasting name on the node."""
 
     device: Text
@@ -273,7 +273,7 @@ class Device(Struct, omit_defaults=True, kw_only=True):
     capabilities: Annotated[list[Text], Meta(max_length=64)] = []
 
 
-class Inventory(Struct, omit_defaults=True, kw_only=True):
+class Inventory(Struct, omit_defaults=True, kw_only=True, gc=False):
     """What a node has to measure; the order of ``devices`` is the order of a report's columns."""
 
     devices: Annotated[list[Device], Meta(max_length=MAX_DEVICES)] = []
@@ -282,7 +282,7 @@ class Inventory(Struct, omit_defaults=True, kw_only=True):
     sensors: Annotated[list[Name], Meta(max_length=MAX_SENSORS)] = []
 
 
-class SourceState(Struct, omit_defaults=True, kw_only=True):
+class SourceState(Struct, omit_defaults=True, kw_only=True, gc=False):
     """How one source of an agent fares: ``ok``, ``absent``, ``failed`` or ``unresponsive``."""
 
     source: Text
@@ -290,7 +290,7 @@ class SourceState(Struct, omit_defaults=True, kw_only=True):
     detail: Annotated[str, Meta(max_length=500)] = ""
 
 
-class Status(Struct, omit_defaults=True, kw_only=True):
+class Status(Struct, omit_defaults=True, kw_only=True, gc=False):
     """Who an agent is and whether it lives; retained, and set to offline by the last will."""
 
     schema: int

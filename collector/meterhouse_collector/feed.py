@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final, NamedTuple
 
 from meterhouse_agent.wire import QUARTER_SECONDS
+from meterhouse_collector.agents import Agent
 from meterhouse_collector.gathered import (
     MEASUREMENT,
     POLICY,
@@ -21,7 +22,6 @@ from meterhouse_collector.gathered import (
     slots_text,
     unpacked,
 )
-from meterhouse_collector.intake import Agent
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live
 from meterhouse_collector.rows import PackedRow

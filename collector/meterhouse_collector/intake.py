@@ -3,13 +3,11 @@
 import logging
 import re
 import time
-from collections import Counter as Tally
-from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
+from meterhouse_collector.agents import Agent, Alike
 from meterhouse_collector.bounds import ImplausibleError, check_report, check_tags
 from meterhouse_collector.ledger import (
     Entry,
@@ -31,6 +29,7 @@ _DAY_SECONDS: Final = 86_400
 _INVENTORIES_PER_NODE: Final = 8
 _NODES_MAX: Final = 200_000
 _TOPICS_KEPT: Final = 65_536
+_STARTS_KEPT: Final = 1_024
 _TELL_AGAIN_SECONDS: Final = 3600.0
 # What cannot be decoded may still say which report it was; agents write the start near the front.
 _START: Final = re.compile(rb'"start_seconds"\s*:\s*(\d{1,12})[\s,}]')
@@ -51,34 +50,6 @@ class _Refused(Exception):  # noqa: N818 - an answer, not a failure
         super().__init__(text or reason)
         self.reason = reason
         self.final = final
-
-
-class Agent:
-    """What is known of one agent: its inventories by hash, its last word, and its last report."""
-
-    __slots__ = (
-        "inventories",
-        "inventory_hash",
-        "noted",
-        "report_seconds",
-        "set_aside",
-        "since_seconds",
-        "status",
-        "status_seconds",
-        "waiting",
-    )
-
-    def __init__(self) -> None:
-        self.inventories: OrderedDict[str, Installed] = OrderedDict()
-        self.status: wire.Status | None = None
-        self.status_seconds = 0.0
-        self.report_seconds = 0.0
-        self.waiting = 0
-        self.inventory_hash = ""
-        self.since_seconds = 0
-        self.noted: set[str] = set()
-        # Of its reports, since this collector runs, by reason.
-        self.set_aside: Tally[str] = Tally()
 
 
 class Intake:
@@ -106,7 +77,10 @@ class Intake:
         self._refusing: set[str] = set()
         self._names = Names(index)
         self._rate = Rate()
-        self._parsed = lru_cache(maxsize=_TOPICS_KEPT)(_parsed)
+        # By the topic of their reports; it has the name that all that is kept of a node refers to.
+        self._reporters: dict[str, Address] = {}
+        self._alike = Alike()
+        self._starts: dict[int, int] = {}
         self.agents: dict[str, Agent] = {}
         receipts.set_aside = self._note_set_aside
         # What hears of each report that was accepted, with its inventory.
@@ -114,29 +88,42 @@ class Intake:
 
     def message(self, topic: str, payload: bytes) -> None:
         """Take one message; never raises, for one bad message must not silence the others."""
+        whom = self._reporters.get(topic)
         try:
-            address, whom = self._parsed(topic)
+            if whom is None:
+                whom = self._other(topic, payload)
+            if whom is not None:
+                self._report(whom, payload)
         except wire.WireError as error:
             self._count("topic", final=True, who=_STRANGERS, text=str(error))
-            return
-        try:
-            if address.kind is wire.MessageKind.REPORT:
-                self._report(address, whom, payload)
-            elif address.kind is wire.MessageKind.STATUS:
-                self._status(address, payload)
-            else:
-                self._count("topic", final=True, who=_STRANGERS, text=f"no business here: {topic}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends here
             self._telemetry.bug("intake")
-            if address.kind is wire.MessageKind.REPORT:
+            if whom is not None:
                 # Not for good: another version may take it, and until then its agent keeps it.
                 self._refuse(whom, payload, _Refused("bug", final=False, text=repr(error)))
 
-    def _report(self, address: wire.Address, whom: Address, payload: bytes) -> None:
+    def _other(self, topic: str, payload: bytes) -> Address | None:
+        """Return who reports on a topic that is new; take any other message than a report."""
+        address = wire.parse_topic(topic)
+        agent = self.agents.get(address.node)
+        node = address.node if agent is None else agent.node
+        if address.kind is wire.MessageKind.REPORT:
+            if len(self._reporters) >= _TOPICS_KEPT:
+                self._reporters.clear()
+            site = self._index.site if address.site == self._index.site else address.site
+            whom = self._reporters[topic] = Address(site, node)
+            return whom
+        if address.kind is wire.MessageKind.STATUS:
+            self._status(Address(address.site, node), payload)
+        else:
+            self._count("topic", final=True, who=_STRANGERS, text=f"no business here: {topic}")
+        return None
+
+    def _report(self, whom: Address, payload: bytes) -> None:
         now = self._clock()
         try:
-            report = self._decoded(address, payload, now)
-            agent = self.agents.get(report.node)
+            report = self._decoded(whom, payload, now)
+            agent = self.agents.get(whom.node)
             has = self._inventory_of(report, whom, agent)
             entry = self._entry(report, has, detail=self._detail_is_due(report, now))
         except _Refused as refusal:
@@ -161,7 +148,7 @@ class Intake:
             return False
         return report.start_seconds > now - POLICY_DAYS["detail"] * _DAY_SECONDS
 
-    def _decoded(self, address: wire.Address, payload: bytes, now: float) -> wire.Report:
+    def _decoded(self, address: Address, payload: bytes, now: float) -> wire.Report:
         if address.site != self._index.site:
             raise _Refused("foreign", final=True, text=f"site {address.site} is not collected here")
         if not self._rate.allows(address.node, len(payload)):
@@ -177,9 +164,20 @@ class Intake:
         if (report.site, report.node) != (address.site, address.node):
             text = f"says it is {report.site!r}/{report.node!r}"
             raise _Refused("foreign", final=True, text=text)
+        # What is made of a report is held for minutes: it refers to one name and one start.
+        report.site, report.node = address
+        report.start_seconds = self._start(report.start_seconds)
         self._check_time(report, now)
         self._check_content(report)
         return report
+
+    def _start(self, seconds: int) -> int:
+        found = self._starts.get(seconds)
+        if found is None:
+            if len(self._starts) >= _STARTS_KEPT:
+                self._starts.clear()
+            found = self._starts[seconds] = seconds
+        return found
 
     def _check_content(self, report: wire.Report) -> None:
         try:
@@ -237,7 +235,7 @@ class Intake:
     def _note_set_aside(self, whom: Address, reason: str) -> None:
         agent = self.agents.get(whom.node)
         if agent is not None and whom.site == self._index.site:
-            agent.set_aside[reason] += 1
+            agent.set_aside[reason] = agent.set_aside.get(reason, 0) + 1
 
     def _note_inventory(self, agent: Agent, report: wire.Report) -> None:
         """Write what a node has from a report on, where that is news; a backlog brings old news."""
@@ -246,15 +244,15 @@ class Intake:
         if has is None:
             return
         if start >= agent.since_seconds:
-            agent.inventory_hash, agent.since_seconds = name, start
+            # The one that is kept already, not the report's.
+            agent.inventory_hash = next(each for each in agent.inventories if each == name)
+            agent.since_seconds = start
         elif name in agent.noted:
             return
-        if len(agent.noted) >= _INVENTORIES_PER_NODE:
-            agent.noted.clear()
-        agent.noted.add(name)
+        agent.noted = (*agent.noted[1 - _INVENTORIES_PER_NODE :], name)
         self._write(inventory_row(report.site, report.node, start, has.inventory))
 
-    def _status(self, address: wire.Address, payload: bytes) -> None:
+    def _status(self, address: Address, payload: bytes) -> None:
         if not self._rate.allows(address.node, len(payload)):
             self._count("status_rate", final=False, who=address.node)
             return
@@ -270,13 +268,14 @@ class Intake:
             text = f"site {status.site} is not collected here"
             self._count("status_foreign", final=True, who=address.node, text=text)
             return
-        agent = self.agents.get(status.node)
+        node = address.node
+        agent = self.agents.get(node)
         if agent is None:
             if len(self.agents) >= _NODES_MAX:
                 self._count("status_quota", final=False, who=address.node)
                 return
-            agent = self.agents[status.node] = Agent()
-        agent.status, agent.status_seconds = status, self._clock()
+            agent = self.agents[node] = Agent(node)
+        agent.hear(status, self._clock())
         if status.inventory is not None:
             self._learn(agent, status, status.inventory)
 
@@ -285,12 +284,14 @@ class Intake:
         if name != status.inventory_hash:
             self._count("status_malformed", final=True, who=status.node, text="inventory's hash")
             return
-        if name not in agent.inventories and self._may_learn(status.node, inventory):
-            agent.inventories[name] = installed(status.site, status.node, inventory)
+        if name not in agent.inventories and self._may_learn(agent.node, inventory):
+            found = installed(self._index.site, agent.node, self._alike.inventory(inventory))
+            agent.inventories[name] = found
         if name in agent.inventories:
-            agent.inventories.move_to_end(name)
+            # The last that was told of stands at the end.
+            agent.inventories[name] = agent.inventories.pop(name)
         while len(agent.inventories) > _INVENTORIES_PER_NODE:
-            agent.inventories.popitem(last=False)
+            del agent.inventories[next(iter(agent.inventories))]
 
     def _may_learn(self, node: str, inventory: wire.Inventory) -> bool:
         names = tuple(names_of(inventory))
@@ -319,8 +320,3 @@ class Intake:
         told[reason] = now
         _LOG.warning("%s: refused, %s: %s", who, reason, text or reason)
         return True
-
-
-def _parsed(topic: str) -> tuple[wire.Address, Address]:
-    address = wire.parse_topic(topic)
-    return address, Address(address.site, address.node)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from math import fsum
 from operator import attrgetter
-from typing import Final, NamedTuple, get_args
+from typing import Final, get_args
 
 import msgspec
 
@@ -30,6 +30,7 @@ from meterhouse_collector.rows import (
     Series,
     SpanRow,
     Table,
+    Tags,
     pack,
     pack_all,
 )
@@ -85,26 +86,34 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     xids: Xids = NO_XIDS
 
 
-class Installed(NamedTuple):
-    """What a node has, with the tags of each device's detail: they are written often."""
+class Installed(msgspec.Struct, frozen=True, gc=False):
+    """What a node has, and the series of its devices' detail."""
 
     inventory: wire.Inventory
     series: Series
 
 
+class _DeviceTags(msgspec.Struct, frozen=True, gc=False):
+    """The tags of each device of an inventory, made anew each time."""
+
+    site: str
+    node: str
+    inventory: wire.Inventory
+
+    def __iter__(self) -> Iterator[Tags]:
+        for device in self.inventory.devices:
+            yield (
+                ("site", self.site),
+                ("node", self.node),
+                ("device", device.device or NOBODY),
+                ("vendor", device.vendor or NOBODY),
+                ("accelerator_model", device.accelerator_model or NOBODY),
+            )
+
+
 def installed(site: str, node: str, inventory: wire.Inventory) -> Installed:
     """Prepare an inventory for the reports that refer to it."""
-    tags = (
-        (
-            ("site", site),
-            ("node", node),
-            ("device", device.device or NOBODY),
-            ("vendor", device.vendor or NOBODY),
-            ("accelerator_model", device.accelerator_model or NOBODY),
-        )
-        for device in inventory.devices
-    )
-    return Installed(inventory, Series(tags))
+    return Installed(inventory, Series(_DeviceTags(site, node, inventory)))
 
 
 def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: bool) -> Entry:
@@ -115,7 +124,7 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
     """
     if report.meters or report.engines or report.spans or report.sensors:
         _check_things(report, index)
-    _check_columns(report.accelerators, len(has.series.tags))
+    _check_columns(report.accelerators, len(has.inventory.devices))
     node = None
     if report.accelerators is not None or report.host is not None:
         node = node_row(report, has.inventory, index)
@@ -254,7 +263,7 @@ def _accelerator_detail(report: wire.Report, has: Installed, index: SiteIndex) -
     elif joules:
         by_device = zip(*joules, strict=True)
         energies = [None if None in parts else fsum(parts) for parts in by_device]
-    lacking = [None] * len(has.series.tags)
+    lacking = [None] * len(has.inventory.devices)
     filled = [column or lacking for column in (states, energies, *_columns_of(columns))]
     rows = pack_all(map(_Device, *filled))
     yield Table("detail", "accelerator", has.series, rows, report.start_seconds)

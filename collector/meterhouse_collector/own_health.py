@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from meterhouse_agent import wire
-from meterhouse_collector.intake import Agent
+from meterhouse_collector.agents import Agent
 from meterhouse_collector.live import Live
 from meterhouse_collector.rows import Point, Row
 from meterhouse_collector.site.index import SiteIndex

@@ -54,30 +54,38 @@ class Names:
 
     def __init__(self, index: SiteIndex) -> None:
         self._known = frozenset(_known(index))
-        self._of_node: dict[str, dict[Kind, set[str]]] = {}
-        self._all: dict[Kind, set[str]] = {kind: set() for kind in LIMITS}
+        # By name the node that brought it first: most names are one node's alone.
+        self._first: dict[Kind, dict[str, str]] = {kind: {} for kind in LIMITS}
+        # By node the names of its that another had brought before, and how many it brought.
+        self._also: dict[Kind, dict[str, set[str]]] = {kind: {} for kind in LIMITS}
+        self._counts: dict[Kind, dict[str, int]] = {kind: {} for kind in LIMITS}
 
     def take(self, node: str, names: Iterable[Named]) -> None:
         """Note the names that a node brings; raise ``QuotaError`` where it is one too many.
 
         What was noted before it stays noted, so that asking again makes no room.
         """
-        seen = self._of_node.get(node)
-        if seen is None:
-            if len(self._of_node) >= _NODES_MAX:
-                raise QuotaError(f"more than {_NODES_MAX} nodes bring names")
-            seen = self._of_node[node] = {kind: set() for kind in LIMITS}
         for kind, name in names:
-            mine = seen[kind]
-            if name in mine or (kind, name) in self._known:
+            first = self._first[kind].get(name)
+            if first == node or (kind, name) in self._known:
                 continue
-            limit, everywhere = LIMITS[kind], self._all[kind]
-            if len(mine) >= limit.per_node:
-                raise QuotaError(f"more than {limit.per_node} names of kind {kind}")
-            if name not in everywhere and len(everywhere) >= limit.total:
-                raise QuotaError(f"more than {limit.total} names of kind {kind} from all nodes")
-            everywhere.add(name)
-            mine.add(name)
+            if first is None or name not in self._also[kind].get(node, ()):
+                self._note(node, kind, name, is_new=first is None)
+
+    def _note(self, node: str, kind: Kind, name: str, *, is_new: bool) -> None:
+        limit, counts = LIMITS[kind], self._counts[kind]
+        count = counts.get(node, 0)
+        if count == 0 and len(counts) >= _NODES_MAX:
+            raise QuotaError(f"more than {_NODES_MAX} nodes bring names")
+        if count >= limit.per_node:
+            raise QuotaError(f"more than {limit.per_node} names of kind {kind}")
+        if is_new and len(self._first[kind]) >= limit.total:
+            raise QuotaError(f"more than {limit.total} names of kind {kind} from all nodes")
+        counts[node] = count + 1
+        if is_new:
+            self._first[kind][name] = node
+        else:
+            self._also[kind].setdefault(node, set()).add(name)
 
 
 def _known(index: SiteIndex) -> Iterator[Named]:

@@ -1,6 +1,6 @@
 """What agents are to be told: gathered per node, and not said too often."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -27,9 +27,11 @@ class Address(NamedTuple):
 
 @dataclass(slots=True)
 class _Due:
-    stored: set[int] = field(default_factory=set)
-    refused: dict[int, Refusal] = field(default_factory=dict)
-    wanted: set[str] = field(default_factory=set)
+    # First and last start, first and last: what is stored mostly follows what was before.
+    stored: list[int] = field(default_factory=list)
+    # Most nodes are never refused anything: None keeps less than an empty one.
+    refused: dict[int, Refusal] | None = None
+    wanted: set[str] | None = None
     waiting: int = 0
     since_seconds: int | None = None
     credit: int = 0
@@ -82,7 +84,11 @@ class Receipts:
     def stored(self, address: tuple[str, str], start_seconds: int) -> None:
         """Note that a report is in the database; each is noted, so a plain tuple will do."""
         due = self._of(address)
-        due.stored.add(start_seconds)
+        stored = due.stored
+        if stored and stored[-1] == start_seconds - self._length:
+            stored[-1] = start_seconds
+        elif not stored or start_seconds not in range(stored[-2], stored[-1] + 1, self._length):
+            stored += (start_seconds, start_seconds)
         if due.refused:
             due.refused.pop(start_seconds, None)
         if due.said_at + self._every < self._look_at:
@@ -91,6 +97,8 @@ class Receipts:
     def refused(self, address: Address, start_seconds: int, reason: str, *, final: bool) -> None:
         """Note that a report was refused; a refusal is said soon."""
         due = self._of(address)
+        if due.refused is None:
+            due.refused = {}
         if len(due.refused) < _MAX_REFUSALS:
             due.refused[start_seconds] = Refusal(
                 start_seconds=start_seconds, reason=reason, final=final
@@ -103,6 +111,8 @@ class Receipts:
     def want_inventory(self, address: Address, inventory_hash: str) -> None:
         """Note that an inventory is not known."""
         due = self._of(address)
+        if due.wanted is None:
+            due.wanted = set()
         if len(due.wanted) < _MAX_WANTED:
             due.wanted.add(inventory_hash)
         due.urgent = True
@@ -177,8 +187,7 @@ class Receipts:
             self._due[address] = self._due.pop(address)
             due.credit = granted
             due.stored.clear()
-            due.refused.clear()
-            due.wanted.clear()
+            due.refused = due.wanted = None
             due.urgent, due.said_at = False, now
             said += 1
         return said
@@ -207,22 +216,21 @@ class Receipts:
             schema=SCHEMA,
             node=node,
             length_seconds=self._length,
-            stored=list(_ranges(due.stored, self._length)),
-            refused=list(due.refused.values()),
+            stored=_ranges(due.stored, self._length),
+            refused=list(due.refused.values()) if due.refused else [],
             credit=credit,
-            inventory_wanted=sorted(due.wanted),
+            inventory_wanted=sorted(due.wanted or ()),
         )
 
 
-def _ranges(starts: Iterable[int], step: int) -> Iterator[tuple[int, int]]:
-    """Gather starts that are one step apart into inclusive ranges."""
-    first = last = None
-    for start in sorted(starts):
-        if first is not None and last is not None and start == last + step:
-            last = start
-            continue
-        if first is not None and last is not None:
-            yield first, last
-        first = last = start
-    if first is not None and last is not None:
-        yield first, last
+def _ranges(starts: Sequence[int], step: int) -> list[tuple[int, int]]:
+    """Join inclusive ranges that overlap or are one step apart; each is given as two starts."""
+    joined: list[tuple[int, int]] = []
+    pairs = zip(starts[::2], starts[1::2], strict=True)
+    # Those that are of one grid next to each other.
+    for first, last in sorted(pairs, key=lambda pair: (pair[0] % step, pair)):
+        if joined and first in range(joined[-1][0], joined[-1][1] + step + 1, step):
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined

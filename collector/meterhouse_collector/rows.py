@@ -158,13 +158,25 @@ class Readings(NamedTuple):
         return Point(self.policy, self.measurement, self.tags, fields, self.start_seconds)
 
 
+Tags = tuple[tuple[str, str], ...]
+
+
 class Series:
-    """The tags of series that are written together, again and again: equal only to itself."""
+    """The series that are written together, again and again: equal only to itself.
 
-    __slots__ = ("tags",)
+    Their tags are made of what it is given each time that they are asked for: of a large site they
+    would weigh as much as all else that is known of its devices.
+    """
 
-    def __init__(self, tags: Iterable[tuple[tuple[str, str], ...]]) -> None:
-        self.tags: Final = tuple(tags)
+    __slots__ = ("_tags",)
+
+    def __init__(self, tags: Iterable[Tags]) -> None:
+        self._tags = tags
+
+    @property
+    def tags(self) -> tuple[Tags, ...]:
+        """The tags of each series, in the order of a table's rows."""
+        return tuple(self._tags)
 
 
 class Table(NamedTuple):

@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from deploy.prometheus.build import TARGET, rules
+from meterhouse_collector.agents import Agent
 from meterhouse_collector.alerts.catalogue import CATALOGUE
 from meterhouse_collector.alerts.catalogue_row import AlertRow
 from meterhouse_collector.alerts.metrics import CALM_MAX, AlertMetrics
-from meterhouse_collector.intake import Agent
 from meterhouse_collector.kpi.compute import kpis
 from meterhouse_collector.live import Snapshot
 from meterhouse_collector.web.api import Answers

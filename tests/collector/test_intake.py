@@ -256,7 +256,7 @@ def test_a_start_that_is_none_is_counted_and_spoils_no_receipt(start: bytes) -> 
     assert bad != good
     it.intake.message(topic("report"), bad)
     assert it.refused("malformed") == 1
-    it.receipts.stored(next(iter([it.intake._parsed(topic("report"))[1]])), now_on_grid())
+    it.receipts.stored(Address("site-a", "node-1"), now_on_grid())
     assert say(it.receipts)["node-1"].refused == []
     assert it.bugs == 0
 
@@ -269,6 +269,24 @@ def test_an_unknown_inventory_is_asked_for_and_the_report_then_taken() -> None:
     assert [r.final for r in receipt.refused] == [False]
     it.hear(status(), report())
     assert len(it.entries) == 1
+
+
+def test_what_nodes_have_in_common_is_kept_once() -> None:
+    it = bench()
+    it.hear(report(), report("node-2"))
+    one, other = (it.intake.agents[name] for name in ("node-1", "node-2"))
+    (mine,), (theirs,) = (
+        [each.inventory for each in agent.inventories.values()] for agent in (one, other)
+    )
+    assert mine == theirs == INVENTORY
+    assert mine.meters is theirs.meters
+    for device, same in zip(mine.devices, theirs.devices, strict=True):
+        assert device.vendor is same.vendor
+        assert device.accelerator_model is same.accelerator_model
+        assert device.capabilities is same.capabilities
+    first, second = it.entries
+    assert first.start_seconds is second.start_seconds
+    assert first.node is one.node
 
 
 def test_a_report_without_accelerators_needs_no_inventory() -> None:

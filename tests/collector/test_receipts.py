@@ -32,6 +32,17 @@ def test_ranges_name_exactly_what_was_stored(starts: set[int]) -> None:
     assert all(gap > LENGTH for gap in gaps)
 
 
+@given(st.lists(st.integers(0, 20).map(lambda n: n * LENGTH) | st.integers(0, 50)))
+def test_what_is_stored_again_is_named_once(starts: list[int]) -> None:
+    it = receipts()
+    for start in starts:
+        it.stored(ONE, start)
+    said = say(it)
+    ranges = said["node-1"].stored if said else []
+    named = [s for first, last in ranges for s in range(first, last + 1, LENGTH)]
+    assert sorted(named) == sorted(set(starts))
+
+
 def test_a_receipt_comes_at_most_every_thirty_seconds_while_all_is_well() -> None:
     it = receipts()
     said_at = []

@@ -7,9 +7,9 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
+from meterhouse_collector.agents import Agent
 from meterhouse_collector.alerts.book import Book
 from meterhouse_collector.config import PageConfig
-from meterhouse_collector.intake import Agent
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
@@ -150,14 +150,7 @@ class LiveSite:
     def hear(self, node: str, *, seconds_ago: float = 1.0, state: str = "online") -> Agent:
         """Have an agent report and tell its status."""
         agent = self.agents.setdefault(node, Agent())
-        agent.status = wire.Status(
-            schema=wire.SCHEMA,
-            site="site",
-            node=node,
-            state="offline" if state == "offline" else "online",
-            version="1",
-            at_seconds=int(self.now),
-        )
+        agent.state = "offline" if state == "offline" else "online"
         agent.report_seconds = agent.status_seconds = self.now - seconds_ago
         return agent
 

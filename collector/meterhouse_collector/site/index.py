@@ -53,6 +53,8 @@ class SiteIndex:
         self._readers: Final = self._engine_readers()
         self._price: tuple[tuple[int, object], float | None] = ((-1, None), None)
         self._groupings: Final[dict[str, tuple[wire.Inventory, Plan | None, Grouping]]] = {}
+        # Thousands of nodes are split alike: each way is kept once.
+        self._split: Final[dict[Grouping, Grouping]] = {}
 
     @property
     def site_group(self) -> GroupKey:
@@ -90,6 +92,8 @@ class SiteIndex:
         grouping = match(plan.slots if plan is not None else (), inventory)
         if len(self._groupings) >= MAX_GROUPINGS:
             self._groupings.clear()
+            self._split.clear()
+        grouping = self._split.setdefault(grouping, grouping)
         self._groupings[node] = (inventory, plan, grouping)
         return grouping
 

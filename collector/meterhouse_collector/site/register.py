@@ -123,13 +123,20 @@ class Register:
                 engines.setdefault(text.partition("/")[0], {})[engine.name] = None
         # Many nodes have the same assets: their instants are found once.
         instants = {id(asset): tuple(self._asset_instants(asset)) for asset in model.asset}
-        nodes = {}
+        nodes: dict[str, _Node] = {}
+        # So is all the rest of nodes without engines: their plans are kept once.
+        alike: dict[tuple[int, ...], _Node] = {}
         for name, entries in assets.items():
-            node = _Node(tuple(entries), tuple(engines.get(name, ())))
+            key = tuple(map(id, entries))
+            if name not in engines and key in alike:
+                nodes[name] = alike[key]
+                continue
+            node = nodes[name] = _Node(tuple(entries), tuple(engines.get(name, ())))
             known = {t for asset in entries for t in instants[id(asset)]}
             known.update(t for held in node.engines for t in self._dated.engine.changes(held))
             node.instants = sorted(known)
-            nodes[name] = node
+            if name not in engines:
+                alike[key] = node
         return nodes
 
     def _asset_instants(self, asset: Asset) -> Iterator[float]:

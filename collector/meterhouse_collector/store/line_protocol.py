@@ -43,6 +43,9 @@ class LineEncoder:
     """Writes rows as lines; remembers the text of at most ``series_kept`` series of each kind."""
 
     def __init__(self, series_kept: int = 131_072) -> None:
+        # Of nodes by their name alone, which is there anyway: each reads itself.
+        self._node_series: dict[tuple[str, str], dict[str, str]] = {}
+        self._series_kept = series_kept
         self._packed_series = lru_cache(maxsize=series_kept)(_packed_series)
         self._point_series = lru_cache(maxsize=series_kept)(_point_series)
         self._table_series = lru_cache(maxsize=series_kept)(_table_series)
@@ -76,10 +79,25 @@ class LineEncoder:
     def packed(self, row: PackedRow) -> bytes:
         """Return the line of a packed row, as ``line`` does."""
         try:
-            series = self._packed_series(row.measurement, row.site, row.thing, row.reader)
+            if row.thing == row.reader and row.policy == "ledger":
+                series = self._own_series(row)
+            else:
+                series = self._packed_series(row.measurement, row.site, row.thing, row.reader)
             return _line(series, f'row="{_quoted(row.row)}"', row.start_seconds)
         except ValueError as error:
             raise ValueError(f"{_name(row)}: {error}") from None
+
+    def _own_series(self, row: PackedRow) -> str:
+        key = (row.measurement, row.site)
+        known = self._node_series.get(key)
+        if known is None:
+            known = self._node_series[key] = {}
+        series = known.get(row.thing)
+        if series is None:
+            if len(known) >= self._series_kept:
+                known.clear()
+            series = known[row.thing] = _packed_series(*key, row.thing, row.reader)
+        return series
 
     def _fields(self, fields: dict[str, Value]) -> str:
         plan = self._plan(tuple(fields), tuple(map(type, fields.values())))

@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from meterhouse_collector import __version__
+from meterhouse_collector.agents import Agent
 from meterhouse_collector.alerts.book import Book
-from meterhouse_collector.intake import Agent
 from meterhouse_collector.kpi.compute import Window, kpis, lacks
 from meterhouse_collector.kpi.live_kpis import LIVE_KPIS
 from meterhouse_collector.live import Live, Snapshot

@@ -4,7 +4,7 @@ from collections import Counter as Tally
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from meterhouse_collector.intake import Agent
+from meterhouse_collector.agents import Agent
 from meterhouse_collector.live import Pace
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.web.document import Agents, AgentState, AgentView
@@ -40,22 +40,15 @@ def _heard(agents: Mapping[str, Agent], pace: Pace, now: float) -> Iterator[Agen
     for name, agent in agents.items():
         seen = max(agent.report_seconds, agent.status_seconds)
         state: AgentState = "online" if now - seen <= patience else "silent"
-        status = agent.status
-        gone = status is not None and status.state == "offline"
-        if gone and agent.report_seconds <= agent.status_seconds:
+        if agent.state == "offline" and agent.report_seconds <= agent.status_seconds:
             state = "offline"
-        troubles = [] if status is None else status.sources
         yield AgentView(
             name=name,
             state=state,
             last_seen_seconds=seen,
             waiting_reports=agent.waiting,
             troubles=[
-                *(
-                    f"{source.source} {source.state}: {source.detail}"
-                    for source in troubles
-                    if source.state not in {"ok", "absent"}
-                ),
+                *(f"{source.source} {source.state}: {source.detail}" for source in agent.troubles),
                 *(f"{n} reports set aside: {why}" for why, n in sorted(agent.set_aside.items())),
             ],
         )
