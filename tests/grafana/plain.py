@@ -21,7 +21,7 @@ from meterhouse_collector.rows import PackedRow, Row
 from tests.collector.alerting import known
 from tests.collector.collecting import INVENTORY, index, report
 from tests.collector.test_own_health import Health
-from tests.grafana import plain_events, plain_objectives, plain_path
+from tests.grafana import plain_events, plain_objectives, plain_path, plain_region
 from tests.grafana.fleet import END, START
 from tests.grafana.plain_events import SITE, number
 
@@ -256,6 +256,7 @@ def rows() -> list[Row]:
         *plain_events.alerts(),
         *plain_objectives.rows(),
         *plain_path.rows(),
+        *plain_region.rows(),
         *asyncio.run(_health()),
     ]
     for start in STARTS:

@@ -5,7 +5,15 @@ from typing import Final
 
 import pytest
 
-from tests.grafana import plain, plain_events, plain_path, truth_goodput, truth_own, truth_plain
+from tests.grafana import (
+    plain,
+    plain_events,
+    plain_path,
+    truth_goodput,
+    truth_own,
+    truth_plain,
+    truth_region,
+)
 from tests.grafana.asking import (
     ALL_LIVE,
     BOARDS,
@@ -25,6 +33,7 @@ SHOWN: Final[Mapping[str, Plain]] = {
     **truth_plain.LIMITS,
     **truth_own.BUDGETS,
     **truth_goodput.GOODPUT,
+    **truth_region.REGION,
     **truth_own.OWN,
     **{title: truth_own.alerts(title) for title in truth_own.ALERTS},
 }

@@ -13,6 +13,7 @@ from typing import Final
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.latency import Histogram, WithinCount, within_count
 from meterhouse_collector.rollup.observed import METRICS
+from meterhouse_collector.rollup.points import tag_value
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rows import EngineRow, Point
 from meterhouse_collector.site.index import SiteIndex
@@ -91,7 +92,7 @@ def objective_points(
         tags = {
             "site": index.site,
             "objective": slo.name,
-            "served_model": slo.served_model,
+            "served_model": tag_value(slo.served_model),
             "metric": slo.metric,
         }
         fields: dict[str, float | int | str | bool] = {

@@ -10,7 +10,7 @@ those four after it are rolled up again.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
@@ -19,13 +19,14 @@ from meterhouse_collector.quarters.marks import Mark, cleared, is_ripe, read_mar
 from meterhouse_collector.quarters.objectives import objective_points
 from meterhouse_collector.quarters.path import path_points
 from meterhouse_collector.quarters.quarter_rows import Ledger, QuarterRows
+from meterhouse_collector.quarters.region import region_points
 from meterhouse_collector.rollup.expected import latest_known, power_of
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rollup.rates import Rates
 from meterhouse_collector.rollup.roll_up import live_dues, measured
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, site_energy
-from meterhouse_collector.rows import Row
+from meterhouse_collector.rows import Point, Row
 from meterhouse_collector.settlement.kept import KeptRollups
 from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.settlement.records import Record, read_records, record_point
@@ -151,8 +152,7 @@ class Settlement:
         groups, dues = await self._measured(quarter)
         sums = priced(groups, self._index.site_group, dues)
         await self._write(await self._kept.replace(start, sums))
-        await self._write(objective_points(self._index, start, quarter.interval.engines))
-        await self._write(path_points(self._index, quarter.interval, quarter.expected))
+        await self._write(_for_boards(self._index, quarter, groups))
         self._settled.rollups += 1
         # Only what the next quarters are filled from.
         for old in [q for q in self._powers if q < start - FILLED_QUARTERS * QUARTER]:
@@ -215,6 +215,16 @@ def _measured(
     energy = site_energy(interval, index, expected)
     groups = measured(interval, index, energy, expected, rates)
     return groups, live_dues(interval, index, energy, rates)
+
+
+def _for_boards(
+    index: SiteIndex, quarter: _Quarter, groups: Mapping[GroupKey, Sums]
+) -> Iterator[Point]:
+    """Yield the plain points of a quarter, which no rollup has."""
+    interval, expected = quarter
+    yield from objective_points(index, interval.start_seconds, interval.engines)
+    yield from path_points(index, interval, expected)
+    yield from region_points(index, interval.start_seconds, groups[index.site_group])
 
 
 async def settle_quarters(store: Store, index: SiteIndex, quarters: Iterable[int]) -> Settled:
