@@ -8,6 +8,7 @@ import pytest
 from meterhouse_collector.alerts.conditions import dates
 from meterhouse_collector.alerts.known import QuarterKnown
 from meterhouse_collector.alerts.state import Observation
+from meterhouse_collector.site.coming import Due, due_with_needs
 from meterhouse_collector.site.model import SiteModel
 from meterhouse_collector.site.targets import Threshold
 from tests.collector.alerting import threshold, verdict
@@ -178,3 +179,50 @@ promised = [{ said = 2025-01-01, due = 2026-07-01 }, { said = 2026-01-01, due = 
     found = verdicts(table)
     assert found["slippage", "cloud", "contract"] == (62, "fires")
     assert verdicts(table.replace("valid_from = 2026-09-01", "valid_from = 2026-05-01")) == {}
+
+
+NEEDS = """
+[[grid_connection]]
+name = "feed"
+contracted_watts = 1000000.0
+[[grid_connection.increment]]
+name = "second"
+watts = 500000.0
+promised = [{ said = 2026-01-01, due = 2026-09-01 }]
+[[pipeline]]
+name = "permit"
+kind = "permit"
+needs = ["second"]
+promised = [{ said = 2026-01-01, due = 2026-07-01 }]
+[[pipeline]]
+name = "hall"
+kind = "building"
+stages = { delivered = 2026-05-01 }
+[[pipeline]]
+name = "unpromised"
+kind = "network"
+[[pipeline]]
+name = "racks"
+kind = "devices"
+accelerator_model = "M"
+needs = ["permit", "hall", "unpromised"]
+promised = [{ said = 2026-01-01, due = 2026-08-01 }]
+"""
+
+
+def test_what_is_to_come_waits_for_all_that_it_needs() -> None:
+    model = index(NEEDS).model
+    dues = {coming.name: due_with_needs(model, coming) for coming in model.pipeline}
+    assert dues == {
+        "permit": Due(date(2026, 9, 1), "second"),
+        "hall": Due(date(2026, 5, 1), None),
+        "unpromised": None,
+        # By way of the permit.
+        "racks": Due(date(2026, 9, 1), "second"),
+    }
+    found = look(dates.delivery, LATE, NEEDS)
+    waits = found["needs", "racks", "pipeline"]
+    assert (waits.value, verdict(waits)) == (31, "fires")
+    assert waits.reason == (
+        "pipeline racks: promised for 2026-08-01, waits for second, due on 2026-09-01"
+    )

@@ -7,6 +7,7 @@ from typing import Final
 from meterhouse_collector.alerts.known import LiveKnown
 from meterhouse_collector.kpi.runway import Increment, PlannedLimit, runway
 from meterhouse_collector.rows import NOBODY, Point
+from meterhouse_collector.site.coming import due_with_needs
 from meterhouse_collector.site.model import SiteModel
 
 INCREMENT: Final = "increment"
@@ -70,11 +71,13 @@ def _runway(known: LiveKnown, today: date, at: int) -> Iterator[Point]:
 
 
 def _devices(model: SiteModel, today: date) -> list[Increment]:
-    return [
-        Increment(max(today, coming.promised[-1].due), coming.quantity, coming.peak_watts)
-        for coming in model.pipeline
-        if coming.kind == "devices"
-        and coming.promised
-        and coming.peak_watts is not None
-        and coming.stage_on(today) != "in_production"
-    ]
+    """Return devices that are promised, with a peak of their own or that of their hardware."""
+    peaks = {each.accelerator_model: each.peak_watts for each in model.hardware}
+    found = []
+    for coming in model.pipeline:
+        peak = coming.peak_watts or peaks.get(coming.accelerator_model or "")
+        due = due_with_needs(model, coming)
+        awaited = coming.kind == "devices" and coming.stage_on(today) != "in_production"
+        if awaited and coming.promised and due is not None and peak is not None:
+            found.append(Increment(max(today, due.day), coming.quantity, peak))
+    return found

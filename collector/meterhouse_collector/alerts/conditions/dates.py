@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 from meterhouse_collector.alerts.known import QuarterKnown, observed, scope_labels
 from meterhouse_collector.alerts.state import Observation
 from meterhouse_collector.site.base import Promise
+from meterhouse_collector.site.coming import due_with_needs
+from meterhouse_collector.site.contracts import Coming
 from meterhouse_collector.site.model import SiteModel
 from meterhouse_collector.site.targets import Threshold
 from meterhouse_collector.site.timeline import Entry
@@ -77,7 +79,8 @@ def delivery(threshold: Threshold, known: QuarterKnown) -> list[Observation]:
     """Hold days of slippage, and days overdue, of what is still to come against a threshold.
 
     Slippage is from the delivery first promised to the one promised last, or to today once that has
-    passed. What is overdue, or not in production when it is due, fires from the first day on.
+    passed. What is overdue, or not in production when it is due, fires from the first day on. What
+    waits for something that is promised for later cannot come before that.
     """
     today = known.model.day(known.at_seconds)
     model = known.model
@@ -85,6 +88,7 @@ def delivery(threshold: Threshold, known: QuarterKnown) -> list[Observation]:
     for coming in model.pipeline:
         if "delivered" not in coming.stages or coming.stages["delivered"] > today:
             found += _promised(threshold, known, ("pipeline", coming.name), coming.promised, today)
+            found += _waits(threshold, known, coming, today)
         due = coming.in_production_due
         if due is not None and coming.stage_on(today) != "in_production":
             found.append(_overdue(threshold, known, ("in_production", coming.name), due, today))
@@ -98,6 +102,22 @@ def delivery(threshold: Threshold, known: QuarterKnown) -> list[Observation]:
                 subject = ("grid_connection", f"{connection.name}, {step.name}")
                 found += _promised(threshold, known, subject, step.promised, today)
     return found
+
+
+def _waits(
+    threshold: Threshold, known: QuarterKnown, coming: Coming, today: date
+) -> list[Observation]:
+    """Hold the days by which what an entry needs comes after its own promise against one."""
+    due = due_with_needs(known.model, coming)
+    if due is None or not coming.needs or not coming.promised:
+        return []
+    days = float((due.day - max(today, coming.promised[-1].due)).days)
+    about = scope_labels(
+        known.model.name, threshold.scope, table="pipeline", entry=coming.name, check="needs"
+    )
+    what = "nothing later" if due.need is None else f"{due.need}, due on {due.day}"
+    reason = f"pipeline {coming.name}: promised for {coming.promised[-1].due}, waits for {what}"
+    return [observed(threshold, about, max(0.0, days), "days", reason=reason)]
 
 
 def _promised(
