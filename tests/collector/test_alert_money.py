@@ -17,6 +17,7 @@ from meterhouse_collector.alerts.state import Observation, beyond, cleared
 from meterhouse_collector.money.burn import SpendSample, burn_alert_fires
 from meterhouse_collector.rollup.points import kept_points
 from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.settlement.cash import cash_beyond_accrual
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.site.targets import Budget
 from tests.collector.alerting import BATCH, CHAT, SITE, one, sums, threshold, verdict
@@ -301,6 +302,7 @@ valid_from = 2024-06-01
 paid_on = 2024-06-01
 amount = 5000
 """
+RETIRED = "retired = 2025-10-01"
 # At 1 an hour.
 COVERED = (NOON - BEGINS) / HOUR
 
@@ -328,6 +330,18 @@ async def test_cash_is_spent_when_it_is_paid(scope: dict[str, str], bought: floa
     spent, *others = look(found, cash)
     assert spent.value == pytest.approx(expected)
     assert {verdict(other) for other in others} == {"unknown"}
+
+
+def test_taking_equipment_out_is_paid_on_the_day_it_is_retired() -> None:
+    text = BOUGHT.replace('life = "3650d"', 'life = "3650d"\ndecommissioning_per_device = 30', 1)
+    text = text.replace("price = 700", "price = 700\ndecommissioning = 11")
+    site = index(text.replace("in_service = 2024-09-01", f"in_service = 2024-09-01\n{RETIRED}"))
+    at = int(site.model.instant(date(2025, 10, 1)))
+    for begins, whole, paid in ((at, True, 11 + 4 * 30), (at, False, 4 * 30), (at - DAY, True, 0)):
+        found = cash_beyond_accrual(
+            site, begins, begins + DAY, is_paid_for=lambda name: name == "chat", whole=whole
+        )
+        assert found == paid
 
 
 async def test_cash_for_what_has_no_price_is_not_known() -> None:
