@@ -223,3 +223,40 @@ def test_quarter_has_the_flows_of_its_intervals(intervals: list[dict[str, MeterR
     kept = roll_up(interval({}, summed)._replace(length_seconds=length), known)[SITE]
     for field in FLOW_FIELDS:
         assert kept[field.name] == pytest.approx(live[field.name], rel=1e-9, abs=1e-3), field.name
+
+
+GENSET = (
+    '[[meter]]\nname = "genset-out"\nrole = "generator"\n'
+    '[[generator]]\nname = "genset"\nrated_watts = 1e6\nmeters = ["genset-out"]\n'
+    "kwh_per_litre = 10.0\n"
+    '[[energy_source]]\nname = "oil"\nkind = "fuel"\nmeters = ["genset-out"]\n'
+    "renewable_ratio = 0.5\n"
+    '[[fuel_use]]\ngenerator = "genset"\nbegins = 2026-05-28\nends = 2026-05-29\n'
+    'litres = 17280.0\nkg_per_litre = 2.5\nsource = "tank"\n'
+)
+
+
+def test_of_a_generator_its_output_counts_or_its_fuel_and_never_both() -> None:
+    parts = (UTILITY, PDU, GRID)
+    by_output = index(*parts, GENSET)
+    by_fuel = index(*parts, GENSET.replace("kwh_per", 'counted = "fuel"\nkwh_per'))
+    read = {"utility": meter(2 * KWH), "pdu": meter(KWH), "genset-out": meter(3 * KWH)}
+    # 17,280 litres in a day are one in five seconds: 10 kWh.
+    for known, joules in ((by_output, 3 * KWH), (by_fuel, 10 * KWH)):
+        sums = site(known, read)
+        assert sums["facility_joules"] == pytest.approx(2 * KWH + joules)
+        assert sums["facility_joint_joules"] == pytest.approx(2 * KWH + joules)
+        assert sums["fuel_joint_joules"] == pytest.approx(joules)
+        assert sums["grid_joint_joules"] == pytest.approx(2 * KWH)
+        assert sums["renewable_joint_joules"] == pytest.approx(joules / 2)
+        assert sums["billed_joules"] == 2 * KWH
+        assert value("pue", sums, known).numerator == pytest.approx(2 * KWH + joules)
+
+
+def test_fuel_counts_on_its_days_and_with_meters_of_the_boundary_only() -> None:
+    text = GENSET.replace("kwh_per", 'counted = "fuel"\nkwh_per')
+    read = {"utility": meter(2 * KWH), "pdu": meter(KWH)}
+    later = index(UTILITY, PDU, text.replace("2026-05-29", "2026-05-30").replace("05-28", "05-29"))
+    assert site(later, read)["facility_joules"] == 2 * KWH
+    unmetered = index(PDU, text)
+    assert site(unmetered, pdu=meter(KWH))["facility_joules"] == 0.0

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.jointly import Branch, Side, branch, side
+from meterhouse_collector.rollup.fuel import fuel_joules
 from meterhouse_collector.rollup.meter_sides import MEASURED, energy_branches, energy_side
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
 from meterhouse_collector.site.index import SiteIndex
@@ -59,7 +60,8 @@ def site_energy(interval: IntervalRows, index: SiteIndex, expected: Expected) ->
     tree, length = index.metering(interval.start_seconds), interval.length_seconds
     watts = expected.meter_watts
     branches = list(energy_branches(tree.facility, interval.meters, length, watts))
-    facility = side(found for _, found in branches)
+    fuel = fuel_joules(index, interval.start_seconds, length) if branches else {}
+    facility = side((found for _, found in branches), tuple(fuel.values()))
     if tree.it:
         equipment = energy_side(tree.it, interval.meters, length, watts)
     else:

@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 from meterhouse_collector.kpi.jointly import MISSING_SHARE_MAX
 from meterhouse_collector.money.decimals import exact
 from meterhouse_collector.money.grid_rest import grid_rest
+from meterhouse_collector.rollup.fuel import fuel_joules
 from meterhouse_collector.rollup.meter_sides import energy_side
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy
 from meterhouse_collector.site.carbon import EnergySource
@@ -50,6 +51,7 @@ def supplied(
         if side.filled is None or abs(side.gap) > missing_max:
             return None
         found.append(Supplied(kind, source, side.filled))
+    found += _burnt(interval, index)
     rest = grid_rest(exact(energy.facility.filled), ((p.kind, exact(p.joules)) for p in found))
     grids = [source for source in sources if source.kind == "grid"]
     # Of several grids the one without meters has the rest.
@@ -78,10 +80,20 @@ def _of_sources(
     """Yield what sources have meters in force for."""
     factors = {term.meter.name: abs(term.factor) for term in tree.facility}
     for source in sources:
-        meters = [tree.meters[name] for name in source.meters if name in tree.meters]
+        named = [name for name in source.meters if name not in tree.by_fuel]
+        meters = [tree.meters[name] for name in named if name in tree.meters]
         if meters:
             terms = [Term(m, factors.get(m.name, m.part * (m.factor or 1.0))) for m in meters]
             yield source.kind, source, terms
+
+
+def _burnt(interval: IntervalRows, index: SiteIndex) -> Iterator[Supplied]:
+    """Yield fuel that counts in place of what its generator gave; its source is of its meters."""
+    at = interval.start_seconds
+    generators, sources = index.dated.generator.at(at), index.dated.energy_source.at(at).values()
+    for name, joules in fuel_joules(index, at, interval.length_seconds).items():
+        meters = set(generators[name].meters)
+        yield Supplied("fuel", next((s for s in sources if meters & {*s.meters}), None), joules)
 
 
 def _of_nobody(

@@ -22,6 +22,7 @@ class MeterTree:
 
     def __init__(self, meters: Iterable[Meter], by_fuel: frozenset[str] = frozenset()) -> None:
         self.meters: Final = {meter.name: meter for meter in meters}
+        self.by_fuel: Final = by_fuel
         self._children: Final[dict[str | None, list[Meter]]] = {}
         for meter in self.meters.values():
             # One whose parent is not there, or not yet, stands on its own.
