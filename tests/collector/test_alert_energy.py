@@ -264,3 +264,26 @@ def test_the_cost_per_million_tokens(money: float, does: str) -> None:
     idle = serving | {"serving_output_tokens": 0.0}
     found = one(coverage.cost_per_million_tokens(watch, known({CHAT: idle})))
     assert verdict(found) == "unknown"
+
+
+IN_KVA = "contracted_volt_amperes = 1e6\npower_factor_ratio = 0.9"
+
+
+@pytest.mark.parametrize(
+    ("ratings", "limit"),
+    [
+        ("contracted_watts = 1000000.0", 1e6),
+        (IN_KVA, 9e5),
+        (f"contracted_watts = 850000.0\n{IN_KVA}", 8.5e5),
+        (f"contracted_watts = 1e6\n{IN_KVA}", 9e5),
+    ],
+)
+def test_a_contract_in_watts_and_in_volt_amperes_is_held_to_the_lower(
+    ratings: str, limit: float
+) -> None:
+    watch = PowerWatch(index(CONNECTION.replace("contracted_watts = 1000000.0", ratings)))
+    end = feed(watch, 1_700_000_100 // 900 * 900, 8e5, 12)
+    (demand,) = watch.demand(end - 1)
+    (load,) = watch.loads(end - 1)
+    assert demand.contracted_watts == pytest.approx(limit)
+    assert (load.limit_watts, load.load_watts) == pytest.approx((limit, 8e5))

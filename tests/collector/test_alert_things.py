@@ -1,14 +1,24 @@
 """What is followed of nodes, meters, devices and the plant: known truth in, equality out."""
 
 from collections.abc import Mapping
+from dataclasses import replace as dataclass_replace
 
 import pytest
 from msgspec.structs import replace
 
 from meterhouse_agent import wire
 from meterhouse_collector import rows as stored
+from meterhouse_collector.alerts.conditions import supply
 from meterhouse_collector.alerts.conditions import things as conditions
-from meterhouse_collector.alerts.known import LoadKnown, Own, Readings, Silence, Source, Things
+from meterhouse_collector.alerts.known import (
+    LiveKnown,
+    LoadKnown,
+    Own,
+    Readings,
+    Silence,
+    Source,
+    Things,
+)
 from meterhouse_collector.alerts.plant import PlantWatch, cluster_watts
 from meterhouse_collector.alerts.power import PowerWatch
 from meterhouse_collector.alerts.state import Rule, State, step
@@ -17,7 +27,7 @@ from meterhouse_collector.alerts.things import DETAIL_SECONDS, ThingWatch, waiti
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import MeterRow, NodeRow, Share
-from tests.collector.alerting import CHAT, SITE, known, one, sums, verdict
+from tests.collector.alerting import CHAT, SITE, known, one, sums, threshold, verdict
 from tests.collector.collecting import INVENTORY, LENGTH, index, report
 
 START = 1_700_000_100 // 900 * 900
@@ -217,7 +227,21 @@ def test_a_battery_gives_what_its_meters_say(meters: dict[str, float], gives: fl
     watch = PlantWatch(index(PLANT))
     rows = interval(0, {}, {name: meter(watts) for name, watts in meters.items()})
     watch.add(rows, {})
-    assert Source("storage", "battery", gives) in watch.sources()
+    assert Source("storage", "battery", gives, 360e6) in watch.sources()
+
+
+def test_a_battery_that_discharges_says_how_long_a_full_one_lasts() -> None:
+    source = Source("storage", "battery", 5000.0, 100 * 3.6e6)
+    (found,) = supply.on_battery(threshold("on_battery", above=0.0), plant(source))
+    # 100 kWh at 5 kW are 20 hours.
+    assert found.evidence == {"full_lasts_seconds": 72_000.0}
+    at_rest = plant(source._replace(watts=0.0), source._replace(watts=None))
+    found, silent = supply.on_battery(threshold("on_battery", above=0.0), at_rest)
+    assert (found.evidence, silent.evidence) == ({}, {})
+
+
+def plant(*sources: Source) -> LiveKnown:
+    return dataclass_replace(known({}), things=Things(sources=sources))
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,35 @@ ends = 2026-03-02
 hours = 3.5
 reason = "outage"
 source = "log"
+[[fuel_use]]
+generator = "genset-1"
+begins = 2026-02-27
+ends = 2026-03-03
+litres = 400.0
+kg_per_litre = 2.5
+source = "tank"
+[[cooling]]
+name = "chillers"
+kind = "chiller"
+unit_heat_watts = 1e6
+[[refrigerant_loss]]
+cooling_unit = "chillers"
+noticed_on = 2026-02-10
+refrigerant = "R-134a"
+kg = 2.0
+gwp = 1430.0
+source = "service"
+[[energy_source]]
+name = "grid"
+kind = "grid"
+[[emission_factor]]
+energy_source = "grid"
+method = "market"
+scope = "lifecycle"
+kg_per_kwh = 0.1
+provisional = true
+source = "supplier"
+valid_from = 2026-01-01
 [[regional_capacity]]
 region = "north"
 available_watts = 5e6
@@ -129,16 +158,31 @@ def test_what_is_known_by_hand_has_its_limit_and_its_source() -> None:
     found = {entry.kind: entry for entry in by_hand(site, year[0], year[3])}
     # Of the first run two of four days are of this year.
     assert found["generator_hours"] == ByHand(
-        "generator_hours", "genset-1", 7.5, "hours in 2026", 50.0, "log"
+        "generator_hours", "genset-1 (outage, test)", 7.5, "hours in 2026", 50.0, "log"
     )
     assert (found["regional_capacity"].value, found["regional_capacity"].unit) == (5e6, "watts")
     assert (found["water_stress"].value, found["water_stress"].limit) == (1.25, 1.0)
     assert (found["land"].name, found["land"].value) == ("hall (sealed)", 12000.0)
     assert (found["local_payment"].value, found["local_payment"].unit) == (25000.0, "EUR")
+    assert found["fuel_use"] == ByHand("fuel_use", "genset-1 (diesel)", 1000.0, "kg", None, "tank")
+    assert found["refrigerant_loss"] == ByHand(
+        "refrigerant_loss", "chillers (R-134a)", 2860.0, "kg", None, "service"
+    )
+    assert found["emission_factor"] == ByHand(
+        "emission_factor",
+        "grid (market, average, lifecycle, provisional)",
+        0.1,
+        "kg per kWh",
+        None,
+        "supplier",
+    )
+    # Of four days of fuel two are in February.
+    in_february = {entry.kind: entry for entry in by_hand(site, year[1], year[2])}
+    assert in_february["fuel_use"].value == 500.0
     before = {entry.kind for entry in by_hand(site, year[0] - 86_400, year[0])}
     assert before == {"generator_hours"}
     after = {entry.kind for entry in by_hand(site, year[2], year[3])}
-    assert "local_payment" not in after
+    assert not {"local_payment", "refrigerant_loss"} & after
 
 
 def test_figures_by_hand_stand_below_the_kpis(

@@ -150,7 +150,6 @@ def test_fuel_is_spread_evenly_over_its_days() -> None:
 WATER = """
 [[water]]
 name = "city"
-kind = "potable"
 category = 1
 meters = ["city"]
 per_cubic_metre = 2.10

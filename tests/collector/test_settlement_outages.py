@@ -190,6 +190,7 @@ def test_the_statement_shows_delivery_with_and_without_what_is_excluded() -> Non
         *["100.0000%"] * 2,
     ]
     (told,) = document(seen)["contracts"]
+    assert told["counterparty"] == "Acme"
     assert told["planned_seconds"] == told["excluded_seconds"] == 8 * 14400.0
     assert told["delivered_low_ratio"] == pytest.approx(23 / 24)
     assert (told["counted_low_ratio"], told["counted_high_ratio"]) == (1.0, 1.0)

@@ -32,7 +32,6 @@ source = "made up"
 WATER = """
 [[water]]
 name = "city"
-kind = "potable"
 category = 1
 meters = ["city"]
 per_cubic_metre = 2

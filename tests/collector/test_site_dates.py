@@ -169,11 +169,15 @@ def _seconds(day: date) -> float:
 
 @given(DAYS, st.integers(-86_400, 3700 * 86_400))
 def test_one_entry_is_in_force_from_the_first_day_on(days: list[date], at_seconds: int) -> None:
-    entries = [Cluster(name="c", valid_from=day, hall=str(day)) for day in days]
+    entries = [
+        Cluster(name="c", valid_from=day, powerable_watts=float(day.toordinal())) for day in days
+    ]
     timeline = Timeline(entries, lambda entry: entry.name, _seconds)
     begun = [day for day in days if _seconds(day) <= at_seconds]
     found = timeline.get("c", at_seconds)
-    assert (found.hall if found else None) == (str(max(begun)) if begun else None)
+    assert (found.powerable_watts if found else None) == (
+        float(max(begun).toordinal()) if begun else None
+    )
     assert timeline.at(at_seconds) == ({"c": found} if found else {})
     assert timeline.instants == timeline.changes("c") == tuple(sorted(map(_seconds, days)))
     assert timeline["c"] == tuple(sorted(entries, key=lambda entry: entry.valid_from or date.min))

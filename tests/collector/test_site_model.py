@@ -170,6 +170,14 @@ def test_load_reads_the_prices_that_lie_beside_the_file(tmp_path: Path) -> None:
             "fewer spare_units than units, 1",
         ),
         (
+            HEAD + '[[power]]\nname = "t"\nkind = "transformer"\n',
+            "unit_watts, unit_volt_amperes, or both",
+        ),
+        (
+            HEAD + '[[grid_connection]]\nname = "g"\ncontracted_volt_amperes = 1e6\n',
+            "a power_factor_ratio with contracted_volt_amperes, and only there",
+        ),
+        (
             HEAD + '[[generator]]\nname = "g"\nrated_watts = 1e6\ncounted = "fuel"\n',
             'kwh_per_litre with counted = "fuel"',
         ),

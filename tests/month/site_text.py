@@ -149,7 +149,6 @@ name = "water"
 role = "water"
 [[water]]
 name = "city"
-kind = "potable"
 category = 1
 meters = ["water"]
 per_cubic_metre = WATER

@@ -83,11 +83,15 @@ class Supply(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What gives power where the grid does not: a battery, a UPS or a generator."""
+    """What gives power where the grid does not: a battery, a UPS or a generator.
+
+    ``full_joules`` is what a full battery holds.
+    """
 
     kind: str
     name: str
     watts: float | None
+    full_joules: float | None = None
 
 
 class SensorKnown(NamedTuple):

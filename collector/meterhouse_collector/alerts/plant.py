@@ -8,6 +8,7 @@ from meterhouse_agent import wire
 from meterhouse_collector.alerts.known import LoadKnown, Source
 from meterhouse_collector.alerts.power import of_meters
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR
+from meterhouse_collector.money.energy import JOULES_PER_KWH
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.site.index import GroupKey, SiteIndex
@@ -52,7 +53,9 @@ class PlantWatch:
     def _storage(self, rows: IntervalRows) -> list[Source]:
         stores = self._index.dated.storage.at(rows.start_seconds).values()
         return [
-            self._source("storage", store.name, store.meters, store.rated_watts, rows)
+            self._source("storage", store.name, store.meters, store.rated_watts, rows)._replace(
+                full_joules=store.capacity_kwh * JOULES_PER_KWH
+            )
             for store in stores
             if store.meters
         ]

@@ -101,7 +101,7 @@ class _Demand:
             )
         return DemandKnown(
             connection=connection.name,
-            contracted_watts=connection.contracted_watts,
+            contracted_watts=connection.limit_watts,
             projected_watts=projected,
             known_seconds=self._known_seconds,
             elapsed_seconds=self._ends - self._begins,
@@ -182,7 +182,7 @@ class PowerWatch:
         # Without a marginal PUE nobody knows how much IT fits.
         marginal = connection.marginal_pue
         load = None if marginal is None or watts is None else max(0.0, watts)
-        limit = connection.contracted_watts * (1 - connection.margin_ratio)
+        limit = connection.limit_watts * (1 - connection.margin_ratio)
         return LoadKnown(connection.name, limit, load, marginal or 1.0)
 
     def _of_node(self, node: PowerNode, power: Mapping[str, PowerNode]) -> LoadKnown:

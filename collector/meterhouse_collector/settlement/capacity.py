@@ -53,6 +53,7 @@ class ContractTotal(Struct, frozen=True, kw_only=True):
     provisional: bool
     reason: str | None
     notes: tuple[str, ...]
+    counterparty: str = ""
     planned_seconds: float = 0.0
     tenant_caused_seconds: float = 0.0
     excluded_seconds: float = 0.0
@@ -120,6 +121,7 @@ def _total(
         name=contract.name,
         side=contract.side,
         tenant=tenant,
+        counterparty=contract.counterparty,
         contracted_seconds=fsum(found.contracted for found in mine.values()),
         low_seconds=low,
         high_seconds=low + fsum(found.undetermined for found in mine.values()),

@@ -116,6 +116,7 @@ def _contract(contract: ContractTotal) -> dict[str, Any]:
         "name": contract.name,
         "side": contract.side,
         "tenant": contract.tenant,
+        "counterparty": contract.counterparty,
         "contracted_seconds": contract.contracted_seconds,
         "delivered_low_seconds": contract.low_seconds,
         "delivered_high_seconds": contract.high_seconds,

@@ -15,7 +15,7 @@ def contracts_table(account: Account) -> Iterator[str]:
     """Yield what each contract delivered, and what take-or-pay and credits leave of its rate."""
     if not account.contracts:
         return
-    head = ["contract", "side", "tenant", "contracted h", "delivered h", "at most h", "by rate"]
+    head = ["contract", "side", "with", "contracted h", "delivered h", "at most h", "by rate"]
     rows = [_contract(contract) for contract in account.contracts]
     yield f"Contracts for capacity, {account.currency}; hours are of devices"
     yield from columns(
@@ -57,7 +57,7 @@ def _contract(contract: ContractTotal) -> list[str]:
     return [
         contract.name,
         contract.side,
-        contract.tenant,
+        contract.counterparty or contract.tenant,
         *(f"{each / _SECONDS_PER_HOUR:,.2f}" for each in seconds),
         *map(money_text, money),
         remark,

@@ -9,12 +9,16 @@ from datetime import date, timedelta
 from math import fsum
 from typing import Literal, NamedTuple
 
+from meterhouse_collector.site.carbon import FuelUse
 from meterhouse_collector.site.community import GeneratorRun
 from meterhouse_collector.site.embodied import embodied_carbon
 from meterhouse_collector.site.index import SiteIndex
 
 Kind = Literal[
     "generator_hours",
+    "fuel_use",
+    "refrigerant_loss",
+    "emission_factor",
     "regional_capacity",
     "water_stress",
     "land",
@@ -41,6 +45,8 @@ def by_hand(index: SiteIndex, begins_seconds: int, ends_seconds: int) -> list[By
     """
     return [
         *_generators(index, ends_seconds),
+        *_scope_1(index, begins_seconds, ends_seconds),
+        *_factors(index, ends_seconds - 1),
         *_in_force(index, ends_seconds - 1),
         *_paid(index, begins_seconds, ends_seconds),
         *(
@@ -59,8 +65,40 @@ def _generators(index: SiteIndex, ends_seconds: int) -> Iterator[ByHand]:
         if runs or generator.permit_hours_per_year is not None:
             hours = fsum(run.hours * _part(run, within) for run in runs)
             sources = ", ".join(dict.fromkeys(run.source for run in runs))
+            reasons = ", ".join(sorted({run.reason for run in runs if _part(run, within)}))
+            told = f"{name} ({reasons})" if reasons else name
             permit = generator.permit_hours_per_year
-            yield ByHand("generator_hours", name, hours, f"hours in {last.year}", permit, sources)
+            yield ByHand("generator_hours", told, hours, f"hours in {last.year}", permit, sources)
+
+
+def _scope_1(index: SiteIndex, begins_seconds: int, ends_seconds: int) -> Iterator[ByHand]:
+    """Yield what fuel that was burnt and refrigerant that was lost emitted in a window."""
+    model = index.model
+    for use in model.fuel_use:
+        first, last = model.instant(use.begins), model.instant(use.ends)
+        lasted = max(0.0, min(last, ends_seconds) - max(first, begins_seconds))
+        if lasted > 0:
+            kg = use.litres * use.kg_per_litre * lasted / (last - first)
+            yield ByHand("fuel_use", _fuelled(index, use), kg, "kg", None, use.source)
+    for loss in model.refrigerant_loss:
+        if begins_seconds <= model.instant(loss.noticed_on) < ends_seconds:
+            name = f"{loss.cooling_unit} ({loss.refrigerant})"
+            kg = loss.kg * loss.gwp
+            yield ByHand("refrigerant_loss", name, kg, "kg", None, loss.source)
+
+
+def _fuelled(index: SiteIndex, use: FuelUse) -> str:
+    generator = index.dated.generator.get(use.generator, index.model.instant(use.begins))
+    return use.generator if generator is None else f"{use.generator} ({generator.fuel})"
+
+
+def _factors(index: SiteIndex, at_seconds: int) -> Iterator[ByHand]:
+    """Yield the emission factors in force: what each covers, and whether it may be revised."""
+    for factor in index.dated.emission_factor.at(at_seconds).values():
+        words = f"{factor.method}, {factor.signal}, {factor.scope}"
+        name = f"{factor.energy_source} ({words}{', provisional' if factor.provisional else ''})"
+        unit = "kg per kWh"
+        yield ByHand("emission_factor", name, factor.kg_per_kwh, unit, None, factor.source)
 
 
 def _part(run: GeneratorRun, within: tuple[date, date]) -> float:

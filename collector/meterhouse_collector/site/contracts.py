@@ -157,7 +157,8 @@ class Commitment(Dated):
 class Coming(Section):
     """Capacity of any kind that is still to come: its stage, and what was promised when.
 
-    ``stages`` has the day on which each stage was reached; ``promised`` is for the delivery.
+    ``stages`` has the day on which each stage was reached; ``promised`` is for the delivery;
+    ``peak_watts`` is of one, by default that of its hardware.
     """
 
     name: Name

@@ -78,7 +78,6 @@ class SharedEquipment(Section):
     support_per_year: Money = Decimal(0)
     decommissioning: Money = Decimal(0)
     currency: Currency | None = None
-    peak_watts: Watts | None = None
     embodied_carbon_kg: Amount | None = None
 
     @model_validator(mode="after")

@@ -19,16 +19,13 @@ class Cluster(Lasting):
     """
 
     name: Name
-    hall: Text | None = None
     powerable_watts: Watts | None = None
 
 
 class Tenant(Lasting):
-    """Who rents pools; an internal one pays no invoice."""
+    """Who rents pools."""
 
     name: Name
-    full_name: Text | None = None
-    kind: Literal["external", "internal"] = "external"
 
 
 class Pool(Lasting):

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from meterhouse_collector.kpi.redundancy import real_power_watts
 from meterhouse_collector.settings import Section
 from meterhouse_collector.site.base import (
     Amount,
@@ -85,8 +86,31 @@ class Meter(Lasting):
         return sum(self.share.values()) if isinstance(self.share, dict) else self.share
 
 
+def _check_ratings(
+    watts: float | None, volt_amperes: float | None, power_factor: float | None, what: str
+) -> None:
+    if watts is None and volt_amperes is None:
+        raise ValueError(f"{what}_watts, {what}_volt_amperes, or both")
+    if (volt_amperes is None) != (power_factor is None):
+        raise ValueError(f"a power_factor_ratio with {what}_volt_amperes, and only there")
+
+
+def _binding_watts(
+    watts: float | None, volt_amperes: float | None, power_factor: float | None
+) -> float:
+    """Return the lower of two limits in watts, of which one may be missing: both bind."""
+    limits = [] if watts is None else [watts]
+    if volt_amperes is not None and power_factor is not None:
+        limits.append(
+            real_power_watts(apparent_volt_amperes=volt_amperes, power_factor_ratio=power_factor)
+        )
+    return min(limits)
+
+
 class PowerNode(Lasting):
     """A piece of the power path: ``units`` of one rating, ``spare_units`` of them for failures.
+
+    It is rated in watts, in volt-amperes at a ``power_factor_ratio`` of its load, or in both.
 
     With ``pair`` it is one side of two that must each carry the load of both. ``margin_ratio`` is
     kept free: 0.2 for a breaker under continuous load. ``load`` says which power counts against it.
@@ -97,8 +121,9 @@ class PowerNode(Lasting):
     parent: Name | None = None
     units: Count = 1
     spare_units: Annotated[int, Field(ge=0)] = 0
-    unit_watts: Watts
+    unit_watts: Watts | None = None
     unit_volt_amperes: Watts | None = None
+    power_factor_ratio: Share | None = None
     margin_ratio: Ratio = 0.0
     pair: Name | None = None
     load: Literal["maximum", "mean"] = "maximum"
@@ -109,12 +134,14 @@ class PowerNode(Lasting):
     def _spare(self) -> "PowerNode":
         if self.spare_units >= self.units:
             raise ValueError(f"fewer spare_units than units, {self.units}")
+        _check_ratings(self.unit_watts, self.unit_volt_amperes, self.power_factor_ratio, "unit")
         return self
 
     @property
     def watts_at_n(self) -> float:
         """What it may carry with the spare units gone, less its margin."""
-        return (self.units - self.spare_units) * self.unit_watts * (1 - self.margin_ratio)
+        each = _binding_watts(self.unit_watts, self.unit_volt_amperes, self.power_factor_ratio)
+        return (self.units - self.spare_units) * each * (1 - self.margin_ratio)
 
 
 class Generator(Lasting):
@@ -153,7 +180,6 @@ class CoolingUnit(Lasting):
     units: Count = 1
     spare_units: Annotated[int, Field(ge=0)] = 0
     unit_heat_watts: Watts
-    design_outdoor_celsius: float | None = None
     margin_ratio: Ratio = 0.0
     meters: tuple[Name, ...] = ()
 
@@ -173,7 +199,6 @@ class WaterSupply(Dated):
     """Water that comes in: metered, by category of ISO/IEC 30134-9, with a price if invoiced."""
 
     name: Name
-    kind: Literal["potable", "reclaimed", "rain", "ground", "surface"] = "potable"
     category: Literal[1, 2, 3] = 1
     meters: tuple[Name, ...] = ()
     per_cubic_metre: Money | None = None
@@ -198,16 +223,35 @@ class Increment(Section):
 
 
 class GridConnection(Lasting):
-    """What the grid operator contracted: power as the mean of the demand interval, and kVA.
+    """What the grid operator contracted, as the mean power of the demand interval.
 
+    It is in watts, in volt-amperes at a ``power_factor_ratio`` of the load, or in both.
     ``marginal_pue`` is how much the site draws here for each further watt of IT.
     """
 
     name: Name
-    contracted_watts: Watts
+    contracted_watts: Watts | None = None
     contracted_volt_amperes: Watts | None = None
+    power_factor_ratio: Share | None = None
     demand_interval: Duration = Field("15m", validate_default=True)
     margin_ratio: Ratio = 0.0
     marginal_pue: Annotated[float, Field(ge=1)] | None = None
     meters: tuple[Name, ...] = ()
     increment: tuple[Increment, ...] = ()
+
+    @model_validator(mode="after")
+    def _rated(self) -> "GridConnection":
+        _check_ratings(
+            self.contracted_watts,
+            self.contracted_volt_amperes,
+            self.power_factor_ratio,
+            "contracted",
+        )
+        return self
+
+    @property
+    def limit_watts(self) -> float:
+        """What it may draw: the lower of both where it is contracted in watts and volt-amperes."""
+        return _binding_watts(
+            self.contracted_watts, self.contracted_volt_amperes, self.power_factor_ratio
+        )

@@ -3,6 +3,7 @@
 from meterhouse_collector.alerts.known import (
     LiveKnown,
     LoadKnown,
+    Source,
     observed,
     scope_labels,
     scope_sums,
@@ -57,10 +58,18 @@ def _given(threshold: Threshold, known: LiveKnown, kinds: tuple[str, ...]) -> li
             source.watts,
             "watts",
             reason=_NO_LOAD if source.watts is None else None,
+            **_lasts(source),
         )
         for source in known.things.sources
         if source.kind in kinds
     ]
+
+
+def _lasts(source: Source) -> dict[str, float]:
+    """Return how long a full battery gives so much: nothing tells how full it is."""
+    if source.full_joules is None or not source.watts:
+        return {}
+    return {"full_lasts_seconds": source.full_joules / source.watts}
 
 
 def supply_lost(threshold: Threshold, known: LiveKnown) -> list[Observation]:
