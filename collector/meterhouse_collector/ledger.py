@@ -308,5 +308,8 @@ def _sensor_detail(report: wire.Report, index: SiteIndex) -> Iterator[Point]:
             ("kind", NOBODY if place is None else place.kind),
         )
         readings = {name: getattr(sensor, name) for name in SENSOR_FIELD_NAMES}
+        if place is not None:
+            # So that a board can hold each reading against them.
+            readings |= place.allowed._asdict()
         fields = {name: float(value) for name, value in readings.items() if value is not None}
         yield Point("detail", "sensor", tags, {**fields}, report.start_seconds)

@@ -56,7 +56,7 @@ def _catalogue() -> Iterator[str]:
     yield "Measurement `host`, tagged site and node:\n"
     yield _fields(catalogue.HOST_FIELDS)
     yield "Measurement `sensor`, tagged site, cluster, sensor and kind:\n"
-    yield _fields(catalogue.SENSOR_FIELDS)
+    yield _fields((*catalogue.SENSOR_FIELDS, *catalogue.SENSOR_BOUNDS))
     yield "Measurement `engine`, tagged site, engine and served model:\n"
     yield _fields(catalogue.QUEUE_FIELDS)
 

@@ -8,6 +8,7 @@ from grafana.common import NEAR, USED, alerts, headroom, limits_used
 from grafana.frame import Board, Placed, Section
 from grafana.influxql import OF_SITE, Scope, points_query, quoted, rollup_query, table_query
 from grafana.look import (
+    CELSIUS,
     PERCENT,
     SHORT,
     WATTS,
@@ -15,10 +16,12 @@ from grafana.look import (
     Size,
     called,
     colour,
+    coloured,
     dashed,
     united,
 )
 from grafana.shapes import Said, limited, lines, of_now, ranking, words
+from meterhouse_collector.site.sensors import TEMPERATURE_KINDS
 
 _KINDS: Final = (
     "demand",
@@ -32,6 +35,10 @@ _KINDS: Final = (
     "leak",
     "breaker_open",
 )
+_WARM: Final = f'{OF_SITE} AND "kind" =~ /^({"|".join(TEMPERATURE_KINDS)})$/'
+# Within a degree of a bound it is nearly out of it.
+_OUT: Final = coloured((-1.0, "warning"), (0.0, "bad"))
+_NO_SENSOR: Final = "no sensor of inlet air or coolant told of itself"
 _NO_LIMIT: Final = "no limit with a known load"
 _NO_GRID: Final = "the site has no grid connection"
 _NO_INCREMENT: Final = "no increment is promised"
@@ -49,6 +56,7 @@ def board() -> Board:
         sections=(
             Section("", _now()),
             Section("Grid", _grid()),
+            Section("Temperatures of the halls", _temperatures()),
             Section("Coming", _coming()),
             Section("Alerts", [Placed(alerts("Alerts of limits", _KINDS), Size.WHOLE)]),
         ),
@@ -191,6 +199,56 @@ def _demand() -> timeseries.Panel:
     said = Said("Demand over time", text, _NO_GRID)
     panel = lines(said, [query], unit=WATTS, alias="$tag_connection $col")
     return panel.override_by_regexp(".* contracted", [colour("limit"), dashed()])
+
+
+def _temperatures() -> list[Placed]:
+    query = table_query(
+        {
+            "said": 'last("temperature_celsius")',
+            "least": quoted("low_celsius"),
+            "most": quoted("high_celsius"),
+        },
+        "detail.sensor",
+        by=("cluster", "sensor", "kind"),
+        where=_WARM,
+        then={
+            "last": "said",
+            "from": "least",
+            "to": "most",
+            "too warm by": "said - most",
+            "too cold by": "least - said",
+        },
+        only="said > 0 OR said <= 0",
+    )
+    text = (
+        "The last mean temperature of each sensor in the window, what its class or the site model "
+        "allows, and by how much it is out of that; below 0 it is within."
+    )
+    looks: dict[str, Look] = {"too warm by": _OUT, "too cold by": _OUT}
+    said = Said("Temperatures of the halls", text, _NO_SENSOR)
+    now = ranking(said, query, unit=CELSIUS, worst="too warm by", looks=looks)
+    return [Placed(now, Size.HALF), Placed(_temperatures_over_time(), Size.HALF)]
+
+
+def _temperatures_over_time() -> timeseries.Panel:
+    query = points_query(
+        {
+            "mean": 'mean("temperature_celsius")',
+            "at most": 'min("high_celsius")',
+            "at least": 'max("low_celsius")',
+        },
+        "detail.sensor",
+        where=_WARM,
+        over_time=True,
+        by=("sensor",),
+    )
+    text = (
+        "Mean temperature of each sensor of inlet air and of coolant in each step; dashed what its "
+        "class or the site model allows."
+    )
+    said = Said("Temperatures of the halls over time", text, _NO_SENSOR)
+    panel = lines(said, [query], unit=CELSIUS, alias="$tag_sensor $col")
+    return panel.override_by_regexp(".* at (most|least)", [colour("limit"), dashed()])
 
 
 def _coming() -> list[Placed]:

@@ -294,6 +294,8 @@ def test_sensors_are_detail_with_their_place_and_the_entry_s_for_alerts() -> Non
                     "covered_milliseconds": 4000.0,
                     "temperature_celsius": 23.5,
                     "temperature_celsius_max": 24.0,
+                    "low_celsius": 15.0,
+                    "high_celsius": 32.0,
                 },
             ),
             ("leak", "none", "leak", {"covered_milliseconds": 5000.0, "contact_milliseconds": 0.0}),
@@ -302,6 +304,28 @@ def test_sensors_are_detail_with_their_place_and_the_entry_s_for_alerts() -> Non
     ]
     undue = entry_of(made, has, site, detail=False)
     assert (undue.rows, undue.sensors) == ([], entry.sensors)
+
+
+def test_the_bounds_of_a_temperature_stand_beside_it_as_far_as_it_has_any() -> None:
+    water = '[[sensor]]\nname = "{0}"\nkind = "coolant"\n{1}'
+    site = index(
+        water.format("classed", 'class = "W32"'),
+        water.format("between", "low_celsius = 18.0\nhigh_celsius = 27.5"),
+        water.format("later", 'class = "W32"\nvalid_from = 2999-01-01'),
+    )
+    names = ("classed", "between", "later")
+    read = [
+        wire.Sensor(sensor=name, covered_milliseconds=5000, temperature_celsius=25.0)
+        for name in names
+    ]
+    made = report(start=START, accelerators=None, sensors=read)
+    entry = entry_of(made, installed("site-a", "node-1", INVENTORY), site, detail=True)
+    points = [row for row in entry.rows if isinstance(row, Point)]
+    bounds = {
+        dict(p.tags)["sensor"]: (p.fields.get("low_celsius"), p.fields.get("high_celsius"))
+        for p in points
+    }
+    assert bounds == {"classed": (None, 32.0), "between": (18.0, 27.5), "later": (None, None)}
 
 
 def test_only_a_reader_may_speak_for_a_meter_or_an_engine() -> None:

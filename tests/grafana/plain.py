@@ -21,7 +21,13 @@ from meterhouse_collector.rows import PackedRow, Row
 from tests.collector.alerting import known
 from tests.collector.collecting import INVENTORY, index, report
 from tests.collector.test_own_health import Health
-from tests.grafana import plain_events, plain_objectives, plain_path, plain_region
+from tests.grafana import (
+    plain_events,
+    plain_objectives,
+    plain_path,
+    plain_region,
+    plain_sensors,
+)
 from tests.grafana.fleet import END, START
 from tests.grafana.plain_events import SITE, number
 
@@ -129,12 +135,13 @@ def _report(node: str, start: int) -> wire.Report:
         ),
         host=wire.Host(covered_milliseconds=STEP * 1000, **host),  # type: ignore[arg-type] # by name
         engines=[engine] if node == "node-1" else [],
+        sensors=plain_sensors.sensors(start) if node == "node-1" else [],
     )
 
 
 def _entries() -> list[Entry]:
     """Return what the ledger makes of the reports."""
-    site = index()
+    site = index(plain_sensors.SENSORS)
     return [
         entry_of(_report(node, start), installed(SITE, node, INVENTORY), site, detail=True)
         for start in STARTS

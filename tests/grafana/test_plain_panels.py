@@ -13,6 +13,7 @@ from tests.grafana import (
     truth_own,
     truth_plain,
     truth_region,
+    truth_sensors,
 )
 from tests.grafana.asking import (
     ALL_LIVE,
@@ -34,6 +35,7 @@ SHOWN: Final[Mapping[str, Plain]] = {
     **truth_own.BUDGETS,
     **truth_goodput.GOODPUT,
     **truth_region.REGION,
+    **truth_sensors.SENSORS,
     **truth_own.OWN,
     **{title: truth_own.alerts(title) for title in truth_own.ALERTS},
 }

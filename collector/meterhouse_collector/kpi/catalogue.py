@@ -248,6 +248,12 @@ SENSOR_FIELDS: Final = (
     Field("contact_milliseconds", "milliseconds", "in which its contact meant alarm"),
 )
 
+# Beside them, of a temperature whose bounds are in the site model.
+SENSOR_BOUNDS: Final = (
+    Field("low_celsius", "degrees Celsius", "the least that its class or the site model allows"),
+    Field("high_celsius", "degrees Celsius", "the most that its class or the site model allows"),
+)
+
 QUEUE_FIELDS: Final = (
     Field("running_requests", "requests", "that the engine worked at, mean"),
     Field("waiting_requests", "requests", "that waited for it, mean"),
