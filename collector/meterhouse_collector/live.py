@@ -10,7 +10,7 @@ from meterhouse_collector.kpi.compute import Window, kpis
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.ledger import Entry
-from meterhouse_collector.open_interval import OpenInterval
+from meterhouse_collector.open_interval import OpenInterval, pack_nodes
 from meterhouse_collector.read_back import ledger_rows, rollups
 from meterhouse_collector.rollup.expected import power_of
 from meterhouse_collector.rollup.observed import Observed, add_observed, observed
@@ -32,6 +32,9 @@ _FUTURE_SECONDS: Final = 60
 # takes no more than this part of the time.
 _AGAIN_SECONDS: Final = 5.0
 _AGAIN_PART: Final = 0.25
+# Alerts look at an interval some seconds before it is that old, and after that hardly anybody does:
+# as objects the rows of minutes would be most of what a large site has in memory.
+_PACKED_SECONDS: Final = 18
 
 
 Told = Callable[[int, int], AsyncIterator[Entry]]
@@ -173,6 +176,17 @@ class Live:
             await self._roll_one(start, closed[start])
         await self._roll_again(late, now)
         self._forget(now)
+        await self._pack(now - _PACKED_SECONDS)
+
+    async def _pack(self, before_seconds: float) -> None:
+        """Pack the rows of intervals that were rolled up before, and that nothing came for since."""
+        for interval in list(self._open.values()):
+            rolled = interval.rolled_at
+            quiet = rolled is not None and rolled <= before_seconds and not interval.changed
+            if quiet and interval.nodes:
+                nodes = interval.all_nodes()
+                packed = await asyncio.to_thread(pack_nodes, nodes)
+                interval.keep_packed(nodes, packed)
 
     def _is_whole(self, start: int, interval: OpenInterval) -> bool:
         """Tell whether all have told that lately did; who comes back or is new will be late."""

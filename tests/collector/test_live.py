@@ -14,6 +14,7 @@ from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.live import Live, Pace
+from meterhouse_collector.open_interval import OpenInterval, pack_nodes
 from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.rows import NodeRow, PackedRow, Point, Row, pack
 from meterhouse_collector.site.index import SiteIndex
@@ -150,6 +151,45 @@ async def test_late_rows_are_gathered_and_rolled_up_again() -> None:
     assert it.rolled().count(START) == 2
     assert it.sums(START)["unknown_seconds"] == 0
     assert it.sums(START)["active_seconds"] == 20
+
+
+async def test_a_packed_interval_is_what_it_was_and_takes_late_rows() -> None:
+    it = Watched()
+    await it.at(START)
+    it.live.add(entry("node-1", START))
+    await it.at(START + 10)
+    before = it.live.rows(START)
+    assert before is not None
+    await it.at(START + 40)
+    assert it.live._open[START].nodes == {}
+    assert it.live.rows(START) == before
+    late = entry("node-2", START)
+    it.live.add(late)
+    await it.at(START + 41)
+    assert it.rolled().count(START) == 2
+    assert it.sums(START)["active_seconds"] == 20
+    await it.at(START + 80)
+    assert it.live._open[START].nodes == {}
+    after = it.live.rows(START)
+    assert after is not None
+    assert after.nodes == {**before.nodes, "node-2": late.node_row}
+
+
+def test_what_comes_while_an_interval_is_packed_takes_the_place_of_what_was_there() -> None:
+    interval = OpenInterval()
+    made = {name: entry(name, START) for name in ("node-1", "node-2")}
+    for each in made.values():
+        interval.take(each)
+    nodes = interval.all_nodes()
+    packed = pack_nodes(nodes)
+    again = entry("node-1", START, accelerators=None, host=wire.Host(covered_milliseconds=1))
+    interval.take(again)
+    interval.keep_packed(nodes, packed)
+    assert interval.nodes == {"node-1": again.node_row}
+    assert interval.all_nodes() == {
+        "node-1": again.node_row,
+        "node-2": made["node-2"].node_row,
+    }
 
 
 async def test_a_row_that_comes_last_is_rolled_up_before_its_interval_is_let_go() -> None:
