@@ -179,7 +179,7 @@ class Live:
         await self._pack(now - _PACKED_SECONDS)
 
     async def _pack(self, before_seconds: float) -> None:
-        """Pack the rows of intervals that were rolled up before, and that nothing came for since."""
+        """Pack the rows of intervals rolled up before, and that nothing came for since."""
         for interval in list(self._open.values()):
             rolled = interval.rolled_at
             quiet = rolled is not None and rolled <= before_seconds and not interval.changed

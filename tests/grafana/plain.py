@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from meterhouse_agent import wire
+from meterhouse_collector.agents import Agent
 from meterhouse_collector.alerts import figures, plans
 from meterhouse_collector.alerts.known import (
     DemandKnown,
@@ -13,7 +14,6 @@ from meterhouse_collector.alerts.known import (
     Source,
     Things,
 )
-from meterhouse_collector.intake import Agent
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.live import Live, Pace
