@@ -18,8 +18,10 @@ class _Tellers:
     def note(self, names: Iterable[str], start: int, *, newest: bool) -> None:
         if not newest:
             names = [name for name in names if self.told.get(name, start - 1) < start]
-        self.told.update(dict.fromkeys(names, start))
-        if newest:
+        names = dict.fromkeys(names, start)
+        self.told.update(names)
+        # Where all have told, nobody told long ago.
+        if newest and len(self.told) > len(names):
             for name in [n for n, at in self.told.items() if at <= start - TELLING_SECONDS]:
                 del self.told[name]
 

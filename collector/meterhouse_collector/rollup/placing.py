@@ -4,17 +4,21 @@ Of a large site most do: to work column by column instead of cell by cell costs 
 amount stays a term of its own, so that the sums are the same to the last digit. Pure.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
+from meterhouse_agent import wire
 from meterhouse_collector.rollup.cells import STATE_FIELDS, Cell, Five
 from meterhouse_collector.rollup.rates import ZERO_RATES, BySeconds, Rates
 from meterhouse_collector.rollup.serving import Fields, Serving, Terms
+from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
+from meterhouse_collector.rows import Share
+from meterhouse_collector.site.index import Holding, Placement, Plan
 
-# Placements by their id: to hash all of them each time would cost more than to look twice at some.
-_Alike = tuple[int, float | None, bool, bool]
+_SECONDS: Final = 1.0 / 1000.0
+_FREE: Final = wire.STATES.index("free")
 
 
 class RatedCell(Struct, frozen=True, gc=False):
@@ -38,9 +42,86 @@ class _Column(NamedTuple):
     drawn: Sequence[float]
 
 
+class _Alike(NamedTuple):
+    """Cells that differ in their amounts alone, row by row."""
+
+    placements: tuple[Placement, ...]
+    capital_per_second: float | None
+    unmetered: bool
+    seconds: Sequence[Five]
+    joules: Sequence[Five]
+    drawn: Sequence[Five]
+    measured: Sequence[float] = ()
+
+
+Fitting = Mapping[tuple[int, float | None, bool], tuple[Holding, list[Share]]]
+
+
+def fitting_shares(
+    interval: IntervalRows, plans: Mapping[str, Plan], expected: Expected
+) -> tuple[Fitting, list[str]]:
+    """Return the shares that are just what the register has, and the nodes with anything else.
+
+    Of the former neither time nor energy is to be moved: they are their cells as they are.
+    """
+    length, watts, rows = interval.length_seconds * 1000, expected.node_watts, interval.nodes
+    fitting: dict[tuple[int, float | None, bool], tuple[Holding, list[Share]]] = {}
+    others = [node for node in plans if node not in rows]
+    for node, row in rows.items():
+        plan = plans.get(node)
+        found = None
+        if plan is not None and row.energy_joules is None and node not in watts:
+            found = _holdings_of(row.shares, plan.holdings, length)
+        if found is None:
+            others.append(node)
+            continue
+        for share, holding in zip(row.shares, found, strict=True):
+            missing = share.energy_quality == "missing"
+            key = (id(holding.placements), holding.capital_per_second, missing)
+            same = fitting.get(key)
+            if same is None:
+                fitting[key] = (holding, [share])
+            else:
+                same[1].append(share)
+    return fitting, others
+
+
+def _holdings_of(
+    shares: Sequence[Share], holdings: Mapping[tuple[str, str], Holding], length: int
+) -> list[Holding] | None:
+    """Return the holding of each share, None where any does not fit or a holding lacks one."""
+    found = []
+    for share in shares:
+        holding = holdings.get((share.accelerator_model, share.holder))
+        times = share.milliseconds
+        if holding is None or sum(times) != holding.devices * length:
+            return None
+        if times[_FREE] and holding.placements[0].engine:
+            # The engine was put on these devices after the row was written.
+            return None
+        found.append(holding)
+    return found if len(found) == len(holdings) else None
+
+
+def place_shares(terms: Terms, serving: Serving, fitting: Fitting, rates: Rates) -> None:
+    """Add shares that fit to their groups, as ``place`` does with their cells."""
+    for (_, capital, unmetered), (holding, shares) in fitting.items():
+        times = zip(*[share.milliseconds for share in shares], strict=True)
+        seconds = list(zip(*[[time * _SECONDS for time in state] for state in times], strict=True))
+        states = zip(*[share.joules for share in shares], strict=True)
+        joules = list(zip(*map(_measured, states), strict=True))
+        alike = _Alike(holding.placements, capital, unmetered, seconds, joules, joules)
+        _place_alike(terms, serving, alike, rates)
+
+
+def _measured(joules: tuple[float | None, ...]) -> list[float]:
+    return [0.0 if amount is None else amount for amount in joules]
+
+
 def place(terms: Terms, serving: Serving, entries: Iterable[RatedCell], rates: Rates) -> None:
     """Add cells to their groups; money without a price is left out and its seconds counted."""
-    alike: dict[_Alike, list[RatedCell]] = {}
+    # Placements by their id: to hash all of them would cost more than to look twice at some.
+    alike: dict[tuple[int, float | None, bool, bool], list[RatedCell]] = {}
     for entry in entries:
         cell = entry.cell
         no_meter = entry.measured_joules is None
@@ -51,18 +132,24 @@ def place(terms: Terms, serving: Serving, entries: Iterable[RatedCell], rates: R
         else:
             found.append(entry)
     for same in alike.values():
-        _place_alike(terms, serving, same, rates)
+        first = same[0].cell
+        alike_cells = _Alike(
+            first.placements,
+            first.capital_per_second,
+            first.unmetered,
+            seconds=[entry.cell.seconds for entry in same],
+            joules=[entry.cell.joules for entry in same],
+            drawn=[entry.weights for entry in same],
+            measured=[e.measured_joules for e in same if e.measured_joules is not None],
+        )
+        _place_alike(terms, serving, alike_cells, rates)
 
 
-def _place_alike(terms: Terms, serving: Serving, entries: list[RatedCell], rates: Rates) -> None:
-    first = entries[0]
-    capital, unmetered = first.cell.capital_per_second, first.cell.unmetered
-    seconds = [entry.cell.seconds for entry in entries]
-    drawn = [entry.weights for entry in entries]
+def _place_alike(terms: Terms, serving: Serving, alike: _Alike, rates: Rates) -> None:
+    placements, capital, unmetered, seconds, joules, drawn, measured = alike
     installed = list(map(sum, seconds))
-    measured = [e.measured_joules for e in entries if e.measured_joules is not None]
-    columns = _columns(seconds, [entry.cell.joules for entry in entries], drawn)
-    for placement in first.cell.placements:
+    columns = _columns(seconds, joules, drawn)
+    for placement in placements:
         group, part = placement.group, placement.weight
         fields = terms.fields(group)
         shared = rates.devices.get((group.pool, group.accelerator_model), ZERO_RATES)

@@ -15,7 +15,7 @@ from meterhouse_collector.money.energy import bill
 from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rollup.cells import cells, weights, with_gap
 from meterhouse_collector.rollup.observed import quantile_fields
-from meterhouse_collector.rollup.placing import RatedCell, place
+from meterhouse_collector.rollup.placing import RatedCell, fitting_shares, place, place_shares
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced, zero_sums
 from meterhouse_collector.rollup.promised import add_promised
 from meterhouse_collector.rollup.rates import NO_RATES, Rates
@@ -116,7 +116,9 @@ def measured(
     for name, amount in site_flows(interval, index, energy, expected):
         terms.add(index.site_group, name, amount)
     serving = Serving(index)
-    place(terms, serving, rated_cells(interval, index, expected), rates)
+    fitting, others = fitting_shares(interval, index.plans(interval.start_seconds), expected)
+    place_shares(terms, serving, fitting, rates)
+    place(terms, serving, _rated(others, interval, index, expected), rates)
     serving.add_to(terms, interval)
     add_stranded(terms.groups, index, interval.start_seconds, interval.length_seconds)
     add_promised(terms, index, interval)
@@ -135,11 +137,17 @@ def _sums(fields: dict[str, list[float]]) -> Sums:
 
 def rated_cells(interval: IntervalRows, index: SiteIndex, expected: Expected) -> list[RatedCell]:
     """Return the cells of all nodes, node by node, also of those that are silent."""
-    start, length = interval.start_seconds, interval.length_seconds
+    silent = [name for name in index.plans(interval.start_seconds) if name not in interval.nodes]
+    return _rated((*interval.nodes, *silent), interval, index, expected)
+
+
+def _rated(
+    nodes: Iterable[str], interval: IntervalRows, index: SiteIndex, expected: Expected
+) -> list[RatedCell]:
+    length = interval.length_seconds
     rated: list[RatedCell] = []
-    plans = index.plans(start)
-    silent = [name for name in plans if name not in interval.nodes]
-    for node in (*interval.nodes, *silent):
+    plans = index.plans(interval.start_seconds)
+    for node in nodes:
         row = interval.nodes.get(node)
         placed = cells(row, plans.get(node), index, length * 1000)
         whole = None if row is None else row.energy_joules

@@ -125,12 +125,13 @@ def node_energy(row: NodeRow, devices: int) -> tuple[float | None, float]:
     """
     if row.energy_joules is not None:
         return row.energy_joules, row.host_covered_milliseconds / row.length_milliseconds
-    parts = [part for share in row.shares for part in share.joules if part is not None]
+    parts: list[float] = []
     total = unknown = 0
     for share in row.shares:
         milliseconds = share.milliseconds
         total += sum(milliseconds)
         unknown += milliseconds[_UNKNOWN]
+        parts += [part for part in share.joules if part is not None]
     if row.cpu_energy_joules is not None:
         parts.append(row.cpu_energy_joules)
     if not parts:

@@ -83,8 +83,10 @@ class Register:
             sorted({t for node in self._nodes.values() for t in node.instants})
         )
         self._planned: tuple[int, dict[str, Plan]] = (-1, {})
-        # Thousands of nodes have the same placements: each is kept once.
+        # Thousands of nodes have the same placements: each is kept once. Those that no engine holds
+        # have whole plans in common, by their assets and the time.
         self._placed: Final[dict[tuple[Placement, ...], tuple[Placement, ...]]] = {}
+        self._plans: Final[dict[tuple[tuple[int, ...], float, float], Plan]] = {}
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -151,13 +153,20 @@ class Register:
     def _compile(self, name: str, node: _Node, position: int) -> Plan:
         begins = node.instants[position - 1] if position > 0 else float("-inf")
         ends = node.instants[position] if position < len(node.instants) else float("inf")
+        held = self._held(name, node, begins)
+        alike = (tuple(map(id, node.assets)), begins, ends)
+        if not held and alike in self._plans:
+            return self._plans[alike]
         found = [slot for asset in node.assets for slot in self._slots(asset, begins)]
-        slots = tuple(hold(found, self._held(name, node, begins)))
+        slots = tuple(hold(found, held))
         members: dict[tuple[str, str], list[Slot]] = {}
         for slot in slots:
             members.setdefault((slot.accelerator_model, slot.holder), []).append(slot)
         holdings = {key: self._holding(key, tuple(group), begins) for key, group in members.items()}
-        return Plan(begins, ends, slots, holdings)
+        plan = Plan(begins, ends, slots, holdings)
+        if not held:
+            self._plans[alike] = plan
+        return plan
 
     def _held(self, name: str, node: _Node, at_seconds: float) -> dict[str, str]:
         held = {}
