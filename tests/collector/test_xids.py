@@ -1,5 +1,8 @@
 """Fault codes (XID): from a report to events and to who is woken, once however often they come."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,6 +157,17 @@ def test_only_codes_that_call_for_hands_are_watched() -> None:
     watch.add(ToldXid("node-1", "gpu-0", xid, 1, START) for xid in range(UNKNOWN + 1))
     assert {fault.xid for fault in watch.faults(START)} == FATAL
     assert not FATAL & {*APPLICATION, UNKNOWN}
+
+
+def test_the_runbook_has_the_codes_that_wake_somebody_and_says_once_what_to_do_about_each() -> None:
+    page = (Path(__file__).parents[2] / "docs/runbooks/alerts/accelerator_xid.md").read_text()
+    table = re.findall(r"^\| ([\d, ]+) \|", page, re.MULTILINE)
+    listed = [int(code) for row in table for code in row.split(", ")]
+    assert sorted(listed) == sorted(FATAL)
+    _, told_what = page.split("## What to do")
+    firsts = re.findall(r"(?:device for|node for|For) ([\d, and]+)", told_what)
+    done = [int(code) for first in firsts for code in re.findall(r"\d+", first)]
+    assert sorted(done) == sorted(FATAL)
 
 
 def firing(site: Site) -> list[dict[str, str]]:

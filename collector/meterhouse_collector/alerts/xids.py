@@ -7,18 +7,29 @@ from meterhouse_collector.alerts.known import Fault
 from meterhouse_collector.xids import ToldXid
 
 # After these the device does no work before somebody resets, reboots or repairs it; all others,
-# like those of an application (13, 31, 43, 45), are events alone.
-# Source: NVIDIA, XID errors, https://docs.nvidia.com/deploy/xid-errors/
+# like those of an application (13, 31, 43, 45), are events alone. Of NVLink errors from 144 to 150
+# only the log tells which are fatal, and those come with 48.
+# Source: NVIDIA, Xid Errors, "Analyzing Xid Errors with the Xid Catalog",
+# https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html: the codes in use whose
+# immediate action is RESET_GPU, RESTART_BM or a flow that ends in one (48, 74). Left out are 155,
+# links that go down by intent, and 156, which a reset only makes effective.
 FATAL: Final = frozenset(
     {
+        46,  # GPU stopped processing
         48,  # double bit ECC error
         62,  # halt of an internal micro-controller
         64,  # a page or row could not be retired
         74,  # NVLink error
         79,  # fallen off the bus
         95,  # memory error that was not contained
+        109,  # context switch timeout
+        110,  # security fault
         119,  # no answer of the GPU system processor
         120,  # error of the GPU system processor
+        136,  # link training failed
+        140,  # ECC error that was not recovered
+        143,  # GPU initialization error
+        158,  # GPU fatal timeout
     }
 )
 WINDOW_SECONDS: Final = 900
