@@ -10,8 +10,8 @@ from meterhouse_collector.shares import ReportError
 
 KIND: Final = "xid"
 MEASUREMENT: Final = "event"
-# NVIDIA's catalogue goes up to 172, and NVML (nvml.h, nvmlEventData_t) says 999 for one unknown: whatever
-# else a node says makes no series of its own.
+# NVIDIA's catalogue goes up to 172, and NVML says 999 for one unknown (nvml.h, nvmlEventData_t):
+# whatever else a node says makes no series of its own.
 _OWN_SERIES: Final = frozenset(range(256)) | {999}
 _OTHER: Final = "other"
 
