@@ -218,4 +218,5 @@ def pack(row: Struct) -> str:
 
 def pack_all(rows: Iterable[Struct]) -> bytes:
     """Encode many structs at once, each to a JSON object on a line of its own."""
-    return _ENCODER.encode_lines(rows)
+    # A list, for msgspec 0.22 never lets go of an iterator, nor of the columns it stands in.
+    return _ENCODER.encode_lines(list(rows))
