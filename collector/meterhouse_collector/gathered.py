@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from meterhouse_agent.wire import SLOTS, Sensor
-from meterhouse_collector.ledger import Entry
+from meterhouse_collector.ledger import DETAIL_NAMES, Entry
 from meterhouse_collector.rows import (
     EngineRow,
     MeterRow,
@@ -30,7 +30,7 @@ from meterhouse_collector.rows import (
 POLICY: Final = "part"
 MEASUREMENT: Final = "gathered"
 DETAIL: Final[tuple[Policy, str]] = ("detail", "accelerator")
-_NO_SERIES: Final = Series(())
+_NO_SERIES: Final = Series((), DETAIL_NAMES)
 # A store takes lines of 1 MB, in which quotes are two bytes each.
 _TEXT_MAX: Final = 700_000
 SLOT_NAMES: Final = tuple(f"{slot:02d}" for slot in range(SLOTS))
@@ -70,8 +70,8 @@ class Gathered(Struct, frozen=True, omit_defaults=True, gc=False):
         for reader, told in self.readers.items():
             rows: list[Row] = []
             if told.detail:
-                lines = told.detail.encode()
-                rows.append(Table(*DETAIL, _NO_SERIES, lines, start_seconds))
+                columns = told.detail.encode()
+                rows.append(Table(*DETAIL, _NO_SERIES, columns, start_seconds))
             yield Entry(
                 site,
                 reader,
@@ -95,7 +95,7 @@ def told_of(entry: Entry) -> Told:
     detail = ""
     for row in entry.rows:
         if isinstance(row, Table) and (row.policy, row.measurement) == DETAIL:
-            detail = row.rows.decode()
+            detail = row.columns.decode()
     xids = {**entry.xids}
     return Told(entry.node_row, entry.meters, entry.engines, detail, entry.sensors, xids)
 

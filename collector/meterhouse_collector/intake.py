@@ -35,7 +35,7 @@ _TELL_AGAIN_SECONDS: Final = 3600.0
 _START: Final = re.compile(rb'"start_seconds"\s*:\s*(\d{1,12})[\s,}]')
 _HEAD_BYTES: Final = 4096
 _STRANGERS: Final = "unknown topics"
-_NO_DEVICES: Final = Installed(wire.Inventory(), Series(()))
+_NO_DEVICES: Final = Installed(wire.Inventory(), Series((), ()))
 
 
 class Grid(NamedTuple):

@@ -32,7 +32,7 @@ from meterhouse_collector.rows import (
     Table,
     Tags,
     pack,
-    pack_all,
+    pack_columns,
 )
 from meterhouse_collector.shares import (
     ReportError,
@@ -55,13 +55,12 @@ QUEUE_FIELD_NAMES: Final = tuple(field.name for field in QUEUE_FIELDS)
 SENSOR_FIELD_NAMES: Final = tuple(field.name for field in SENSOR_FIELDS)
 _COLUMNS: Final = tuple(f.name for f in DETAIL_FIELDS if f.name != "energy_joules")
 _columns_of: Final = attrgetter(*_COLUMNS)
-# What a device lacks is left out of its row.
-_Device: Final = msgspec.defstruct(
-    "_Device",
-    [(name, float | None, None) for name in (DETAIL_STATE.name, "energy_joules", *_COLUMNS)],
-    omit_defaults=True,
-    gc=False,
-)
+# The columns of a ``Table`` of devices, in their order.
+DETAIL_NAMES: Final = (DETAIL_STATE.name, "energy_joules", *_COLUMNS)
+# Of nearly all reports; nobody changes what an entry holds.
+_NO_METERS: Final[dict[str, MeterRow]] = {}
+_NO_ENGINES: Final[dict[str, EngineRow]] = {}
+_NO_SENSORS: Final[dict[str, wire.Sensor]] = {}
 
 
 class ForeignError(ValueError):
@@ -113,7 +112,7 @@ class _DeviceTags(msgspec.Struct, frozen=True, gc=False):
 
 def installed(site: str, node: str, inventory: wire.Inventory) -> Installed:
     """Prepare an inventory for the reports that refer to it."""
-    return Installed(inventory, Series(_DeviceTags(site, node, inventory)))
+    return Installed(inventory, Series(_DeviceTags(site, node, inventory), DETAIL_NAMES))
 
 
 def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: bool) -> Entry:
@@ -122,37 +121,38 @@ def entry_of(report: wire.Report, has: Installed, index: SiteIndex, *, detail: b
     Raises ``ReportError`` (a ``ValueError``) where it contradicts itself, ``ForeignError`` where it
     speaks for what its agent may not.
     """
+    columns, site, name = report.accelerators, report.site, report.node
+    start, xids = report.start_seconds, NO_XIDS
+    node: NodeRow | None = None
+    rows: list[Row] = []
+    if columns is not None:
+        _check_columns(columns, len(has.inventory.devices))
+    if columns is not None or report.host is not None:
+        node = node_row(report, has.inventory, index)
+        rows.append(PackedRow("ledger", "node", site, name, name, start, pack(node)))
+    meters, engines, sensors = _NO_METERS, _NO_ENGINES, _NO_SENSORS
     if report.meters or report.engines or report.spans or report.sensors:
         _check_things(report, index)
-    _check_columns(report.accelerators, len(has.inventory.devices))
-    node = None
-    if report.accelerators is not None or report.host is not None:
-        node = node_row(report, has.inventory, index)
-    meters = meter_rows(report) if report.meters else {}
-    engines = engine_rows(report) if report.engines else {}
-    sensors = sensors_of(report) if report.sensors else {}
-    key = (report.site, report.node, report.start_seconds)
-    rows: list[Row] = []
-    if node is not None:
-        rows.append(_ledger("node", report.node, key, pack(node)))
-    for name, meter in meters.items():
-        rows.append(_ledger("meter", name, key, pack(meter)))
-    for name, engine in engines.items():
-        rows.append(_ledger("engine", name, key, pack(engine)))
-    if report.spans:
-        rows.extend(_spans(report, key))
-    if report.meters:
-        rows.extend(_registers(report))
-    xids = NO_XIDS
-    if report.accelerators is not None and report.accelerators.xids:
-        xids = xids_of(report.accelerators, has.inventory)
-        rows.extend(xid_points(*key, xids))
+        meters, engines, sensors = meter_rows(report), engine_rows(report), sensors_of(report)
+        rows.extend(_thing_rows(report, meters, engines))
+    if columns is not None and columns.xids:
+        xids = xids_of(columns, has.inventory)
+        rows.extend(xid_points(site, name, start, xids))
     if detail:
-        rows.extend(_accelerator_detail(report, has, index))
-        rows.extend(_host_detail(report))
-        rows.extend(_queues(report, engines))
-        rows.extend(_sensor_detail(report, index))
-    return Entry(*key, node, meters, engines, rows, sensors, xids)
+        rows.extend(_detail(report, has, engines, index))
+    return Entry(site, name, start, node, meters, engines, rows, sensors, xids)
+
+
+def _thing_rows(
+    report: wire.Report, meters: Mapping[str, MeterRow], engines: Mapping[str, EngineRow]
+) -> Iterator[PackedRow]:
+    key = (report.site, report.node, report.start_seconds)
+    for name, meter in meters.items():
+        yield _ledger("meter", name, key, pack(meter))
+    for name, engine in engines.items():
+        yield _ledger("engine", name, key, pack(engine))
+    yield from _spans(report, key)
+    yield from _registers(report)
 
 
 def late_marks(entry: Entry) -> Iterator[PackedRow]:
@@ -185,8 +185,8 @@ def _check_things(report: wire.Report, index: SiteIndex) -> None:
             raise ForeignError(f"sensor {sensor.sensor} is not {report.node}'s to read")
 
 
-def _check_columns(columns: wire.Accelerators | None, devices: int) -> None:
-    if columns is None or {0, devices}.issuperset(map(len, _columns_of(columns))):
+def _check_columns(columns: wire.Accelerators, devices: int) -> None:
+    if {0, devices}.issuperset(map(len, _columns_of(columns))):
         return
     for name, column in zip(_COLUMNS, _columns_of(columns), strict=True):
         if column and len(column) != devices:
@@ -250,12 +250,26 @@ def inventory_row(site: str, node: str, at_seconds: int, inventory: wire.Invento
     return PackedRow("quarter", "inventory", site, node, node, at_seconds, pack(inventory))
 
 
-def _accelerator_detail(report: wire.Report, has: Installed, index: SiteIndex) -> Iterator[Table]:
-    columns = report.accelerators
-    if columns is None:
-        return
+def _detail(
+    report: wire.Report, has: Installed, engines: Mapping[str, EngineRow], index: SiteIndex
+) -> Iterator[Row]:
+    if report.accelerators is not None:
+        yield _accelerator_detail(report, report.accelerators, has, index)
+    if report.host is not None:
+        yield from _host_detail(report, report.host)
+    if engines:
+        yield from _queues(report, engines)
+    if report.sensors:
+        yield from _sensor_detail(report, index)
+
+
+def _accelerator_detail(
+    report: wire.Report, columns: wire.Accelerators, has: Installed, index: SiteIndex
+) -> Table:
     grouping = index.grouping(report.node, has.inventory, report.start_seconds)
-    states = state_numbers(columns, grouping, report.length_seconds)
+    states: list[float | None] = []
+    if columns.state_milliseconds:
+        states = state_numbers(columns, grouping, report.length_seconds)
     energies: list[float | None] = []
     joules = tuple(columns.state_joules.values())
     if len(joules) == 1:
@@ -263,16 +277,11 @@ def _accelerator_detail(report: wire.Report, has: Installed, index: SiteIndex) -
     elif joules:
         by_device = zip(*joules, strict=True)
         energies = [None if None in parts else fsum(parts) for parts in by_device]
-    lacking = [None] * len(has.inventory.devices)
-    filled = [column or lacking for column in (states, energies, *_columns_of(columns))]
-    rows = pack_all(map(_Device, *filled))
-    yield Table("detail", "accelerator", has.series, rows, report.start_seconds)
+    packed = pack_columns((states, energies, *_columns_of(columns)))
+    return Table("detail", "accelerator", has.series, packed, report.start_seconds)
 
 
-def _host_detail(report: wire.Report) -> Iterator[Point]:
-    host = report.host
-    if host is None:
-        return
+def _host_detail(report: wire.Report, host: wire.Host) -> Iterator[Point]:
     readings = {name: getattr(host, name) for name in HOST_FIELD_NAMES}
     fields = {name: float(value) for name, value in readings.items() if value is not None}
     if fields:
@@ -298,7 +307,7 @@ def _queues(report: wire.Report, engines: Mapping[str, EngineRow]) -> Iterator[P
 
 
 def _sensor_detail(report: wire.Report, index: SiteIndex) -> Iterator[Point]:
-    known = index.dated.sensor.at(report.start_seconds) if report.sensors else {}
+    known = index.dated.sensor.at(report.start_seconds)
     for sensor in report.sensors:
         place = known.get(sensor.sensor)
         tags = (

@@ -6,7 +6,7 @@ it is written whole or not at all. ``milliseconds`` and ``joules`` are in the or
 cycles, and a full collection over them would stop the loop.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -162,39 +162,48 @@ Tags = tuple[tuple[str, str], ...]
 
 
 class Series:
-    """The series that are written together, again and again: equal only to itself.
+    """The series that are written together, again and again, and the names of their fields.
 
-    Their tags are made of what it is given each time that they are asked for: of a large site they
-    would weigh as much as all else that is known of its devices.
+    They are equal only to themselves. Their tags are made of what it is given each time that they
+    are asked for: of a large site they would weigh as much as all else that is known of its
+    devices.
     """
 
-    __slots__ = ("_tags",)
+    __slots__ = ("_tags", "names")
 
-    def __init__(self, tags: Iterable[Tags]) -> None:
+    def __init__(self, tags: Iterable[Tags], names: tuple[str, ...]) -> None:
         self._tags = tags
+        self.names: Final = names
 
     @property
     def tags(self) -> tuple[Tags, ...]:
-        """The tags of each series, in the order of a table's rows."""
+        """The tags of each series, in the order of a table's columns."""
         return tuple(self._tags)
 
 
 class Table(NamedTuple):
-    """Readings of several series at one time: ``rows`` has a line for each, ``{}`` for none.
+    """Readings of several series at one time: ``columns`` is JSON, a list for each field.
 
-    What a report says of its devices stays one row up to the store, which writes it as such.
+    It has an entry for each series, ``null`` where that has no reading, or none where no series
+    has one. What a report says of its devices stays so up to the store, which writes it as such.
     """
 
     policy: Policy
     measurement: str
     series: Series
-    rows: bytes
+    columns: bytes
     start_seconds: int
 
     def readings(self) -> Iterator[Readings]:
         """Return the rows of all series that have any reading."""
-        for tags, row in zip(self.series.tags, self.rows.splitlines(), strict=True):
-            if row != b"{}":
+        series = self.series.tags
+        lacking = [None] * len(series)
+        columns = [column or lacking for column in _COLUMNS.decode(self.columns)]
+        for tags, *values in zip(series, *columns, strict=True):
+            named = zip(self.series.names, values, strict=True)
+            fields = {name: value for name, value in named if value is not None}
+            if fields:
+                row = _ENCODER.encode(fields)
                 yield Readings(self.policy, self.measurement, tags, row, self.start_seconds)
 
 
@@ -209,6 +218,7 @@ def singles(row: Row) -> Iterable[Single]:
 
 _ENCODER: Final = msgspec.json.Encoder()
 _FLOATS: Final = msgspec.json.Decoder(dict[str, float])
+_COLUMNS: Final = msgspec.json.Decoder(list[list[float | int | None]])
 
 
 def pack(row: Struct) -> str:
@@ -216,7 +226,6 @@ def pack(row: Struct) -> str:
     return _ENCODER.encode(row).decode()
 
 
-def pack_all(rows: Iterable[Struct]) -> bytes:
-    """Encode many structs at once, each to a JSON object on a line of its own."""
-    # A list, for msgspec 0.22 never lets go of an iterator, nor of the columns it stands in.
-    return _ENCODER.encode_lines(list(rows))
+def pack_columns(columns: Sequence[Sequence[float | None]]) -> bytes:
+    """Encode the columns of a ``Table``."""
+    return _ENCODER.encode(columns)

@@ -207,7 +207,7 @@ def test_detail_of_a_node_without_register_is_forgotten() -> None:
 
 def test_rows_beside_the_detail_are_left_alone() -> None:
     watch = ThingWatch(index())
-    other = stored.Table("detail", "host", stored.Series([()]), b'{"x":1.0}', START)
+    other = stored.Table("detail", "host", stored.Series([()], ("x",)), b"[[1.0]]", START)
     watch.add_detail(Entry("site-a", "node-1", START, None, {}, {}, [other]))
     watch.add(interval(0, {}))
     assert watch.seen().readings == ()

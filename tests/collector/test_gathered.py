@@ -74,13 +74,14 @@ def test_what_devices_read_is_told_with_it_where_it_is_due() -> None:
     assert read is not None
     ((row,),) = [made.rows for made in read.entries("site-a", start)]
     assert isinstance(row, Table)
-    assert [json.loads(line)["power_watts"] for line in row.rows.splitlines()] == [500.0, 500.0]
+    columns = dict(zip(row.series.names, json.loads(row.columns), strict=True))
+    assert columns["power_watts"] == [500.0, 500.0]
 
 
 def test_a_slot_that_is_too_large_is_told_without_its_detail() -> None:
-    read = unpacked(packed(detailed(2_000), "site-a", "07", "a", now_on_grid()))
+    read = unpacked(packed(detailed(4_000), "site-a", "07", "a", now_on_grid()))
     assert read is not None
-    assert len(read.readers) == 2_000
+    assert len(read.readers) == 4_000
     assert not any(told.detail for told in read.readers.values())
     assert all(told.node is not None for told in read.readers.values())
 

@@ -188,21 +188,30 @@ def test_the_server_reads_every_short_name_as_it_was(
 
 def test_a_table_is_the_lines_of_its_rows() -> None:
     tags = [(("device", f"gpu {n}"), ("site", "a,b")) for n in range(4)]
-    rows = b'{"x":1.5,"y":-0.0}\n{}\n{"y":1e16}\n{"x":5}\n'
-    table = Table("detail", "accelerator", Series(tags), rows, 1_800_000_000)
-    assert ENCODER.lines(table) == [ENCODER.line(row) for row in table.readings()]
-    assert len(ENCODER.lines(table)) == 3
+    series = Series(tags, ("x", "y", "z"))
+    for columns, lines in (
+        (b"[[1.5,2.0,1e16,5],[-0.0,1,2,3],[1,2,3,4]]", 4),
+        (b"[[1.5,2.0,3.0,5],[],[1,2,3,4]]", 4),
+        (b"[[],[],[0,0,0,0.0]]", 4),
+        (b"[[1.5,null,null,5],[-0.0,null,1e16,null],[]]", 3),
+        (b"[[null,null,null,null],[],[]]", 0),
+        (b"[[],[],[]]", 0),
+    ):
+        table = Table("detail", "accelerator", series, columns, 1_800_000_000)
+        alone = [ENCODER.line(row) for row in table.readings()]
+        assert ENCODER.lines(table) == b"\n".join(alone)
+        assert len(alone) == lines
 
 
 @pytest.mark.parametrize(
     "bad",
     [
-        Table("detail", "a", Series([(("tag", ""),)]), b'{"x":1}\n', 0),
-        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":null}\n', 0),
-        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":1}\n', 2**40),
-        Table("detail", "a", Series([(("tag", "x"),)]), b'{"x":1}\n{"x":2}\n', 0),
+        Table("detail", "a", Series([(("tag", ""),)], ("x",)), b"[[1]]", 0),
+        Table("detail", "a", Series([(("tag", "x"),)], ("x",)), b"[[1]]", 2**40),
+        Table("detail", "a", Series([(("tag", "x"),)], ("x",)), b"[[1,2]]", 0),
+        Table("detail", "a", Series([(("tag", "x"),)], ("x", "y")), b"[[1]]", 0),
     ],
-    ids=["tag", "not finite", "start", "a row too many"],
+    ids=["tag", "start", "a row too many", "a column too few"],
 )
 def test_a_table_that_cannot_be_written_is_refused(bad: Table) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -254,21 +254,16 @@ async def test_a_batch_of_many_requests_loses_only_its_bad_rows(store: Store) ->
 
 async def test_a_table_is_written_but_for_the_series_that_cannot_be(store: Store) -> None:
     names = ["gpu-0", "\n", "gpu-2", "gpu-3"]
-    series = Series([readings(name).tags for name in names])
-    table = Table("detail", "accelerator", series, b'{"x":1}\n{"x":2}\n{}\n{"x":4}\n', QUARTER)
+    series = Series([readings(name).tags for name in names], ("x",))
+    table = Table("detail", "accelerator", series, b"[[1,2,null,4]]", QUARTER)
     rejections = await store.write([point("gpu-9", x=9.0), table])
     assert [(one.index, one.too_old) for one in rejections] == [(1, False)]
     expected = [point("gpu-0", x=1.0), point("gpu-3", x=4.0), point("gpu-9", x=9.0)]
     assert await detail(store) == expected
     # One of them has another type than the store knows: only that one is refused.
     assert await store.write([of_fields({"whole": 1}, "gpu-4")]) == []
-    rows = b'{"x":5}\n{"x":6}\n{"whole":7}\n{"x":8}\n'
-    table = Table(
-        "detail",
-        "accelerator",
-        Series([readings(f"gpu-{n}").tags for n in range(4)]),
-        rows,
-        QUARTER,
-    )
+    series = Series([readings(f"gpu-{n}").tags for n in range(4)], ("x", "whole"))
+    columns = b"[[5,6,null,8],[null,null,7,null]]"
+    table = Table("detail", "accelerator", series, columns, QUARTER)
     assert [one.index for one in await store.write([table])] == [0]
     assert [found.fields.get("x") for found in await detail(store)] == [5.0, 6.0, 8.0, None, 9.0]

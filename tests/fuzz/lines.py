@@ -5,7 +5,16 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from meterhouse_collector.rows import PackedRow, Point, Readings, Row, Series, Single, Table
+from meterhouse_collector.rows import (
+    PackedRow,
+    Point,
+    Readings,
+    Row,
+    Series,
+    Single,
+    Table,
+    pack_columns,
+)
 from meterhouse_collector.store.line_protocol import LineEncoder
 from tests.collector.line_parser import Value, parse
 from tests.fuzz.draw import Draw
@@ -26,7 +35,7 @@ def check_table(table: Table) -> bool:
         lines_of_it = _ENCODER.lines(table)
     except ValueError:
         return False
-    assert lines_of_it == [_ENCODER.line(reading) for reading in table.readings()], table
+    assert lines_of_it == b"\n".join(map(_ENCODER.line, table.readings())), table
     return True
 
 
@@ -68,9 +77,16 @@ def drawn_row(draw: Draw) -> Row:
         return Point("detail", draw.pick(("host", draw.text())), tags, _drawn_fields(draw), start)
     if kind == 2:
         return Readings("detail", "accelerator", tags, _drawn_readings(draw), start)
-    series = Series((*tags, ("device", draw.text())) for _ in range(draw.below(4)))
-    rows = b"\n".join(_drawn_readings(draw) for _ in series.tags)
-    return Table("detail", "accelerator", series, rows, start)
+    devices, names = draw.below(4), tuple(f"f{number}" for number in range(draw.below(4)))
+    series = Series([(*tags, ("device", draw.text())) for _ in range(devices)], names)
+    columns = [_drawn_column(draw, devices) for _ in names]
+    return Table("detail", "accelerator", series, pack_columns(columns), start)
+
+
+def _drawn_column(draw: Draw, devices: int) -> list[float | None]:
+    if draw.chance(4):
+        return []
+    return [None if draw.chance(8) else draw.number() for _ in range(devices)]
 
 
 def _drawn_readings(draw: Draw) -> bytes:

@@ -104,7 +104,7 @@ class Alerts:
         if entry.xids:
             self._sight.add_xids(told(entry.node, entry.start_seconds, entry.xids))
         # Hardly any entry has either.
-        if entry.sensors or any(type(row) is Table for row in entry.rows):
+        if entry.sensors or Table in map(type, entry.rows):
             self._sight.add(entry)
 
     async def run(self) -> None:

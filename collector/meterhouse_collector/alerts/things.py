@@ -1,6 +1,8 @@
 """What is followed of single nodes, meters and devices, interval by interval."""
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Mapping
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -8,7 +10,7 @@ import msgspec
 from meterhouse_agent import wire
 from meterhouse_collector import rows as stored
 from meterhouse_collector.alerts.known import Lost, Readings, Silence
-from meterhouse_collector.ledger import Entry
+from meterhouse_collector.ledger import DETAIL_NAMES, Entry
 from meterhouse_collector.rollup.site_energy import MEASURED, IntervalRows
 from meterhouse_collector.rows import MeterRow, NodeRow
 from meterhouse_collector.site.index import SiteIndex
@@ -19,13 +21,19 @@ DETAIL_SECONDS: Final = 300.0
 NEVER_CALM: Final = Readings("")
 
 
-class _Detail(msgspec.Struct, gc=False):
-    temperature_celsius: float | None = None
-    throttled_milliseconds: float | None = None
-    ecc_uncorrected_errors: float | None = None
-
-
-_DETAIL: Final = msgspec.json.Decoder(_Detail)
+_Column = list[float | None]
+# Of the columns of detail those that any rule minds; the others are not even read.
+_MINDED: Final = ("temperature_celsius", "throttled_milliseconds", "ecc_uncorrected_errors")
+_columns_of: Final = attrgetter(*_MINDED)
+_DETAIL: Final = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "_Detail",
+        [(name, _Column if name in _MINDED else msgspec.Raw) for name in DETAIL_NAMES],
+        array_like=True,
+        gc=False,
+    )
+)
+_DIGIT: Final = re.compile(rb"\d")
 
 
 class _Heard:
@@ -104,27 +112,27 @@ class ThingWatch:
 
     def add_detail(self, entry: Entry) -> None:
         """Take what an entry says of single devices, unless it is older than what is known."""
-        found = [
-            each
-            for row in entry.rows
-            if isinstance(row, stored.Table) and row.measurement == "accelerator"
-            for each, line in zip(
-                _DETAIL.decode_lines(row.rows), row.rows.splitlines(), strict=True
-            )
-            if line != b"{}"
-        ]
-        if not found or self._details.get(entry.node, (0,))[0] > entry.start_seconds:
+        for row in entry.rows:
+            if type(row) is stored.Table and row.measurement == "accelerator":
+                self._add_columns(entry, row.columns)
+
+    def _add_columns(self, entry: Entry, columns: bytes) -> None:
+        known = self._details.get(entry.node)
+        if known is not None and known[0] > entry.start_seconds:
             return
+        if _DIGIT.search(columns) is None:
+            # Of no device anything was read.
+            return
+        temperature, throttled, errors = map(_most, _columns_of(_DETAIL.decode(columns)))
         length = 0 if entry.node_row is None else entry.node_row.length_milliseconds
         self._restless = None
-        throttled = _most([each.throttled_milliseconds for each in found])
         self._details[entry.node] = (
             entry.start_seconds,
             Readings(
                 entry.node,
-                _most([each.temperature_celsius for each in found]),
+                temperature,
                 None if throttled is None or length <= 0 else min(1.0, throttled / length),
-                _most([each.ecc_uncorrected_errors for each in found]),
+                errors,
             ),
         )
 
@@ -185,8 +193,10 @@ def _unhealthy_devices(row: NodeRow) -> float:
     return milliseconds / row.length_milliseconds
 
 
-def _most(values: Iterable[float | None]) -> float | None:
-    return max([value for value in values if value is not None], default=None)
+def _most(values: _Column) -> float | None:
+    if None in values:
+        values = [value for value in values if value is not None]
+    return max(values, default=None)  # type: ignore[type-var] # no None
 
 
 def waiting_seconds(waiting: Mapping[str, int], length_seconds: int) -> dict[str, float]:

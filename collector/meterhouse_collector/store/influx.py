@@ -124,8 +124,8 @@ class InfluxStore:
         """Return the lines of a row, those of a table in one unless any of them is refused."""
         if isinstance(row, Table):
             with suppress(ValueError):
-                parts = self._encoder.lines(row)
-                return [_Line(index, b"\n".join(parts), len(parts))] if parts else []
+                text = self._encoder.lines(row)
+                return [_Line(index, text, text.count(b"\n") + 1)] if text else []
         lines = []
         for single in singles(row):
             try:

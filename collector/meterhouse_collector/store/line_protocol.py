@@ -48,22 +48,37 @@ class LineEncoder:
         self._series_kept = series_kept
         self._packed_series = lru_cache(maxsize=series_kept)(_packed_series)
         self._point_series = lru_cache(maxsize=series_kept)(_point_series)
-        self._table_series = lru_cache(maxsize=series_kept)(_table_series)
+        self._table_heads = lru_cache(maxsize=series_kept)(_table_heads)
+        self._table_pattern = lru_cache(maxsize=1024)(_table_pattern)
         self._plan = lru_cache(maxsize=1024)(_plan)
 
-    def lines(self, table: Table) -> list[bytes]:
+    def lines(self, table: Table) -> bytes:
         """Return the lines of all series that have any reading; raise ``ValueError`` for a bad one.
 
         Each is what ``line`` returns of it alone.
         """
-        heads = self._table_series(table.measurement, table.series)
-        # Plain names and numbers: nothing else has a colon, quotes or braces.
-        rows = table.rows.translate(_COLON_TO_EQUALS, b'"{}')
-        if b"null" in rows or not -_MAX_SECONDS <= table.start_seconds <= _MAX_SECONDS:
-            raise ValueError("not all of it can be written")
-        end = b" %d" % table.start_seconds
-        pairs = zip(heads, rows.splitlines(), strict=True)
-        return [head + fields + end for head, fields in pairs if fields]
+        text, start = table.columns, table.start_seconds
+        if b"null" in text or not -_MAX_SECONDS <= start <= _MAX_SECONDS:
+            return b"\n".join(map(self.line, table.readings()))
+        lacking: tuple[int, ...] = ()
+        if b"[]" in text:
+            # What the encoder writes has no spaces, and numbers have neither comma nor bracket.
+            parts = text[2:-2].split(b"],[")
+            lacking = tuple(number for number, part in enumerate(parts) if not part)
+            text = b",".join(filter(None, parts))
+        values = text.translate(None, b"[]").split(b",")
+        first, pattern = self._table_pattern(table.series.names, lacking)
+        heads = self._table_heads(table.measurement, table.series, first)
+        count, columns = len(heads), len(pattern) // 2
+        if len(values) != count * columns or not values[0]:
+            return b"\n".join(map(self.line, table.readings()))
+        pieces = pattern * count
+        pieces[:: 2 * columns + 1] = heads
+        for number in range(columns):
+            column = values[number * count : (number + 1) * count]
+            pieces[2 * number + 1 :: 2 * columns + 1] = column
+        pieces[2 * columns :: 2 * columns + 1] = [b" %d\n" % start] * count
+        return b"".join(pieces)[:-1]
 
     def line(self, row: Single) -> bytes:
         """Return the line of a row; raise ``ValueError``, naming the row, where it has none."""
@@ -147,8 +162,21 @@ def _point_series(measurement: str, tags: tuple[tuple[str, str], ...]) -> str:
     return _series(measurement, sorted(tags))
 
 
-def _table_series(measurement: str, series: Series) -> tuple[bytes, ...]:
-    return tuple(f"{_point_series(measurement, tags)} ".encode() for tags in series.tags)
+def _table_heads(measurement: str, series: Series, first: str) -> tuple[bytes, ...]:
+    heads = (_point_series(measurement, tags) for tags in series.tags)
+    return tuple(f"{head} {first}=".encode() for head in heads)
+
+
+def _table_pattern(names: tuple[str, ...], lacking: tuple[int, ...]) -> tuple[str, list[bytes]]:
+    """Return the first field of a line, and room for its pieces: by turns its text and a value.
+
+    The text before the first value is the series', that after the last the time.
+    """
+    first, *others = [name for number, name in enumerate(names) if number not in lacking] or [""]
+    pieces = [b"", b""]
+    for name in others:
+        pieces += [f",{name}=".encode(), b""]
+    return first, [*pieces, b""]
 
 
 def _series(measurement: str, tags: Iterable[tuple[str, str]]) -> str:
