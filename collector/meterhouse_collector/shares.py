@@ -69,28 +69,27 @@ def _shares(accelerators: wire.Accelerators, grouping: Grouping, length: int) ->
     milliseconds, joules = accelerators.state_milliseconds, accelerators.state_joules
     devices = grouping.devices
     times = list(milliseconds.values())
-    lengths = {*map(len, times), *map(len, joules.values())}
-    if lengths and lengths != {devices}:
-        raise ReportError(f"columns of {sorted(lengths)} entries for {devices} devices")
+    columns: list[Sequence[float | None]] = [*times, *joules.values()]
+    for column in columns:
+        if len(column) != devices:
+            raise ReportError(f"a column of {len(column)} entries for {devices} devices")
     methods = accelerators.energy_method
     if not isinstance(methods, str) and len(methods) != devices:
         raise ReportError(f"{len(methods)} energy methods for {devices} devices")
     longest = _longest(times)
     if longest > length:
         raise ReportError(f"states of {longest} ms in an interval of {length} ms")
-    whole = len(grouping.parts) == 1 and len(grouping.parts[0].columns) == devices
+    if grouping.whole:
+        return (_share(grouping.parts[0], milliseconds, joules, methods, length),)
     shares = []
     for part in grouping.parts:
-        if whole:
-            shares.append(_share(part, milliseconds, joules, methods, length))
-            continue
-        columns = part.columns
+        mine = part.columns
         shares.append(
             _share(
                 part,
-                {state: [values[i] for i in columns] for state, values in milliseconds.items()},
-                {state: [values[i] for i in columns] for state, values in joules.items()},
-                methods if isinstance(methods, str) else [methods[i] for i in columns],
+                {state: [values[i] for i in mine] for state, values in milliseconds.items()},
+                {state: [values[i] for i in mine] for state, values in joules.items()},
+                methods if isinstance(methods, str) else [methods[i] for i in mine],
                 length,
             )
         )
@@ -106,18 +105,13 @@ def _share(
 ) -> Share:
     times, missing = [0, 0, 0, 0, 0], part.missing > 0
     energies: list[float | None] = [None, None, None, None, None]
-    complete = set()
     for state, energy in joules.items():
-        try:
-            energies[_PLACES[state]] = fsum(energy) if energy else None  # type: ignore[arg-type] # a None among them raises
-            complete.add(state)
-        except TypeError:
-            energies[_PLACES[state]] = _sum(energy)
+        energies[_PLACES[state]] = _sum(energy)
     for state, time in milliseconds.items():
         place = _PLACES[state]
         times[place] = total = sum(time)
-        if total > 0 and (energies[place] is None or state not in complete):
-            missing = missing or energies[place] is None or _lacks(time, joules[state])
+        if total > 0 and not missing:
+            missing = energies[place] is None or _lacks(time, joules[state])
     uncovered = (len(part.columns) + part.missing) * length - sum(times)
     times[_UNKNOWN] += uncovered
     if part.holder.startswith(ENGINE_PREFIX):
@@ -145,6 +139,8 @@ def _longest(times: Sequence[Milliseconds]) -> int:
 
 
 def _sum(values: Joules) -> float | None:
+    if None not in values:
+        return fsum(values) if values else None  # type: ignore[arg-type] # no None
     measured = [value for value in values if value is not None]
     return fsum(measured) if measured else None
 
@@ -156,6 +152,8 @@ def _plus(one: float | None, other: float | None) -> float | None:
 
 
 def _lacks(times: Milliseconds, energies: Joules) -> bool:
+    if None not in energies:
+        return False
     return any(e is None and t > 0 for t, e in zip(times, energies, strict=True))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.ledger import ForeignError, entry_of, installed, late_marks
-from meterhouse_collector.rows import NodeRow, PackedRow, Point, Row, Table, pack_all, singles
+from meterhouse_collector.rows import NodeRow, PackedRow, Point, Row, Table, pack_columns, singles
 from meterhouse_collector.shares import ReportError
 from meterhouse_collector.store.line_protocol import LineEncoder
 from tests.collector.collecting import INVENTORY, index, report
@@ -44,12 +44,11 @@ def marked(rows: list[Row]) -> list[tuple[str, int]]:
     return [(row.thing, row.start_seconds) for row in packed(rows, "dirty")]
 
 
-def test_nothing_is_kept_of_what_is_packed_row_by_row() -> None:
-    rows = iter([wire.Host(covered_milliseconds=n) for n in range(3)])
-    before = sys.getrefcount(rows)
-    packed = pack_all(rows)
-    assert packed.count(b"covered_milliseconds") == 3
-    assert sys.getrefcount(rows) == before
+def test_nothing_is_kept_of_the_columns_that_are_packed() -> None:
+    column = [1.5, None]
+    before = sys.getrefcount(column)
+    assert pack_columns((column, [])) == b"[[1.5,null],[]]"
+    assert sys.getrefcount(column) == before
 
 
 def test_the_golden_report_becomes_the_golden_lines() -> None:

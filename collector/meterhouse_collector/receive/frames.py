@@ -61,9 +61,13 @@ class Frames(asyncio.Protocol):
         while end - at > 1:
             size, body = data[at + 1], at + 2
             if size & _MORE:
-                size, body = _length(data, at)
-                if size < 0:
-                    break
+                # Most lengths have two bytes.
+                if body < end and data[body] < _MORE:
+                    size, body = size & ~_MORE | data[body] << 7, body + 1
+                else:
+                    size, body = _length(data, at)
+                    if size < 0:
+                        break
             stop = body + size
             if stop > end:
                 self._need = stop - at

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from meterhouse_agent import wire
 from meterhouse_collector.site.places import Asset
@@ -12,7 +14,7 @@ ENGINE_PREFIX: Final = "engine:"
 EVERY_DEVICE: Final = "*"
 
 
-class Part(NamedTuple):
+class Part(Struct, frozen=True, gc=False):
     """The columns of a report that make one share, and its registered devices without one."""
 
     accelerator_model: str
@@ -21,11 +23,15 @@ class Part(NamedTuple):
     missing: int
 
 
-class Grouping(NamedTuple):
-    """How a node's report is split into shares; ``devices`` is how many columns it must have."""
+class Grouping(Struct, frozen=True, gc=False):
+    """How a node's report is split into shares; ``devices`` is how many columns it must have.
+
+    ``whole`` says that all of them make one share, as those of most nodes do.
+    """
 
     parts: tuple[Part, ...]
     devices: int
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +92,6 @@ def match(slots: tuple[Slot, ...], inventory: wire.Inventory) -> Grouping:
         Part(model, holder, tuple(columns.get((model, holder), ())), missing[(model, holder)])
         for model, holder in {**dict.fromkeys(columns), **dict.fromkeys(missing)}
     )
-    return Grouping(parts, len(inventory.devices))
+    devices = len(inventory.devices)
+    whole = len(parts) == 1 and len(parts[0].columns) == devices
+    return Grouping(parts, devices, whole)
