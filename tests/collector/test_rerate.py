@@ -60,6 +60,7 @@ def test_another_model_is_only_shown_until_it_is_the_sites(
         (["--from", "yesterday"], "allowed: a date"),
         (["--from", "2026-10-01T00:07"], "full quarter hour"),
         (["--from", "2019-01-01", "--to", "2019-02-01"], "no quarter hour is summed"),
+        (["--from", "2019-02-01", "--to", "2019-01-01"], "a window that ends after it begins"),
     ],
 )
 def test_a_window_that_is_none_is_refused(

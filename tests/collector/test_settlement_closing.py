@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from meterhouse_collector.settlement.closing import (
     read_frozen,
     read_heads,
 )
-from meterhouse_collector.settlement.periods import Period
+from meterhouse_collector.settlement.periods import Period, local_text
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.sqlite import SqliteStore
@@ -152,8 +153,28 @@ async def test_only_what_is_over_and_summed_and_open_can_be_closed(embedded: Sql
     longer = Period("days", first.begins, second.ends)
     assert said in await refusal(books(embedded), longer)
     before = Period("before", first.begins - DAY, first.begins)
-    assert "all until then is closed" in await refusal(books(embedded), before)
+    assert "they are closed in order" in await refusal(books(embedded), before)
     assert len(await read_heads(embedded, "site")) == 1
+
+
+async def test_what_is_summed_is_not_left_out_between_closed_periods(
+    embedded: SqliteStore,
+) -> None:
+    first, second, third, fourth = PERIODS
+    starts = [*range(FIRST, third.begins - 900, 900), *range(third.begins, NOW, 900)]
+    await fill(embedded, site(), starts)
+    # Where the books begin is for whoever keeps them to say.
+    await books(embedded).close(first)
+    zone = ZoneInfo("Europe/Berlin")
+    await books(embedded).close(third)
+    # The second lacked a quarter hour, and could not be closed.
+    assert "they are closed in order" in await refusal(books(embedded), second)
+    await fill(embedded, site(), range(NOW, NOW + DAY, 900))
+    later = Period("later", NOW, NOW + DAY)
+    assert await refusal(books(embedded, now=later.ends), later) == (
+        f"later would leave out {local_text(fourth.begins, zone)} to {local_text(NOW, zone)},"
+        " which is summed: close that first"
+    )
 
 
 async def test_late_rows_that_wait_keep_a_period_open(embedded: SqliteStore) -> None:

@@ -122,6 +122,8 @@ async def _starts(books: Books, begins: str, ends: str | None) -> list[int]:
         last = int(books.now_seconds) if ends is None else parse_instant(ends, zone)
     except ValueError as error:
         raise UsageError([f"--from, --to: {error}"]) from None
+    if ends is not None and last <= first:
+        raise UsageError(["--from, --to: allowed: a window that ends after it begins"])
     records = await read_records(books.store, books.index.site, first, last)
     if not records:
         raise UsageError([f"no quarter hour is summed from {local_text(first, zone)} on"])

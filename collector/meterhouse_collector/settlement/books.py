@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from meterhouse_collector.money.billing_month import QUARTER_SECONDS
+from meterhouse_collector.money.billing_month import QUARTER_SECONDS, billing_month
 from meterhouse_collector.quarters.marks import read_marks
 from meterhouse_collector.rows import POLICY_DAYS
 from meterhouse_collector.settlement.allocation import days
@@ -74,6 +74,7 @@ class Books:
         """Freeze a period under the next number; raise ``NotClosableError`` where it cannot be."""
         heads = await read_heads(self.store, self.index.site)
         self._refuse_closed(period, heads)
+        await self._refuse_skipping(period, heads)
         await self._refuse_open(period)
         found = await self._carrying(await self._today(period.window), heads)
         closing = Closing(
@@ -118,12 +119,29 @@ class Books:
                 what = f"statement {head.number} of {head.period}"
                 raise NotClosableError(f"{period.name} is closed already, by {what}")
         if heads and period.begins < heads[-1].ends_seconds:
-            last = local_text(heads[-1].ends_seconds, zone)
+            first, last = (
+                local_text(at, zone) for at in (heads[0].begins_seconds, heads[-1].ends_seconds)
+            )
             raise NotClosableError(
-                f"{period.name} is over before {last}, and all until then is closed"
+                f"{period.name} is over before {last}, until when periods from {first} on are"
+                " closed: they are closed in order"
             )
         if period.ends > self.now_seconds:
             raise NotClosableError(f"{period.name} is open until {local_text(period.ends, zone)}")
+
+    async def _refuse_skipping(self, period: Period, heads: Sequence[Head]) -> None:
+        """Refuse to leave out what could be closed: nothing before a closed period can be."""
+        zone = ZoneInfo(self.index.model.time_zone)
+        begins = heads[-1].ends_seconds if heads else period.begins
+        while begins < period.begins:
+            ends = min(period.begins, billing_month(begins, zone).ends)
+            done = await read_records(self.store, self.index.site, begins, ends)
+            if len(done) == (ends - begins) // QUARTER_SECONDS:
+                raise NotClosableError(
+                    f"{period.name} would leave out {local_text(begins, zone)} to"
+                    f" {local_text(ends, zone)}, which is summed: close that first"
+                )
+            begins = ends
 
     async def _refuse_open(self, period: Period) -> None:
         zone = ZoneInfo(self.index.model.time_zone)
