@@ -154,6 +154,34 @@ promised = [{ said = 2001-01-01, due = 2001-11-01 }]
     assert found["short_watts"] == pytest.approx(4e5)
 
 
+def test_devices_to_come_have_the_peak_of_their_hardware_and_wait_for_what_they_need() -> None:
+    site = index(
+        """
+[[hardware]]
+accelerator_model = "h200"
+vendor = "nvidia"
+price_per_device = 1
+life = "1d"
+peak_watts = 1000.0
+[[pipeline]]
+name = "permit"
+kind = "permit"
+promised = [{ said = 2001-01-01, due = 2002-02-01 }]
+[[pipeline]]
+name = "racks"
+kind = "devices"
+accelerator_model = "h200"
+quantity = 400
+needs = ["permit"]
+promised = [{ said = 2001-01-01, due = 2001-11-01 }]
+"""
+    )
+    loads = [LoadKnown("ups", 1e6, 9e5, 1.0)]
+    points = plans.plan_points(known({}, of=site, loads=loads))
+    found = by_tag(points, "runway", "x")[""]
+    assert (found["month"], found["binding"], found["short_watts"]) == ("2002-02", "ups", 3e5)
+
+
 def test_without_a_known_load_there_is_no_runway() -> None:
     assert plans.plan_points(known({}, loads=[LoadKnown("ups", 2e6, None, 1.0)])) == []
 

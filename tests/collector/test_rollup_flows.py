@@ -38,6 +38,9 @@ GRID = '[[energy_source]]\nname = "grid"\nkind = "grid"\n'
 FACTOR = FACTORS.partition("[[emission_factor]]")[2].partition("[[emission_factor]]")[0]
 LOCATION = "[[emission_factor]]" + FACTOR
 SITE = GroupKey("site")
+SUPPLY = (
+    '[[water]]\nname = "supply-{0}"\ncategory = {0}\nmeters = ["water"]\nvalid_from = 2026-01-01\n'
+)
 
 
 def site(
@@ -68,6 +71,18 @@ def test_water_counts_with_the_it_energy_of_the_same_intervals() -> None:
     assert found.value is None
     assert found.reason is not None
     assert found.reason.startswith("coverage")
+
+
+def test_wue_states_the_category_of_its_water() -> None:
+    rows = {"utility": meter(2 * KWH), "pdu": meter(KWH), "water": water(1.8)}
+    label = "water of the site per IT energy"
+    for supplies, said in (
+        ((), label),
+        ((2,), f"{label}, category 2"),
+        ((3, 1), f"{label}, category 1"),
+    ):
+        known = index(UTILITY, PDU, WATER, *(SUPPLY.format(each) for each in supplies))
+        assert value("wue", site(known, rows), known).label == said
 
 
 def test_part_of_a_percent_of_a_water_meter_is_filled_and_more_does_not_count() -> None:

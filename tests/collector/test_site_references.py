@@ -35,9 +35,6 @@ TABLES = {
     "storage.meters": (
         '[[storage]]\nname = "b"\nrated_watts = 1.0\ncapacity_kwh = 1\nmeters = ["x"]\n'
     ),
-    "cooling.meters": (
-        '[[cooling]]\nname = "c"\nkind = "cdu"\nunit_heat_watts = 1.0\nmeters = ["x"]\n'
-    ),
     "cooling.clusters": (
         '[[cooling]]\nname = "c"\nkind = "cdu"\nunit_heat_watts = 1.0\nclusters = ["x"]\n'
     ),

@@ -46,6 +46,11 @@ def _ref(sums: Mapping[str, float], window: Window, floor: float) -> KpiValue:
     )
 
 
+def _wue(sums: Mapping[str, float], window: Window, floor: float) -> KpiValue:
+    category = window.basis.water_category
+    return site_ratios.wue(sums, window_seconds=window.seconds, floor=floor, category=category)
+
+
 def _cost(function: Callable[..., KpiValue]) -> KpiFunction:
     def compute(sums: Mapping[str, float], window: Window, floor: float) -> KpiValue:
         return function(
@@ -94,7 +99,7 @@ FUNCTIONS: Final[dict[str, KpiFunction]] = {
     "success_ratio": _group(service_ratios.success_ratio),
     "joules_per_output_token": _group(service_ratios.joules_per_output_token),
     "tokens_per_second_per_megawatt": _group(service_ratios.tokens_per_second_per_megawatt),
-    "wue": _site(site_ratios.wue),
+    "wue": _wue,
     "wue_source": _site(site_ratios.wue_source),
     "cue": _site(site_ratios.cue),
     "ref": _ref,

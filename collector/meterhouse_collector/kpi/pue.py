@@ -16,7 +16,8 @@ class EnergyBasis(NamedTuple):
     """What the figures of a site are read from; None is the category of nodes, which have none.
 
     ``has`` is what else the site model has that a KPI may need; its renewable energy is
-    ``provisional`` until certificates are retired.
+    ``provisional`` until certificates are retired. ``water_category`` is the lowest of its supplies
+    of water (ISO/IEC 30134-9).
     """
 
     boundary_metered: bool
@@ -26,6 +27,7 @@ class EnergyBasis(NamedTuple):
     category_changes: bool = False
     has: frozenset[Need] = frozenset()
     provisional: bool = False
+    water_category: Category | None = None
 
 
 def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) -> EnergyBasis:
@@ -50,6 +52,7 @@ def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) ->
         category_changes=window is not None and len({tree.category for tree in trees}) > 1,
         has=needs_met(index.model, trees),
         provisional=is_provisional(index.model),
+        water_category=min((each.category for each in index.model.water), default=None),
     )
 
 

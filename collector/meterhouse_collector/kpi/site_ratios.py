@@ -4,7 +4,7 @@ Where IT energy is the denominator, coverage is weighted by it; else it is the t
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 from meterhouse_collector.kpi import carbon, renewable, water
 from meterhouse_collector.kpi.losses import ups_efficiency as efficiency
@@ -15,14 +15,21 @@ from meterhouse_collector.kpi.value import KpiValue, share
 _NOT_JOINT: Final = "no interval has all of its meters"
 
 
-def wue(sums: Mapping[str, float], *, window_seconds: float, floor: float) -> KpiValue:
-    """Return the water taken in per kWh of IT energy."""
+def wue(
+    sums: Mapping[str, float],
+    *,
+    window_seconds: float,
+    floor: float,
+    category: Literal[1, 2, 3] | None = None,
+) -> KpiValue:
+    """Return the water taken in per kWh of IT energy, with its category where one is stated."""
+    stated = "" if category is None else f", category {category}"
     litres, joules = sums["water_joint_litres"], sums["water_it_joint_joules"]
     return kpi_of(
         Ratio(
             name="wue",
             unit="litres per kWh",
-            label="water of the site per IT energy",
+            label=f"water of the site per IT energy{stated}",
             numerator=litres,
             denominator=joules,
             coverage=it_coverage(sums, "water_it_joint_joules", window_seconds),

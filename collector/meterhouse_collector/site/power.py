@@ -181,7 +181,6 @@ class CoolingUnit(Lasting):
     spare_units: Annotated[int, Field(ge=0)] = 0
     unit_heat_watts: Watts
     margin_ratio: Ratio = 0.0
-    meters: tuple[Name, ...] = ()
 
     @model_validator(mode="after")
     def _spare(self) -> "CoolingUnit":

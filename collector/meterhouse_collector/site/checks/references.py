@@ -33,7 +33,6 @@ REFERENCES: Final = (
     Reference("power", "clusters", ("cluster",)),
     Reference("generator", "meters", ("meter",)),
     Reference("storage", "meters", ("meter",)),
-    Reference("cooling", "meters", ("meter",)),
     Reference("cooling", "clusters", ("cluster",)),
     Reference("water", "meters", ("meter",)),
     Reference("grid_connection", "meters", ("meter",)),
