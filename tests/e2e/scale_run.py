@@ -7,11 +7,33 @@ from typing import Final
 from meterhouse_agent.simulation.fleet import FleetSpec
 from tests.e2e.configs import collector_config, document
 from tests.e2e.fleet_run import FleetRun
+from tests.e2e.pipeline import Pipeline
 from tests.e2e.programs import Program
 from tests.servers import NatsCluster
 
 # Short, so that what is seen late is seen within a test.
 HELD: Final = "60s"
+
+
+def write_intake(
+    pipeline: Pipeline, program: Program, name: str, slots: str, **more: object
+) -> None:
+    """Write the config of an intake of a pipeline, whose collector is then a steward."""
+    influx = {
+        "url": pipeline.influx.url,
+        "org": pipeline.influx.org,
+        "token": {"file": pipeline.influx.token.file},
+        "timeout": "5s",
+    }
+    keys = {"role": "intake", "part": name, "slots": slots, "held": HELD, "influx": influx}
+    config = collector_config(
+        pipeline.folder,
+        interval=pipeline.interval,
+        broker_port=pipeline.broker.port,
+        page_port=program.metrics_port,
+        more=keys | more,
+    )
+    program.config.write_text(document(config))
 
 
 class ScaleRun(FleetRun):
@@ -46,29 +68,7 @@ class ScaleRun(FleetRun):
 
     def configure_intake(self, name: str, slots: str) -> None:
         """Write the config of an intake; it reads it when it starts."""
-        program = self.intakes[name]
-        influx = {
-            "url": self.influx.url,
-            "org": self.influx.org,
-            "token": {"file": self.influx.token.file},
-            "timeout": "5s",
-        }
-        more = {
-            "role": "intake",
-            "part": name,
-            "slots": slots,
-            "held": HELD,
-            "influx": influx,
-            **self._broker(),
-        }
-        config = collector_config(
-            self.folder,
-            interval=self.interval,
-            broker_port=self.broker.port,
-            page_port=program.metrics_port,
-            more=more,
-        )
-        program.config.write_text(document(config))
+        write_intake(self, self.intakes[name], name, slots, **self._broker())
 
     @property
     def programs(self) -> list[Program]:
