@@ -1,11 +1,14 @@
 """Planned maintenance and what the tenant caused: with and without them, and what is credited."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meterhouse_collector.alerts.conditions import supply
+from meterhouse_collector.alerts.state import Observation
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.money.delivery import contract_delivery
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
@@ -15,7 +18,8 @@ from meterhouse_collector.settlement.statement import Account, Statement, statem
 from meterhouse_collector.settlement.table import as_table
 from meterhouse_collector.settlement.traded import Delivered, Traded
 from meterhouse_collector.site.contracts import CapacityContract
-from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.index import GroupKey, SiteIndex
+from tests.collector.alerting import known, sums, threshold, verdict
 from tests.collector.bills import instant
 from tests.collector.settled import SITE, site
 from tests.collector.sites import faults
@@ -251,6 +255,49 @@ def test_two_reasons_at_once_are_of_different_units() -> None:
     found = Delivered(WHOLE, WHOLE / 2, 0.0)
     counts = counted(index.model, contract, instant("2026-11-02T07:00"), found)
     assert (counts.due, counts.low_ratio) == (WHOLE / 2, 1.0)
+
+
+NOW = datetime.fromtimestamp(1e9, UTC)  # when what is known for alerts is known
+ACME, OTHER = (GroupKey("site", tenant=tenant) for tenant in ("acme", "other"))
+
+
+def sold(text: str, *more: str) -> SiteIndex:
+    """Return a site whose work on one unit of four lasts from an hour before to an hour after."""
+    begins, ends = (NOW + timedelta(hours=hours) for hours in (-1, 1))
+    contract = CONTRACT.replace("2026-11-01", "2001-01-01").replace("2026-12-01", "2002-01-01")
+    work = f"begins = {begins.isoformat()}, ends = {ends.isoformat()}, units = 1"
+    outage = f'outage = [{{ {work}, reason = "planned", agreed_by = "Acme" }}]\n'
+    return site(SITE + contract + text + outage + "".join(more))
+
+
+def alert(index: SiteIndex, **groups: float) -> list[Observation]:
+    watch = threshold("under_delivered", below=0.99)
+    found = {
+        group: sums(sold_contracted_seconds=100.0, sold_delivered_seconds=groups[group.tenant])
+        for group in (ACME, OTHER)
+        if group.tenant in groups
+    }
+    return supply.under_delivered(watch, known(found, of=index))
+
+
+def test_nobody_is_woken_for_work_that_was_agreed_to() -> None:
+    excluded, counts = sold("excludes_planned = true\n"), sold("")
+    (found,) = alert(excluded, acme=75.0)
+    assert (found.value, verdict(found)) == (1.0, "clears")
+    (found,) = alert(counts, acme=75.0)
+    assert (found.value, verdict(found)) == (0.75, "fires")
+    # A failure beside the work, and that of another tenant.
+    (found,) = alert(excluded, acme=60.0)
+    assert (found.value, verdict(found)) == (60 / 75, "fires")
+    (found,) = alert(excluded, acme=75.0, other=50.0)
+    assert found.value == pytest.approx(125 / 175)
+    assert alert(excluded) == []
+
+
+def test_what_several_contracts_delivered_together_is_not_split() -> None:
+    second = CONTRACT.replace('"gpus"', '"more"').replace("2026-1", "2001-1")
+    (found,) = alert(sold("excludes_planned = true\n", second.replace("11-01", "01-01")), acme=75.0)
+    assert found.value == 0.75
 
 
 def account(contract: ContractTotal) -> Account:

@@ -5,7 +5,7 @@ what is due in each quarter hour, and delivered counts at most up to what is lef
 counts neither way (``definitions.md``, Contracts), and a failure beside it is still a loss.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import fsum
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ from meterhouse_collector.kpi.parts import ratio
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.settlement.periods import local_text
 from meterhouse_collector.settlement.traded import Delivered, Quarters
+from meterhouse_collector.site.base import until_next
 from meterhouse_collector.site.contracts import CapacityContract
 from meterhouse_collector.site.model import SiteModel
 
@@ -43,13 +44,19 @@ class Counted(NamedTuple):
         return ratio(self.high, self.due)
 
 
-def counted(model: SiteModel, contract: CapacityContract, start: int, found: Delivered) -> Counted:
-    """Return how one quarter hour of a contract counts."""
+def counted(
+    model: SiteModel,
+    contract: CapacityContract,
+    start: float,
+    found: Delivered,
+    seconds: float = QUARTER_SECONDS,
+) -> Counted:
+    """Return how a quarter hour of a contract counts, or another stretch of so many seconds."""
     units = contract.units_on(model.day(start))
     entered = {"planned": 0.0, "tenant_caused": 0.0}
     excluded = 0.0
     for outage in contract.outage if units > 0 else ():
-        lasted = outage.seconds_within(start, start + QUARTER_SECONDS) / QUARTER_SECONDS
+        lasted = outage.seconds_within(start, start + seconds) / seconds
         part = min(outage.units or units, units) / units * lasted * found.contracted
         entered[outage.reason] += part
         excluded += part if contract.excludes(outage) else 0.0
@@ -60,6 +67,32 @@ def counted(model: SiteModel, contract: CapacityContract, start: int, found: Del
         low=min(due, found.delivered),
         high=min(due, found.delivered + found.undetermined),
     )
+
+
+def due_now(
+    model: SiteModel, tenant: str, sums: Mapping[str, float], window: tuple[float, float]
+) -> dict[str, float]:
+    """Return what is sold to a tenant without what his contract excludes, as fields of a rollup.
+
+    Nothing where no outage is in the window, and where he has several contracts: what they
+    delivered is kept together.
+    """
+    begins, ends = window
+    day = model.day(begins)
+    mine = [
+        contract
+        for contract in until_next(model.contract, lambda each: each.name)
+        if contract.tenant == tenant and contract.units_on(day) > 0
+    ]
+    if len(mine) != 1 or not any(each.seconds_within(*window) for each in mine[0].outage):
+        return {}
+    found = Delivered(*(sums[f"sold_{word}_seconds"] for word in Delivered._fields))
+    counts = counted(model, mine[0], begins, found, ends - begins)
+    return {
+        "sold_contracted_seconds": counts.due,
+        "sold_delivered_seconds": counts.low,
+        "sold_undetermined_seconds": counts.high - counts.low,
+    }
 
 
 def counted_all(model: SiteModel, contract: CapacityContract, quarters: Quarters) -> Counted:

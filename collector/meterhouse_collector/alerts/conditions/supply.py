@@ -11,6 +11,7 @@ from meterhouse_collector.alerts.known import (
 from meterhouse_collector.alerts.state import Observation
 from meterhouse_collector.kpi.capacity_ratios import delivered_ratio
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR
+from meterhouse_collector.settlement.outages import due_now
 from meterhouse_collector.site.targets import Threshold
 
 _NO_LOAD = "its load is not known"
@@ -89,8 +90,17 @@ def supply_lost(threshold: Threshold, known: LiveKnown) -> list[Observation]:
 
 
 def under_delivered(threshold: Threshold, known: LiveKnown) -> list[Observation]:
-    """Hold the delivered part of what was sold against a threshold; unknown units give bounds."""
-    sums = scope_sums(known.groups, threshold.scope)
+    """Hold the delivered part of what was sold against a threshold; unknown units give bounds.
+
+    Agreed outages that a contract excludes leave what is due.
+    """
+    window = known.at_seconds - known.window.seconds, known.at_seconds
+    due = {
+        group: {**sums, **due_now(known.model, group.tenant, sums, window)}
+        for group, sums in known.groups.items()
+        if sums["sold_contracted_seconds"] > 0
+    }
+    sums = scope_sums(due, threshold.scope)
     if sums["sold_contracted_seconds"] <= 0:
         return []
     kpi = delivered_ratio(sums, side="sold", floor=COVERAGE_FLOOR)
