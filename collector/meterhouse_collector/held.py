@@ -6,44 +6,47 @@ from itertools import chain, islice
 from typing import Final
 
 from meterhouse_collector.ledger import Entry
-from meterhouse_collector.rows import PackedRow
+from meterhouse_collector.rows import PackedRow, Row, Table
 
-ENTRIES_MAX: Final = 20_000
-_ROWS_MAX: Final = 500_000
+# Some 47,000 reports of eight devices, or 23,000 with the detail of each.
+HELD_BYTES: Final = 64 << 20
 BATCH_ENTRIES: Final = 2_000
-_BATCH_ROWS: Final = 20_000
-# A packed row weighs as many rows as it has of these: one hostile node could else fill the memory.
+_BATCH_BYTES: Final = 12 << 20
+# What an entry and a row take of memory, beside the text of the row: rounded up.
+_ENTRY_BYTES: Final = 768
 _ROW_BYTES: Final = 512
 
 
 class Held:
-    """Two queues, bounded together by entries and by rows, large ones counted for several."""
+    """Two queues, bounded together by the memory that they take."""
 
     def __init__(self) -> None:
-        # Each with its weight.
+        # Each with what it takes.
         self._fresh: deque[tuple[Entry, int]] = deque()
         self._backlog: deque[tuple[Entry, int]] = deque()
-        self._rows = 0
+        self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._fresh) + len(self._backlog)
 
     def take(self, entry: Entry, *, fresh: bool) -> bool:
         """Take an entry, unless there is no room."""
-        if len(self) >= ENTRIES_MAX or self._rows >= _ROWS_MAX:
+        if self.size_bytes >= HELD_BYTES:
             return False
-        weight = _weight(entry)
-        (self._fresh if fresh else self._backlog).append((entry, weight))
-        self._rows += weight
+        size = _ENTRY_BYTES
+        for row in entry.rows:
+            size += _ROW_BYTES + _text_bytes(row)
+        (self._fresh if fresh else self._backlog).append((entry, size))
+        self.size_bytes += size
         return True
 
     def batch(self) -> list[Entry]:
         """Return what is to be written next; it stays here until ``written``."""
-        batch, rows = [], 0
-        for entry, weight in islice(chain(self._fresh, self._backlog), BATCH_ENTRIES):
+        batch, size = [], 0
+        for entry, its_size in islice(chain(self._fresh, self._backlog), BATCH_ENTRIES):
             batch.append(entry)
-            rows += weight
-            if rows >= _BATCH_ROWS:
+            size += its_size
+            if size >= _BATCH_BYTES:
                 break
         return batch
 
@@ -52,12 +55,10 @@ class Held:
         for entry in batch:
             # What came meanwhile stands behind: the batch is still the head of both queues.
             queue = self._fresh if self._fresh and self._fresh[0][0] is entry else self._backlog
-            self._rows -= queue.popleft()[1]
+            self.size_bytes -= queue.popleft()[1]
 
 
-def _weight(entry: Entry) -> int:
-    weight = len(entry.rows)
-    for row in entry.rows:
-        if type(row) is PackedRow and len(row.row) >= _ROW_BYTES:
-            weight += len(row.row) // _ROW_BYTES
-    return weight
+def _text_bytes(row: Row) -> int:
+    if type(row) is PackedRow:
+        return len(row.row)
+    return len(row.columns) if type(row) is Table else 0

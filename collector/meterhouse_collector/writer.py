@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from meterhouse_collector.backlog import Backlog
-from meterhouse_collector.held import BATCH_ENTRIES, ENTRIES_MAX, Held
+from meterhouse_collector.held import BATCH_ENTRIES, HELD_BYTES, Held
 from meterhouse_collector.ledger import Entry, late_marks
 from meterhouse_collector.quarters.marks import stamp_marks
 from meterhouse_collector.receipts import Address, Receipts
@@ -20,7 +20,10 @@ from meterhouse_collector.store.apart import write_apart
 from meterhouse_collector.telemetry import Telemetry
 
 _LOG: Final = logging.getLogger(__name__)
-_ENTRIES_RESUME: Final = ENTRIES_MAX // 2
+_RESUME_BYTES: Final = HELD_BYTES // 2
+# So much is kept free for each report that an agent is asked for: more than one of eight devices
+# takes with their detail.
+_CREDIT_BYTES: Final = 4_096
 _ROWS_MAX: Final = 100_000
 _BATCH_ROWS: Final = 5_000
 _RETRY_SECONDS: Final = (0.5, 15.0)
@@ -94,7 +97,8 @@ class Writer:
     @property
     def room(self) -> int:
         """How many more entries can be held."""
-        return max(0, _ENTRIES_RESUME - len(self._entries)) if self._up else 0
+        left = _RESUME_BYTES - self._entries.size_bytes
+        return max(0, left // _CREDIT_BYTES) if self._up else 0
 
     async def run(self) -> None:
         """Write and send receipts until cancelled."""
@@ -161,7 +165,7 @@ class Writer:
         self._changed(marked)
         self._entries.written(entries)
         self._settle(entries, ends, rejections, [*rows, *loose])
-        if self._paused and len(self._entries) <= _ENTRIES_RESUME:
+        if self._paused and self._entries.size_bytes <= _RESUME_BYTES:
             self._paused = False
             self._flow(True)  # noqa: FBT003 - on or off
             _LOG.info("reading again")

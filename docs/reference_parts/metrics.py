@@ -43,7 +43,7 @@ LABEL_VALUES: Final = {
         "counter_swap": "a suspect reading stayed; what was counted between is not known",
     },
     "meterhouse_collector_dropped_total": {
-        "intake_full": "a report that came while 20,000 waited for the store; sent again",
+        "intake_full": "a report that came while 64 MiB waited for the store; sent again",
         "paused": "a report that came while none is looked at, because the store is behind",
         "rows_full": "a row that no receipt hangs on, beyond 100,000 that wait for the store",
     },

@@ -126,9 +126,9 @@ One collector process, and beside it broker, load and store on the same machine.
 store that answers as InfluxDB does and keeps nothing: what is measured is the collector alone. The
 curve leaves the detail of devices out, which as shipped comes once in 60 s. Freshness is from an
 interval's end until the rollups of all groups could be read from InfluxDB, asked each 50 ms.
-*Not taken* are samples, the warm-up's with them: a collector that holds 20,000 reports which its
-store has not confirmed looks at no more, and agents send again what has no receipt; this load does
-not.
+*Not taken* are samples, the warm-up's with them: a collector that holds 64 MiB of reports which its
+store has not confirmed, some 47,000 without detail, looks at no more, and agents send again what
+has no receipt; this load does not.
 
 """
 

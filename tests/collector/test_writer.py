@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import repeat
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
-from meterhouse_collector.held import Held
+from meterhouse_collector.held import HELD_BYTES, Held
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.rows import DirtyRow, PackedRow, Point, Row
@@ -418,12 +419,16 @@ async def test_a_full_writer_takes_no_more_stops_reading_and_reads_again() -> No
     store = MemoryStore()
     store.down = "down"
     it = Written(store)
+    # Of a megabyte each, so that they are few.
     made = entry()
+    (row,) = made.rows
+    assert isinstance(row, PackedRow)
+    text = row.row.ljust(1 << 20)
+    made = replace(made, rows=[replace(row, row=text)])
     taken = 0
     while it.writer.accept(replace(made, start_seconds=taken)):
         taken += 1
-        assert taken <= 20_000
-    assert (taken, it.flows) == (20_000, [False])
+    assert (taken, it.flows) == (HELD_BYTES >> 20, [False])
     assert not it.writer.accept(made)
     assert it.flows == [False]
     store.down = ""
@@ -435,8 +440,26 @@ async def test_a_full_writer_takes_no_more_stops_reading_and_reads_again() -> No
 async def test_large_reports_fill_it_by_their_rows() -> None:
     it = Written(MemoryStore())
     made = entry()
-    big = replace(made, rows=made.rows * 50_000)
-    assert [it.writer.accept(big) for _ in range(12)] == [True] * 10 + [False] * 2
+    big = replace(made, rows=made.rows * 100_000)
+    assert [it.writer.accept(big) for _ in range(4)] == [True] * 2 + [False] * 2
+
+
+@pytest.mark.parametrize("detail", [False, True])
+def test_what_is_held_is_weighed_as_it_weighs(detail: bool) -> None:  # noqa: FBT001 - a case
+    has = installed("site-a", "node-1", INVENTORY)
+    payload = wire.encode(report())
+
+    def made() -> Entry:
+        return entry_of(wire.decode_report(payload), has, KNOWN, detail=detail)
+
+    made()
+    held = Held()
+    tracemalloc.start()
+    for _ in range(1000):
+        assert held.take(made(), fresh=True)
+    found, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.7 * held.size_bytes <= found <= 1.5 * held.size_bytes
 
 
 async def test_drain_writes_all_of_it_says_so_and_takes_no_more() -> None:
