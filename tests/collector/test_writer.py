@@ -440,7 +440,7 @@ async def test_a_full_writer_takes_no_more_stops_reading_and_reads_again() -> No
 async def test_large_reports_fill_it_by_their_rows() -> None:
     it = Written(MemoryStore())
     made = entry()
-    big = replace(made, rows=made.rows * 100_000)
+    big = replace(made, rows=made.rows * 80_000)
     assert [it.writer.accept(big) for _ in range(4)] == [True] * 2 + [False] * 2
 
 
