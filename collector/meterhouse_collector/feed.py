@@ -162,8 +162,15 @@ class Feed:
                 continue
             self._seen[key] = digest
             for entry in gathered.entries(self._site, start):
-                self._news.entry(entry)
+                self._tell(entry)
             self._hear(gathered, start, row.reader)
+
+    def _tell(self, entry: Entry) -> None:
+        """Hand on a report; one that cannot be taken must not silence the others of its slot."""
+        try:
+            self._news.entry(entry)
+        except Exception:  # noqa: BLE001 - see above
+            self._telemetry.bug("feed")
 
     def _judge(self, start: int, told: dict[str, set[str]], now: float) -> None:
         """Note which slots were told by none, or by two, in an interval that nobody adds to."""

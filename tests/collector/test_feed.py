@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from meterhouse_agent.wire import slot_of
 from meterhouse_collector.feed import TOLD_SECONDS, Feed, News
 from meterhouse_collector.gather import Gather, Part
-from meterhouse_collector.gathered import SLOT_NAMES, parse_slots
+from meterhouse_collector.gathered import SLOT_NAMES, Gathered, packed, parse_slots, told_of
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Pace
 from meterhouse_collector.store import StoreUnavailableError
@@ -23,6 +23,7 @@ START: Final = int(time.time()) // 60 * 60
 GRACE: Final = 3.0
 HELD: Final = 300.0
 PACE: Final = Pace(LENGTH, GRACE, HELD, 60.0)
+BUGS: Final = "meterhouse_collector_bugs_total"
 
 
 class Split:
@@ -227,6 +228,26 @@ async def test_a_steward_that_begins_reads_what_was_told() -> None:
     await it.watched.live.read_back(it.store, it.feed.read_back)
     await it.pass_seconds(5)
     assert it.active(START) == 10
+
+
+async def test_a_report_that_cannot_be_taken_does_not_silence_the_others_of_its_slot() -> None:
+    it = Split()
+    heard: list[str] = []
+
+    def take(made: Entry) -> None:
+        if made.node == "node-1":
+            raise ValueError("a bug of ours")
+        heard.append(made.node)
+
+    it.feed._news = it.feed._news._replace(entry=take)
+    readers = {node: told_of(entry(node, START)) for node in ("node-1", "node-2")}
+    row = packed(Gathered(START, readers), "site-a", slot_of("node-1"), "a", START)
+    assert await it.store.write([row]) == []
+    await it.pass_seconds(20)
+    assert heard == ["node-2"]
+    assert it.heard.keys() == {"node-1", "node-2"}
+    labels = {"where": "feed"}
+    assert it.telemetry.registry.get_sample_value(BUGS, labels) == 1
 
 
 def test_every_slot_is_named() -> None:
