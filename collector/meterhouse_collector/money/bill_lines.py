@@ -1,7 +1,7 @@
 """What a bill is made of: the energy of quarter hours in, lines with an amount for each out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
@@ -41,6 +41,15 @@ class NoAmount(NamedTuple):
 Amount = Decimal | NoAmount
 
 
+class PeakInterval(NamedTuple):
+    """The interval whose mean power a charge goes by: which charge, from when, how long, kW."""
+
+    charge: str
+    begins_seconds: int
+    length_seconds: int
+    kw: Decimal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillLine:
     """One line of a bill, with its amount in each quarter hour; credits are below zero.
@@ -56,6 +65,7 @@ class BillLine:
     reasons: Mapping[int, str] = field(default_factory=dict)
     provisional: bool = False
     notes: tuple[str, ...] = ()
+    peaks: tuple[PeakInterval, ...] = ()
 
     @property
     def known(self) -> Decimal:
@@ -77,6 +87,7 @@ class Draft:
     amounts: Sequence[Amount]
     provisional: bool = False
     notes: tuple[str, ...] = ()
+    peaks: tuple[PeakInterval, ...] = ()
 
     def line(self, currency: str) -> BillLine:
         """Return the line."""
@@ -88,6 +99,7 @@ class Draft:
             reasons={i: a.reason for i, a in enumerate(self.amounts) if isinstance(a, NoAmount)},
             provisional=self.provisional,
             notes=self.notes,
+            peaks=self.peaks,
         )
 
 
@@ -108,13 +120,14 @@ def joined(drafts: Sequence[Draft]) -> Draft:
         [total_of(amounts) for amounts in zip(*(d.amounts for d in drafts), strict=True)],
         provisional=any(draft.provisional for draft in drafts),
         notes=tuple(dict.fromkeys(note for draft in drafts for note in draft.notes)),
+        peaks=tuple(dict.fromkeys(peak for draft in drafts for peak in draft.peaks)),
     )
 
 
 def masked(draft: Draft, in_force: Sequence[bool]) -> Draft:
     """Return the line with nothing due where its contract is not in force."""
     amounts = [a if on else ZERO for a, on in zip(draft.amounts, in_force, strict=True)]
-    return Draft(draft.name, draft.kind, amounts, draft.provisional, draft.notes)
+    return replace(draft, amounts=amounts)
 
 
 def check_consecutive(starts: Sequence[int]) -> None:

@@ -194,6 +194,7 @@ def _spread(
         amounts,
         provisional=any(charge.provisional for charge in charges.values()),
         notes=tuple(note for charge in charges.values() for note in charge.notes),
+        peaks=tuple(peak for charge in charges.values() for peak in charge.peaks),
     )
 
 

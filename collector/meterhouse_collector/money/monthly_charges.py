@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from meterhouse_collector.money.bill_lines import Amount, NoAmount
+from meterhouse_collector.money.bill_lines import Amount, NoAmount, PeakInterval
 from meterhouse_collector.money.billing_month import (
     QUARTER_SECONDS,
     BillingMonth,
@@ -24,6 +24,7 @@ from meterhouse_collector.money.demand import (
     measured_peak,
 )
 from meterhouse_collector.site.components import (
+    STEP_SECONDS,
     CoincidentPeak,
     Component,
     Contracted,
@@ -58,6 +59,7 @@ class MonthCharge:
     amount: Amount
     provisional: bool = False
     notes: tuple[str, ...] = ()
+    peaks: tuple[PeakInterval, ...] = ()
 
 
 def month_charges(
@@ -144,7 +146,10 @@ def _charge(
 ) -> MonthCharge:
     where = f"{component.name} {month.year}-{month.month:02}"
     notes = [f"{where}: billed {_plain(billed.kw)} kW ({billed.binding.replace('_', ' ')})"]
+    peaks: tuple[PeakInterval, ...] = ()
     if peak.kw is not None and peak.begins is not None:
+        length = STEP_SECONDS[component.interval]
+        peaks = (PeakInterval(where, peak.begins, length, peak.kw),)
         begins = datetime.fromtimestamp(peak.begins, UTC)
         notes.append(f"{where}: measured peak {_plain(peak.kw)} kW from {begins:%Y-%m-%dT%H:%MZ}")
     if peak.unmeasured:
@@ -153,6 +158,7 @@ def _charge(
         demand_charge(billed.kw, component.per_kw),
         provisional=is_open or peak.unmeasured > 0,
         notes=tuple(notes),
+        peaks=peaks,
     )
 
 

@@ -15,6 +15,7 @@ from meterhouse_collector.money.decimals import exact
 from meterhouse_collector.money.kinds import JOULES_KINDS
 from meterhouse_collector.settlement.capacity import ContractTotal
 from meterhouse_collector.settlement.idleness import IdleTotal, LoadedPool
+from meterhouse_collector.settlement.peaks import PeakShares
 from meterhouse_collector.settlement.periods import utc_text
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.sales import Sale
@@ -75,6 +76,7 @@ def document(of: Statement) -> dict[str, Any]:
         "cells": [_cell(cell) for cell in of.cells],
         "adjustments": [{"adjusts": cell.adjusts, **_cell(cell)} for cell in of.adjustments],
         "bill": [_bill(line) for line in account.bill],
+        "peaks": [_peak(peak) for peak in of.peaks],
         "idle": None if account.idle is None else _idle(account.idle),
         "loaded": [_loaded(each) for each in of.loaded],
         "contracts": [_contract(contract) for contract in account.contracts],
@@ -108,6 +110,15 @@ def _bill(line: BillTotal) -> dict[str, Any]:
         "provisional": line.provisional,
         "reason": line.reason,
         "notes": list(line.notes),
+    }
+
+
+def _peak(peak: PeakShares) -> dict[str, Any]:
+    return {
+        "charge": peak.charge,
+        "begins": utc_text(peak.begins_seconds),
+        "mean_watts": float(peak.kw) * 1000,
+        "ratios": dict(peak.ratios),
     }
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from meterhouse_collector.money.bill_lines import BillLine
+from meterhouse_collector.money.bill_lines import BillLine, PeakInterval
 from meterhouse_collector.money.colocation import HousedEnergy, colocation_lines
 from meterhouse_collector.money.currency import convert_currency
 from meterhouse_collector.money.decimals import CONTEXT, ZERO, exact, kwh_from_joules, multiply
@@ -61,6 +61,7 @@ class DueLine(NamedTuple):
     reasons: Mapping[int, str]
     provisional: bool
     notes: tuple[str, ...]
+    peaks: tuple[PeakInterval, ...] = ()
 
 
 class Bill(NamedTuple):
@@ -132,6 +133,7 @@ def _reported(model: SiteModel, line: BillLine, quarters: Sequence[SiteQuarter])
         reasons=reasons,
         provisional=line.provisional,
         notes=line.notes,
+        peaks=line.peaks,
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from meterhouse_agent import wire
+from meterhouse_collector.money.bill_lines import PeakInterval
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.rollup.points import group_of, sums_of
 from meterhouse_collector.rollup.pricing import Sums
@@ -17,6 +18,7 @@ from meterhouse_collector.rows import MeterRow, PackedRow
 from meterhouse_collector.settlement.allocation import Settled, days, joined, settled
 from meterhouse_collector.settlement.dues import Bill, Due
 from meterhouse_collector.settlement.months import bill_of, billed_stretch, read_meters
+from meterhouse_collector.settlement.peaks import demand_peak
 from meterhouse_collector.settlement.records import read_records
 from meterhouse_collector.settlement.registers import MeterRegister, meter_register
 from meterhouse_collector.settlement.revision import model_revision
@@ -60,6 +62,8 @@ async def read_sources(
         trades.append(traded(day[0], rows))
         for group, found in group_sums(rows).items():
             sums.setdefault(group, []).append(found)
+    measured = dict.fromkeys(peak for line in bill.lines for peak in line.peaks)
+    peaks = [demand_peak(each, await _drawn(store, index, each)) for each in measured]
     records = await read_records(store, index.site, *window)
     registers = [entry async for entry in _registers(store, index, window)]
     progress(1.0, "summing")
@@ -71,7 +75,15 @@ async def read_sources(
         revision=max((record.revision for record in records.values()), default=0),
         model_revision=model_revision(index.model),
         traded=all_traded(trades),
+        peaks=peaks,
     )
+
+
+async def _drawn(store: Store, index: SiteIndex, peak: PeakInterval) -> dict[GroupKey, Sums]:
+    """Return the sums of the quarter hours of a peak; what is not wholly there is not known."""
+    window = (peak.begins_seconds, peak.begins_seconds + peak.length_seconds)
+    rows = await read_kept(store, index, window)
+    return group_sums(rows) if len(rows) * QUARTER_SECONDS == peak.length_seconds else {}
 
 
 async def read_kept(store: Store, index: SiteIndex, window: tuple[int, int]) -> Kept:

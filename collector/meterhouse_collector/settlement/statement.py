@@ -31,6 +31,7 @@ from meterhouse_collector.settlement.idleness import (
     idle_total,
     loaded_pools,
 )
+from meterhouse_collector.settlement.peaks import DemandPeak, PeakShares, peak_shares
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.sales import Sale, by_tenant, margins, sales
 from meterhouse_collector.settlement.traded import NOTHING_TRADED, Traded
@@ -133,6 +134,7 @@ class Account(Struct, frozen=True, kw_only=True):
     sales: tuple[Sale, ...] = ()
     idle: IdleTotal | None = None
     spread_pools: tuple[str, ...] = ()
+    peaks: tuple[DemandPeak, ...] = ()
     closing: Closing | None = None
 
     @property
@@ -177,6 +179,7 @@ class Statement(Struct, frozen=True, kw_only=True):
     quantities: Mapping[str, Mapping[str, float]]
     figures: Mapping[str, tuple[KpiValue, ...]]
     loaded: tuple[LoadedPool, ...] = ()
+    peaks: tuple[PeakShares, ...] = ()
 
 
 class Sources(NamedTuple):
@@ -189,6 +192,7 @@ class Sources(NamedTuple):
     revision: int
     model_revision: str
     traded: Traded = NOTHING_TRADED
+    peaks: Sequence[DemandPeak] = ()
 
 
 def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Account:
@@ -222,6 +226,7 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         sales=sales(index, sources.traded, contracts),
         idle=idle_total(index, window, (line[1:] for line in lines), sources.sums),
         spread_pools=tuple(sorted({pool.name for pool in model.pool if pool.kind != "own"})),
+        peaks=tuple(sources.peaks),
     )
 
 
@@ -241,6 +246,7 @@ def statement(of: Account, by: By) -> Statement:
         quantities={g: {name: s[name] for name in QUANTITIES} for g, s in sums.items()},
         figures=_figures(of, by, sums),
         loaded=_loaded(of, cells, sums) if by == "pool" else (),
+        peaks=tuple(peak_shares(peak, PART[by]) for peak in of.peaks),
     )
 
 

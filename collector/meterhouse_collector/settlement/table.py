@@ -33,6 +33,7 @@ def as_table(of: Statement) -> str:
         _by_kind(of),
         _adjustments(of),
         _bill(of.account),
+        _peaks(of),
         contracts_table(of.account),
         deliveries_table(of.account),
         sales_table(of.account),
@@ -143,6 +144,25 @@ def _bill(account: Account) -> Iterator[str]:
         [["line", "kind", "component", "money", "remark"], *rows], texts=3, remark=True
     )
     yield from (f"  {note}" for note in dict.fromkeys(notes))
+
+
+def _peaks(of: Statement) -> Iterator[str]:
+    """Yield who drew the peaks that demand is charged by; the charge is spread evenly."""
+    if not of.peaks:
+        return
+    zone = ZoneInfo(of.account.time_zone)
+    names = sorted({name for peak in of.peaks for name in peak.ratios})
+    rows = [
+        [
+            peak.charge,
+            local_text(peak.begins_seconds, zone),
+            f"{peak.kw:,.3f}",
+            *(f"{peak.ratios[n]:.2%}" if n in peak.ratios else NO_VALUE for n in names),
+        ]
+        for peak in of.peaks
+    ]
+    yield f"Drawn in the peak of demand, by {of.by}"
+    yield from columns([["charge", "from", "kW", *names], *rows], texts=2)
 
 
 def _quantities(of: Statement) -> Iterator[str]:
