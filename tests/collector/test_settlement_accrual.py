@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from meterhouse_collector.money.decimals import add
 from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rollup.roll_up import roll_up
-from meterhouse_collector.settlement.accrual import Accrual, accruals
+from meterhouse_collector.settlement.accrual import Accrual, accruals, contract_rate
+from meterhouse_collector.settlement.exchange import rates_used
 from meterhouse_collector.settlement.rates import RateBook, rates_of, registered
 from meterhouse_collector.site.index import SiteIndex
 from tests.collector.bills import instant
@@ -237,6 +238,43 @@ def test_capital_is_converted_at_the_rate_of_its_purchase_and_rent_at_that_of_it
     assert amount(RATES + rent, "2026-07-01", "2026-07-02", "rent") == pytest.approx(
         Decimal("0.9") * 192, abs=CLOSE
     )
+
+
+def test_shared_equipment_keeps_the_rate_of_its_purchase_as_devices_do() -> None:
+    dollars = SHARED + 'currency = "USD"\n'
+    # 18,250 over 1,825 days, half of it in January as in July.
+    for day in ("2026-01-10", "2026-07-01"):
+        after = f"{day[:-2]}{int(day[-2:]) + 1:02}"
+        capital = amount(RATES + dollars, day, after)
+        assert capital == pytest.approx(Decimal(5), abs=CLOSE)
+
+
+def test_rent_over_a_change_of_rates_is_that_of_its_days() -> None:
+    rent = contract("unit_hour", 2, 'currency = "USD"\n')
+    both = amount(RATES + rent, "2026-05-30", "2026-06-02", "rent")
+    assert both == pytest.approx(192 * (2 * Decimal("0.5") + Decimal("0.9")), abs=CLOSE)
+    (whole,) = site(HEAD + RATES + rent).model.contract
+    window = instant("2026-05-30"), instant("2026-06-02")
+    found = contract_rate(site(HEAD + RATES + rent).model, whole, *window)
+    assert (found.original_currency, found.original) == ("USD", Decimal(3 * 192))
+
+
+def test_rates_that_are_used_have_their_day_and_source() -> None:
+    rent = contract("unit_hour", 2, 'currency = "USD"\n')
+    index = site(HEAD + RATES + rent)
+    january, may, july = (instant(f"2026-{day}") for day in ("01-10", "05-30", "07-01"))
+    days = [
+        [str(rate.valid_from) for rate in rates_used(index, window)]
+        for window in ((january, may), (may, july), (july, july + 900))
+    ]
+    assert days == [["2026-01-01"], ["2026-01-01", "2026-06-01"], ["2026-06-01"]]
+    # What was bought in January keeps its rate; without a price in dollars there is none.
+    bought = site(HEAD + RATES + SHARED + 'currency = "USD"\n')
+    assert [str(r.valid_from) for r in rates_used(bought, (july, july + 900))] == [
+        "2026-01-01",
+        "2026-06-01",
+    ]
+    assert rates_used(site(HEAD + RATES), (january, july)) == ()
 
 
 def test_without_a_rate_there_is_no_amount() -> None:

@@ -5,14 +5,15 @@ functions give the rates of a live interval and the totals of a statement.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from meterhouse_collector.money.capital import annuity_year_money, straight_line_money
-from meterhouse_collector.money.currency import convert_currency
-from meterhouse_collector.money.decimals import CONTEXT, ZERO, multiply
+from meterhouse_collector.money.currency import Conversion, convert_currency
+from meterhouse_collector.money.decimals import CONTEXT, ZERO, add, multiply
 from meterhouse_collector.money.exact import QUANTUM, precise
 from meterhouse_collector.site.base import until_next
 from meterhouse_collector.site.contracts import CapacityContract
@@ -169,7 +170,9 @@ def _shared(model: SiteModel, shared: SharedEquipment, begins: int, ends: int) -
     name = f"{shared.kind} {shared.name}"
     last = ends if shared.retired is None else min(ends, int(model.instant(shared.retired)))
     money = _capital(owned, begins, max(begins, last))
-    yield _accrued(model, ("capital", name), money, shared.currency, begins)
+    # At the rate of its day, as devices are.
+    paid_at = model.instant(shared.purchased or shared.in_service)
+    yield _accrued(model, ("capital", name), money, shared.currency, paid_at)
     since = max(begins, int(model.instant(shared.in_service)))
     if last > since:
         support = _per_year(shared.support_per_year, last - since)
@@ -177,9 +180,35 @@ def _shared(model: SiteModel, shared: SharedEquipment, begins: int, ends: int) -
 
 
 def _contract(model: SiteModel, contract: CapacityContract, begins: int, ends: int) -> Accrual:
-    money = contract_money(model, contract, begins, ends)
-    found = _accrued(model, ("rent", contract.name), money, contract.currency, begins)
-    return found._replace(pools=contract.pools, avoidable=contract.notice is not None)
+    found = contract_rate(model, contract, begins, ends)
+    return Accrual(
+        "rent",
+        contract.name,
+        found.amount,
+        pools=contract.pools,
+        avoidable=contract.notice is not None,
+        reason=found.reason,
+    )
+
+
+def contract_rate(
+    model: SiteModel, contract: CapacityContract, begins: int, ends: int
+) -> Conversion:
+    """Return what a contract costs by its rate and units, each day at the exchange rate of it."""
+    currency = contract.currency or model.currency
+    whole = contract_money(model, contract, begins, ends)
+    found = Conversion(original=whole, original_currency=currency, currency=model.currency)
+    if currency == model.currency:
+        return replace(found, amount=whole)
+    amounts: list[Decimal] = []
+    for since, until in _days(model, begins, ends):
+        money = contract_money(model, contract, since, until)
+        known = (currency, model.currency)
+        one = convert_currency(money, known, model.day(since), model.exchange_rate)
+        if one.amount is None:
+            return replace(found, reason=one.reason)
+        amounts.append(one.amount)
+    return replace(found, amount=add(amounts))
 
 
 def contract_money(model: SiteModel, contract: CapacityContract, begins: int, ends: int) -> Decimal:

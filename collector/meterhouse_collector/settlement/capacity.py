@@ -17,11 +17,10 @@ from msgspec import Struct
 
 from meterhouse_collector.kpi.parts import ratio
 from meterhouse_collector.money.billing_month import billing_month
-from meterhouse_collector.money.currency import convert_currency
 from meterhouse_collector.money.decimals import CONTEXT, ZERO, add
 from meterhouse_collector.money.delivery import prepayment_draw_down
 from meterhouse_collector.money.rounding import round_total
-from meterhouse_collector.settlement.accrual import contract_money
+from meterhouse_collector.settlement.accrual import contract_money, contract_rate
 from meterhouse_collector.settlement.contract_due import MonthDue, month_due
 from meterhouse_collector.settlement.outages import Counted, counted_all, outage_notes
 from meterhouse_collector.settlement.traded import NOBODY, Quarters, Traded
@@ -34,10 +33,11 @@ from meterhouse_collector.site.model import SiteModel
 class ContractTotal(Struct, frozen=True, kw_only=True):
     """A contract over a window; seconds are device-seconds, ``low`` takes ``unknown`` as down.
 
-    ``rate_money`` is what accrues by the rate. ``due`` is what take-or-pay and credits leave of
-    it; without it there is a ``reason``. A credit of a month that is not over is ``provisional``.
-    ``counted`` is without what the contract excludes, and decides what is credited; of planned
-    maintenance and what the tenant caused stands all that was entered.
+    ``rate_money`` is what accrues by the rate, ``original_rate_money`` the same in the contract's
+    ``currency``. ``due`` is what take-or-pay and credits leave of it; without it there is a
+    ``reason``. A credit of a month that is not over is ``provisional``. ``counted`` is without what
+    the contract excludes, and decides what is credited; of planned maintenance and what the tenant
+    caused stands all that was entered.
     """
 
     name: str
@@ -54,6 +54,8 @@ class ContractTotal(Struct, frozen=True, kw_only=True):
     reason: str | None
     notes: tuple[str, ...]
     counterparty: str = ""
+    currency: str = ""
+    original_rate_money: Decimal | None = None
     planned_seconds: float = 0.0
     tenant_caused_seconds: float = 0.0
     excluded_seconds: float = 0.0
@@ -122,6 +124,8 @@ def _total(
         side=contract.side,
         tenant=tenant,
         counterparty=contract.counterparty,
+        currency=contract.currency or model.currency,
+        original_rate_money=_original(model, contract, held),
         contracted_seconds=fsum(found.contracted for found in mine.values()),
         low_seconds=low,
         high_seconds=low + fsum(found.undetermined for found in mine.values()),
@@ -139,6 +143,11 @@ def _total(
     return _priced(
         model, contract, held, mine, _excluded(total, counted_all(model, contract, mine))
     )
+
+
+def _original(model: SiteModel, contract: CapacityContract, held: tuple[int, int]) -> Decimal:
+    currency = contract.currency or model.currency
+    return round_total(contract_money(model, contract, *held), currency)
 
 
 def _excluded(total: ContractTotal, counts: Counted) -> ContractTotal:
@@ -163,12 +172,7 @@ def _priced(
     for begins, ends in _months(model, held):
         month = {start: found for start, found in quarters.items() if begins <= start < ends}
         day = model.day(begins)
-        rate = convert_currency(
-            contract_money(model, contract, begins, ends),
-            (contract.currency or model.currency, model.currency),
-            day,
-            model.exchange_rate,
-        )
+        rate = contract_rate(model, contract, begins, ends)
         if rate.amount is None:
             return msgspec.structs.replace(total, reason=rate.reason)
         if rate.amount == 0:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from msgspec.structs import asdict
+
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money import focus
@@ -81,6 +83,10 @@ def document(of: Statement) -> dict[str, Any]:
         "loaded": [_loaded(each) for each in of.loaded],
         "contracts": [_contract(contract) for contract in account.contracts],
         "sales": [_sale(sale) for sale in account.sales],
+        "exchange_rates": [
+            {**rate, "rate": str(rate["rate"]), "valid_from": str(rate["valid_from"])}
+            for rate in map(asdict, account.rates)
+        ],
         "quantities": {group: dict(sums) for group, sums in of.quantities.items()},
         "figures": {
             group: [_figure(value, account.revision) for value in values]
@@ -141,6 +147,8 @@ def _contract(contract: ContractTotal) -> dict[str, Any]:
         "counted_low_ratio": contract.counted_ratios[0],
         "counted_high_ratio": contract.counted_ratios[1],
         "rate_money": _money(contract.rate_money),
+        "currency": contract.currency,
+        "original_rate_money": _money(contract.original_rate_money),
         "due_low_money": _money(contract.low_due_money),
         "due_high_money": _money(contract.high_due_money),
         "credit_high_money": _money(contract.high_credit_money),

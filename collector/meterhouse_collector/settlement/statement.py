@@ -24,6 +24,7 @@ from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.settlement.allocation import Key, Settled
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
 from meterhouse_collector.settlement.dues import Bill, DueLine
+from meterhouse_collector.settlement.exchange import RateUsed, rates_used
 from meterhouse_collector.settlement.figures import TOTAL, figures_of
 from meterhouse_collector.settlement.idleness import (
     IdleTotal,
@@ -135,6 +136,7 @@ class Account(Struct, frozen=True, kw_only=True):
     idle: IdleTotal | None = None
     spread_pools: tuple[str, ...] = ()
     peaks: tuple[DemandPeak, ...] = ()
+    rates: tuple[RateUsed, ...] = ()
     closing: Closing | None = None
 
     @property
@@ -227,6 +229,7 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         idle=idle_total(index, window, (line[1:] for line in lines), sources.sums),
         spread_pools=tuple(sorted({pool.name for pool in model.pool if pool.kind != "own"})),
         peaks=tuple(sources.peaks),
+        rates=rates_used(index, window),
     )
 
 

@@ -37,6 +37,7 @@ def as_table(of: Statement) -> str:
         contracts_table(of.account),
         deliveries_table(of.account),
         sales_table(of.account),
+        _rates(of.account),
         _quantities(of),
         _figures(of),
         _registers(of.account),
@@ -163,6 +164,16 @@ def _peaks(of: Statement) -> Iterator[str]:
     ]
     yield f"Drawn in the peak of demand, by {of.by}"
     yield from columns([["charge", "from", "kW", *names], *rows], texts=2)
+
+
+def _rates(account: Account) -> Iterator[str]:
+    if not account.rates:
+        return
+    rows = [
+        [r.currency, str(r.valid_from), f"{r.rate.normalize():f}", r.source] for r in account.rates
+    ]
+    yield f"Exchange rates, {account.currency}; equipment has that of the day it was bought"
+    yield from columns([["of", "from", "rate", "source"], *rows], texts=2, remark=True)
 
 
 def _quantities(of: Statement) -> Iterator[str]:

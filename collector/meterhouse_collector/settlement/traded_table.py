@@ -54,6 +54,9 @@ def _contract(contract: ContractTotal) -> list[str]:
         contract.high_credit_money,
     )
     remark = contract.reason or ("credit provisional" if contract.provisional else "")
+    if contract.rate_money is not None and contract.rate_money != contract.original_rate_money:
+        original = f"by rate {money_text(contract.original_rate_money)} {contract.currency}"
+        remark = f"{original}; {remark}" if remark else original
     return [
         contract.name,
         contract.side,
