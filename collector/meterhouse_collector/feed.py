@@ -6,7 +6,6 @@ harm but for the work, for their rows are the same; that nobody tells of a slot 
 ``unknown``. Both are said, as either is a fault of some config.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -27,6 +26,7 @@ from meterhouse_collector.live import Live
 from meterhouse_collector.rows import PackedRow
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.ticks import tick
 
 _LOG: Final = logging.getLogger(__name__)
 # From the end of an intake's grace until what it tells can be read.
@@ -121,7 +121,7 @@ class Feed:
             except Exception:  # noqa: BLE001 - what is measured goes on without what is live
                 self._telemetry.bug("feed")
                 wait = _RETRY_SECONDS
-            await asyncio.sleep(wait)
+            await tick(wait)
 
     async def look(self) -> None:
         """Read what is due; raise ``StoreUnavailableError``."""

@@ -20,6 +20,7 @@ from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Pace
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, PackedRow
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
+from meterhouse_collector.ticks import tick
 from meterhouse_collector.xids import MEASUREMENT, told_in
 
 _LOG: Final = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ class Gather:
             except Exception:  # noqa: BLE001 - what is measured goes on without what is live
                 self._bug("gather")
                 wait = _RETRY_SECONDS
-            await asyncio.sleep(wait)
+            await tick(wait)
 
     async def tell_last(self) -> None:
         """Tell, at the end, all that was not told, also of intervals that are not over."""

@@ -23,6 +23,7 @@ from meterhouse_collector.rows import Row
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
 from meterhouse_collector.telling import Telling
+from meterhouse_collector.ticks import tick
 
 _LOG: Final = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.5
@@ -152,7 +153,7 @@ class Live:
         """Roll up until cancelled."""
         while True:
             await self.roll()
-            await asyncio.sleep(_TICK_SECONDS)
+            await tick(_TICK_SECONDS)
 
     async def roll(self) -> None:
         """Roll up what is due; every interval gets its rows, also a silent one."""

@@ -18,6 +18,7 @@ from meterhouse_collector.rows import PackedRow, Row, Table
 from meterhouse_collector.store import Rejection, Store, StoreUnavailableError
 from meterhouse_collector.store.apart import write_apart
 from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.ticks import tick, tick_or
 
 _LOG: Final = logging.getLogger(__name__)
 _RESUME_BYTES: Final = HELD_BYTES // 2
@@ -28,6 +29,8 @@ _ROWS_MAX: Final = 100_000
 _BATCH_ROWS: Final = 5_000
 _RETRY_SECONDS: Final = (0.5, 15.0)
 _SAY_SECONDS: Final = 0.5
+# While nothing is held; what comes is written as soon as ever.
+_IDLE_SECONDS: Final = 1.0
 _TELL_AGAIN_SECONDS: Final = 3600.0
 
 
@@ -71,7 +74,8 @@ class Writer:
         self._stamp = 0
         self._entries = Held()
         self._rows: deque[Row] = deque()
-        self._paused = self._closed = False
+        self._paused = self._closed = self._idle = False
+        self._came = asyncio.Event()
         self._up: bool | None = None
         self._trouble = ""
         self._said_at = float("-inf")
@@ -82,6 +86,8 @@ class Writer:
         """Take an entry, unless there is no room."""
         if self._closed:
             return False
+        if self._idle:
+            self._wake()
         if self._entries.take(entry, fresh=entry.start_seconds >= self._late_before()):
             return True
         self._pause()
@@ -93,6 +99,12 @@ class Writer:
             self._rows.popleft()
             self._telemetry.dropped.labels("rows_full").inc()
         self._rows.append(row)
+        if self._idle:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._idle = False
+        self._came.set()
 
     @property
     def room(self) -> int:
@@ -104,8 +116,7 @@ class Writer:
         """Write and send receipts until cancelled."""
         wait, longest = _RETRY_SECONDS
         while True:
-            full = len(self._entries) >= BATCH_ENTRIES
-            await asyncio.sleep(0 if full and self._up else self._timing.flush_every_seconds)
+            await self._rest()
             try:
                 await self._flush()
                 wait = _RETRY_SECONDS[0]
@@ -119,6 +130,18 @@ class Writer:
             if not self._up:
                 await asyncio.sleep(wait)
                 wait = min(longest, wait * 2)
+
+    async def _rest(self) -> None:
+        """Wait until it is time to write, or where nothing is held to look after receipts."""
+        if not self._entries and not self._rows:
+            self._idle = True
+            self._came.clear()
+            await tick_or(self._came, _IDLE_SECONDS)
+            self._idle = False
+        if len(self._entries) >= BATCH_ENTRIES and self._up:
+            await asyncio.sleep(0)
+        elif self._entries or self._rows:
+            await tick(self._timing.flush_every_seconds)
 
     async def drain(self, deadline_seconds: float) -> None:
         """Accept nothing more, write what is held and send its receipts, at the end."""

@@ -5,7 +5,6 @@ by quarters once a quarter. A transition is a point of ``event``, and so is, in 
 state of all that is open: by these a restart takes up where it was.
 """
 
-import asyncio
 import logging
 import time
 from collections import Counter
@@ -30,6 +29,7 @@ from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.targets import Budget, Scope, Threshold, ThresholdKind
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.ticks import tick
 from meterhouse_collector.xids import told, told_in
 
 _LOG: Final = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Alerts:
                 _LOG.debug("budgets wait for the store: %s", error)
             except Exception:  # noqa: BLE001 - a fault here must not end what is collected
                 self._telemetry.bug("alerts")
-            await asyncio.sleep(_TICK_SECONDS)
+            await tick(_TICK_SECONDS)
 
     async def look(self) -> None:
         """Look at what is new since the last time."""
