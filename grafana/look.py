@@ -146,6 +146,18 @@ def state_mapping() -> ValueMap:
     )
 
 
+def code_mapping(meanings: Mapping[int, str]) -> ValueMap:
+    """Return what shows a code with what it means, as something bad; others stay as they are."""
+    return ValueMap(
+        options={
+            str(code): ValueMappingResult(
+                text=f"{code}: {meaning}", color=COLOURS["bad"], index=number
+            )
+            for number, (code, meaning) in enumerate(meanings.items())
+        }
+    )
+
+
 def override(panel: Panel, looks: Mapping[str, Look]) -> None:
     """Let series, by their column, look their own way."""
     for name, properties in looks.items():

@@ -17,10 +17,12 @@ from grafana.look import (
     WATTS,
     Look,
     Size,
+    code_mapping,
     state_mapping,
     united,
 )
 from grafana.shapes import Said, lines, ranking, timeline
+from meterhouse_collector.alerts.xids import FATAL
 from meterhouse_collector.kpi.catalogue import DETAIL_FIELDS, HOST_FIELDS
 
 _OF_NODE: Final = f'{OF_SITE} AND "node" =~ /^$node$/'
@@ -168,7 +170,27 @@ def _trouble() -> list[Placed]:
         Placed(_sum("throttled_thermal_milliseconds", "Throttled for heat", "ms"), Size.THIRD),
         Placed(_sum("ecc_corrected_errors", "Corrected memory errors", SHORT), Size.HALF),
         Placed(_sum("ecc_uncorrected_errors", "Uncorrected memory errors", SHORT), Size.HALF),
+        Placed(_fault_codes(), Size.WHOLE),
     ]
+
+
+def _fault_codes() -> table.Panel:
+    query = table_query(
+        {"times": 'sum("count")'},
+        "event.event",
+        by=("node", "device", "xid"),
+        where=f"{_OF_DEVICE} AND \"kind\" = 'xid'",
+    )
+    text = (
+        "Fault codes that the driver told of each accelerator, and how often. Those with a meaning "
+        "want a reset or a reboot, and alert for a quarter hour; of others NVIDIA's catalogue says "
+        "what they are."
+    )
+    said = Said("Fault codes (XID)", text, "the driver told of no fault")
+    panel = ranking(said, query, unit=SHORT, worst="times").decimals(0)
+    mapping = DynamicConfigValue("mappings", [code_mapping(FATAL)])
+    coloured_text = DynamicConfigValue("custom.cellOptions", {"type": "color-text"})
+    return panel.override_by_name("xid", [mapping, coloured_text])
 
 
 def _hosts() -> list[Placed]:

@@ -105,6 +105,16 @@ def queue(start: int) -> tuple[float, float]:
     return 4.0 + number(start) % 3, float(number(start) % 4)
 
 
+def xids(node: str, start: int) -> dict[int, list[int]]:
+    """Return the fault codes of an interval, by the place of the device."""
+    found: dict[int, list[int]] = {}
+    if node == "node-1" and number(start) in {7, 30}:
+        found[0] = [31, 31]
+    if number(start) == 30:
+        found[1] = [79, 4711]
+    return found
+
+
 def _report(node: str, start: int) -> wire.Report:
     times: dict[wire.State, list[int]] = {}
     for place, device in enumerate(DEVICES):
@@ -131,6 +141,7 @@ def _report(node: str, start: int) -> wire.Report:
             state_milliseconds=times,
             ecc_corrected_errors=[float(a) for a, _ in ecc],
             ecc_uncorrected_errors=[float(b) for _, b in ecc],
+            xids=xids(node, start),
             **columns,  # type: ignore[arg-type] # columns by their name
         ),
         host=wire.Host(covered_milliseconds=STEP * 1000, **host),  # type: ignore[arg-type] # by name

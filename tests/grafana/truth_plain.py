@@ -103,6 +103,17 @@ def _now(starts: list[int], choices: Choice) -> Made:
     return found
 
 
+def _fault_codes(starts: list[int], choices: Choice) -> Made:
+    found: dict[tuple[str, ...], float] = {}
+    for node, device in chosen(choices):
+        for start in starts:
+            for code in plain.xids(node, start).get(DEVICES.index(device), ()):
+                # What no catalogue has makes no series of its own.
+                key = (node, device, str(code) if code < 256 else "other", "times")
+                found[key] = found.get(key, 0.0) + 1
+    return {**found}
+
+
 def _host(name: str) -> Plain:
     scale = plain.HOST_SCALES[name]
 
@@ -134,6 +145,7 @@ NODE: Final[Mapping[str, Plain]] = {
     "Throttled for heat": summed("throttled_thermal_milliseconds"),
     "Corrected memory errors": _errors(0),
     "Uncorrected memory errors": _errors(1),
+    "Fault codes (XID)": Plain(_fault_codes, ("node", "device", "xid")),
     "CPU utilization": _host("cpu_utilization_ratio"),
     "Memory of hosts": _host("memory_used_bytes"),
     "CPU temperature": _host("temperature_celsius"),

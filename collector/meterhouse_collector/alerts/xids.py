@@ -1,6 +1,6 @@
 """Which fault codes (XID) call for hands, and which of them each device told lately."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from meterhouse_collector.alerts.known import Fault
@@ -13,25 +13,23 @@ from meterhouse_collector.xids import ToldXid
 # https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html: the codes in use whose
 # immediate action is RESET_GPU, RESTART_BM or a flow that ends in one (48, 74). Left out are 155,
 # links that go down by intent, and 156, which a reset only makes effective.
-FATAL: Final = frozenset(
-    {
-        46,  # GPU stopped processing
-        48,  # double bit ECC error
-        62,  # halt of an internal micro-controller
-        64,  # a page or row could not be retired
-        74,  # NVLink error
-        79,  # fallen off the bus
-        95,  # memory error that was not contained
-        109,  # context switch timeout
-        110,  # security fault
-        119,  # no answer of the GPU system processor
-        120,  # error of the GPU system processor
-        136,  # link training failed
-        140,  # ECC error that was not recovered
-        143,  # GPU initialization error
-        158,  # GPU fatal timeout
-    }
-)
+FATAL: Final[Mapping[int, str]] = {
+    46: "GPU stopped processing",
+    48: "double bit ECC error",
+    62: "internal micro-controller halted",
+    64: "memory could not be retired",
+    74: "NVLink error",
+    79: "fallen off the bus",
+    95: "memory error, not contained",
+    109: "context switch timeout",
+    110: "security fault",
+    119: "no answer of the system processor",
+    120: "error of the system processor",
+    136: "NVLink training failed",
+    140: "ECC error, not recovered",
+    143: "initialization error",
+    158: "fatal timeout",
+}
 WINDOW_SECONDS: Final = 900
 
 
