@@ -7,12 +7,12 @@ from meterhouse_collector.alerts.known import Fault
 from meterhouse_collector.xids import ToldXid
 
 # After these the device does no work before somebody resets, reboots or repairs it; all others,
-# like those of an application (13, 31, 43, 45), are events alone. Of NVLink errors from 144 to 150
-# only the log tells which are fatal, and those come with 48.
+# like those of an application (13, 31, 43, 45), are events alone. So are the NVLink errors 144 to
+# 148: most do no harm, and nearly all that are fatal come with 48.
 # Source: NVIDIA, Xid Errors, "Analyzing Xid Errors with the Xid Catalog",
 # https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html: the codes in use whose
-# immediate action is RESET_GPU, RESTART_BM or a flow that ends in one (48, 74). Left out are 155,
-# links that go down by intent, and 156, which a reset only makes effective.
+# immediate action is RESET_GPU, RESTART_BM or a flow that mostly ends in one (48, 74, 149, 150).
+# Left out are 155, links that go down by intent, and 156, which a reset only makes effective.
 FATAL: Final[Mapping[int, str]] = {
     46: "GPU stopped processing",
     48: "double bit ECC error",
@@ -28,6 +28,8 @@ FATAL: Final[Mapping[int, str]] = {
     136: "NVLink training failed",
     140: "ECC error, not recovered",
     143: "initialization error",
+    149: "NVLink down",
+    150: "NVLink management failed",
     158: "fatal timeout",
 }
 WINDOW_SECONDS: Final = 900
