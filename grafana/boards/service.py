@@ -36,7 +36,8 @@ _GOOD: Final = (
     "time, as histograms do not say which request kept several."
 )
 _NO_GOODPUT: Final = (
-    "no value: no latency objective, no request, a threshold between buckets, or coverage below "
+    "no value: no latency objective that engines report, no request, a threshold between buckets, "
+    "or coverage below "
     f"{COVERAGE_FLOOR:.0%}"
 )
 _QUANTILE_LOOKS: Final[dict[str, Look]] = {name: [colour(name)] for name in QUANTILES}

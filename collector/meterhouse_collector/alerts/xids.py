@@ -29,7 +29,7 @@ FATAL: Final[Mapping[int, str]] = {
     140: "ECC error, not recovered",
     143: "initialization error",
     149: "NVLink down",
-    150: "NVLink management failed",
+    150: "NVLink firmware (MSE) failed",
     158: "fatal timeout",
 }
 WINDOW_SECONDS: Final = 900
