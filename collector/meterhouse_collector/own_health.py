@@ -73,16 +73,16 @@ class OwnHealth:
             self._telemetry.bug("own_health")
 
     def _points(self, now: float) -> Iterator[Point]:
-        taken = self._telemetry.taken
+        taken, said = self._telemetry.taken, self._said()
         fields = {
             "reports": self._since("reports", float(taken.total)),
             "late_seconds": self._since("late_seconds", taken.total_seconds),
         }
         for name in _SUMMED:
-            fields[name] = self._since(name, self._total(name))
+            fields[name] = self._since(name, said.get(f"{name}_total", 0.0))
         for name, metric in _GAUGES.items():
-            fields[name] = self._sample(metric)
-        fields |= self._freshness(now)
+            fields[name] = said.get(metric, 0.0)
+        fields |= self._freshness(now, said.get("last_quarter_start_seconds", 0.0))
         fields |= self._nodes(now)
         fields |= self._alerts()
         yield self._point(MEASUREMENT, (), fields, now)
@@ -107,27 +107,22 @@ class OwnHealth:
         self._counted[name] = total
         return total - before
 
-    def _total(self, name: str) -> float:
-        full = f"{_PREFIX}{name}_total"
-        counted = (
-            sample.value
-            for metric in self._telemetry.registry.restricted_registry([full]).collect()
-            for sample in metric.samples
-            if sample.name == full
-        )
-        # A field is a float for ever, also where nothing was counted yet.
-        return sum(counted, 0.0)
+    def _said(self) -> dict[str, float]:
+        """Return what /metrics says, over all labels: asked once, as each time all is collected."""
+        said: dict[str, float] = {}
+        for metric in self._telemetry.registry.collect():
+            for sample in metric.samples:
+                name = sample.name.removeprefix(_PREFIX)
+                # A field is a float for ever.
+                said[name] = said.get(name, 0.0) + sample.value
+        return said
 
-    def _sample(self, name: str) -> float:
-        return self._telemetry.registry.get_sample_value(_PREFIX + name) or 0.0
-
-    def _freshness(self, now: float) -> dict[str, float]:
+    def _freshness(self, now: float, quarter: float) -> dict[str, float]:
         """Return how long ago the newest rolled-up interval and the newest quarter ended."""
         found = {}
         newest = self._live.newest()
         if newest is not None:
             found["freshness_seconds"] = max(0.0, now - newest - self._live.pace.length_seconds)
-        quarter = self._sample("last_quarter_start_seconds")
         if quarter > 0:
             found["quarter_age_seconds"] = max(0.0, now - quarter - wire.QUARTER_SECONDS)
         return found

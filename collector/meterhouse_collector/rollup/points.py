@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 from meterhouse_collector.kpi.catalogue import QUANTILE_FIELD_NAMES, ROLLUP_FIELD_NAMES
@@ -13,6 +14,7 @@ from meterhouse_collector.site.index import GroupKey
 Tags = tuple[tuple[str, str], ...]
 
 PART: Final = "0"
+_fields_of: Final = itemgetter(*ROLLUP_FIELD_NAMES)
 # What InfluxDB cannot have in a tag; a served model is named by whoever runs it.
 _ODD: Final = re.compile(r"[\x00-\x1f\x7f]|\\(?= |\Z)")
 
@@ -74,6 +76,7 @@ def sums_of(point: Point) -> Sums:
 
 
 def _fields(sums: Mapping[str, float]) -> dict[str, float | int | str | bool]:
-    fields: dict[str, float | int | str | bool] = {n: sums[n] for n in ROLLUP_FIELD_NAMES}
+    values = zip(ROLLUP_FIELD_NAMES, _fields_of(sums), strict=True)
+    fields: dict[str, float | int | str | bool] = dict(values)
     fields.update({name: sums.get(name, 0.0) for name in QUANTILE_FIELD_NAMES})
     return fields

@@ -6,6 +6,7 @@ groups changes a digit. Money here is live and in floats; statements compute the
 
 from collections.abc import Iterable, Mapping
 from math import fsum
+from operator import itemgetter
 from typing import Final, TypeVar
 
 from meterhouse_agent import wire
@@ -32,12 +33,13 @@ ThingRow = TypeVar("ThingRow", NodeRow, MeterRow, EngineRow)
 NOTHING_EXPECTED: Final = Expected({}, {})
 _MEASURED: Final[frozenset[wire.Method]] = frozenset({"counter", "integrated"})
 _UNKNOWN: Final = wire.STATES.index("unknown")
+_fields_of: Final = itemgetter(*ROLLUP_FIELD_NAMES)
 
 
 def add_sums(parts: Iterable[Mapping[str, float]]) -> Sums:
     """Add sums over intervals or groups, field by field and exactly."""
-    rows = list(parts)
-    return {name: fsum(row[name] for row in rows) for name in ROLLUP_FIELD_NAMES}
+    columns = zip(*map(_fields_of, parts), strict=True)
+    return {**zero_sums(), **dict(zip(ROLLUP_FIELD_NAMES, map(fsum, columns), strict=False))}
 
 
 def by_group(intervals: Iterable[Mapping[GroupKey, Sums]]) -> dict[GroupKey, Sums]:
