@@ -46,6 +46,22 @@ async def asked(page: PageServer, path: str, status: int = 200) -> Any:  # noqa:
     return json.loads(text) if status == 200 else text
 
 
+async def test_of_older_intervals_states_and_activity_are_left() -> None:
+    site = LiveSite(MemoryStore())
+    fleet = site.answers.fleet
+    site.tell("n1", 0, "ahaf")
+    before = fleet.last("n1")
+    assert before is not None
+    assert before[2].power_watts == [300.0] * 4
+    site.tell("n1", 1, "xxaa", watts=70.0)
+    after = fleet.last("n1")
+    assert after is not None
+    assert (after[1], after[2].power_watts) == ("xxaa", [70.0] * 4)
+    assert before[2].power_watts == []
+    assert fleet.cells(START, site.now).states.startswith("ahaf")
+    assert fleet.activity(START, START + 1) == Activity(5.0, 10.0)
+
+
 async def test_the_map_has_a_cell_for_each_registered_accelerator(page: PageServer) -> None:
     layout = await asked(page, "api/layout")
     assert [(n["name"], n["pool"], n["tenant"]) for n in layout["nodes"]] == [

@@ -27,6 +27,12 @@ _HELD_INTERVALS: Final = 4
 _ACTIVITY_SECONDS: Final = 7200
 _UNKNOWN: Final = LETTERS[4]
 _ENCODER: Final = msgspec.json.Encoder()
+# What is asked of an interval that is not a node's newest: its states and its activity.
+_ASKED_LATER: Final = {"state_milliseconds", "sm_activity_ratio", "tensor_activity_ratio"}
+_NEWEST_ALONE: Final = tuple(
+    name for name in wire.ON_THE_WIRE if name not in _ASKED_LATER and name != "state_joules"
+)
+_NOTHING: Final[list[float | None]] = []
 
 
 class NodeCells(Struct, frozen=True):
@@ -87,6 +93,15 @@ class _Node:
         self.inventory = wire.Inventory()
         self.told: deque[_Told] = deque(maxlen=_HELD_INTERVALS)
 
+    def add(self, told: _Told) -> None:
+        """Take a newer interval; of the one before less is kept, for most of it is columns."""
+        if self.told:
+            before = self.told[-1].accelerators
+            before.state_joules = {}
+            for name in _NEWEST_ALONE:
+                setattr(before, name, _NOTHING)
+        self.told.append(told)
+
 
 class Fleet:
     """Takes every report, and tells the state of every accelerator of the site."""
@@ -117,7 +132,7 @@ class Fleet:
             node.hash, node.inventory = report.inventory_hash, inventory
             node.told.clear()
             self._changes += 1
-        node.told.append(_Told(start, report.length_seconds, report.accelerators))
+        node.add(_Told(start, report.length_seconds, report.accelerators))
 
     def take_cells(
         self,
@@ -136,7 +151,7 @@ class Fleet:
         if inventory != node.inventory:
             node.inventory = inventory
             self._changes += 1
-        node.told.append(_Told(start_seconds, 0, accelerators, cells))
+        node.add(_Told(start_seconds, 0, accelerators, cells))
 
     def _letters(self, name: str, node: _Node, told: _Told) -> str:
         if told.letters is None:
