@@ -60,13 +60,13 @@ class LineEncoder:
         text, start = table.columns, table.start_seconds
         if b"null" in text or not -_MAX_SECONDS <= start <= _MAX_SECONDS:
             return b"\n".join(map(self.line, table.readings()))
+        # What the encoder writes has no spaces, and numbers have neither comma nor bracket.
+        parts = text[2:-2].split(b"],[")
         lacking: tuple[int, ...] = ()
-        if b"[]" in text:
-            # What the encoder writes has no spaces, and numbers have neither comma nor bracket.
-            parts = text[2:-2].split(b"],[")
+        if b"" in parts:
             lacking = tuple(number for number, part in enumerate(parts) if not part)
-            text = b",".join(filter(None, parts))
-        values = text.translate(None, b"[]").split(b",")
+            parts = [part for part in parts if part]
+        values = b",".join(parts).split(b",")
         first, pattern = self._table_pattern(table.series.names, lacking)
         heads = self._table_heads(table.measurement, table.series, first).split(b"\n")
         count, columns = len(heads), len(pattern) // 2
