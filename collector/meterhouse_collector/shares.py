@@ -53,7 +53,7 @@ def node_row(report: wire.Report, inventory: wire.Inventory, index: SiteIndex) -
         shares = _shares(report.accelerators or wire.Accelerators(), grouping, length)
     host = report.host
     if host is None:
-        return NodeRow(length_milliseconds=length, shares=shares)
+        return NodeRow(length, shares)
     _check_covered("host", host.covered_milliseconds, length)
     return NodeRow(
         length_milliseconds=length,
@@ -133,7 +133,7 @@ def _share(
 def _longest(times: Sequence[Milliseconds]) -> int:
     """Return the most that the states of one device come to."""
     if len(times) == 1:
-        return max(times[0], default=0)
+        return max(times[0]) if times[0] else 0
     by_device = map(add, *times) if len(times) == 2 else map(sum, zip(*times, strict=True))  # noqa: PLR2004 - most often there are two
     return max(by_device, default=0)
 
