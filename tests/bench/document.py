@@ -189,7 +189,7 @@ The rest of the figure is what a burst takes and the allocator keeps: 100 to 300
 
 | what, in kB for each accelerator | before | after |
 | --- | --- | --- |
-| as `collector_kb_per_accelerator` is measured, twice: after 30 s, no detail | 3.5 | 1.3, 1.4 |
+| as `collector_kb_per_accelerator`, three times: after 30 s, no detail | 3.5 | 1.2 to 1.4 |
 | fed directly as shipped, 2,500 nodes, after 5.5 minutes | 13.8 | 2.2 |
 | the same with 12,500 nodes |  | 1.5 |
 | of it: what a status leaves; equal values are kept once, tags made when asked for | 1.8 | 0.4 |
