@@ -10,8 +10,10 @@ from meterhouse_collector.rows import PackedRow, Row, Table
 
 # Some 47,000 reports of eight devices, or 23,000 with the detail of each.
 HELD_BYTES: Final = 64 << 20
-BATCH_ENTRIES: Final = 2_000
-_BATCH_BYTES: Final = 12 << 20
+_BATCH_ENTRIES: Final = 2_000
+# Some 700 reports with detail, 5,600 points: a database needs most of a second for them, and what
+# is rolled up meanwhile waits for it.
+_BATCH_BYTES: Final = 2 << 20
 # What an entry and a row take of memory, beside the text of the row: rounded up.
 _ENTRY_BYTES: Final = 768
 _ROW_BYTES: Final = 512
@@ -29,6 +31,11 @@ class Held:
     def __len__(self) -> int:
         return len(self._fresh) + len(self._backlog)
 
+    @property
+    def fills_a_batch(self) -> bool:
+        """Whether there is as much as is written at once."""
+        return len(self) >= _BATCH_ENTRIES or self.size_bytes >= _BATCH_BYTES
+
     def take(self, entry: Entry, *, fresh: bool) -> bool:
         """Take an entry, unless there is no room."""
         if self.size_bytes >= HELD_BYTES:
@@ -43,7 +50,7 @@ class Held:
     def batch(self) -> list[Entry]:
         """Return what is to be written next; it stays here until ``written``."""
         batch, size = [], 0
-        for entry, its_size in islice(chain(self._fresh, self._backlog), BATCH_ENTRIES):
+        for entry, its_size in islice(chain(self._fresh, self._backlog), _BATCH_ENTRIES):
             batch.append(entry)
             size += its_size
             if size >= _BATCH_BYTES:

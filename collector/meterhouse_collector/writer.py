@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from meterhouse_collector.backlog import Backlog
-from meterhouse_collector.held import BATCH_ENTRIES, HELD_BYTES, Held
+from meterhouse_collector.held import HELD_BYTES, Held
 from meterhouse_collector.ledger import Entry, late_marks
 from meterhouse_collector.quarters.marks import stamp_marks
 from meterhouse_collector.receipts import Address, Receipts
@@ -138,7 +138,7 @@ class Writer:
             self._came.clear()
             await tick_or(self._came, _IDLE_SECONDS)
             self._idle = False
-        if len(self._entries) >= BATCH_ENTRIES and self._up:
+        if self._entries.fills_a_batch and self._up:
             await asyncio.sleep(0)
         elif self._entries or self._rows:
             await tick(self._timing.flush_every_seconds)

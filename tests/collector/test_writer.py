@@ -350,7 +350,7 @@ async def test_a_report_on_which_this_program_fails_is_set_aside_and_holds_up_no
             it.writer.accept(one)
         it.writer.write(loose(1))
         await until(lambda: it.value("rows_rejected_total", policy="ledger") == len(bad))
-        await until(lambda: any(s.refused for s in it.said))
+        await until(lambda: sum(len(s.refused) for s in it.said) == len(bad))
         assert it.value("store_up") == 1
     refused = {r.start_seconds: (r.reason, r.final) for s in it.said for r in s.refused}
     assert refused == dict.fromkeys(bad, ("rejected_by_store", True))
@@ -392,15 +392,17 @@ async def test_what_is_fresh_is_written_before_the_backlog() -> None:
 
 def test_what_came_while_a_batch_was_written_comes_after_it_and_before_the_backlog() -> None:
     held = Held()
-    backlog = entries(3000)
+    backlog = entries(2000)
     assert all(held.take(one, fresh=False) for one in backlog)
     first = held.batch()
     fresh = entries(3, "n2")
     assert all(held.take(one, fresh=True) for one in fresh)
     held.written(first)
-    assert first == backlog[:2000]
-    assert len(held) == 1003
-    assert held.batch() == [*fresh, *backlog[2000:]]
+    count = len(first)
+    assert 1000 < count < 2000
+    assert first == backlog[:count]
+    assert len(held) == 2003 - count
+    assert held.batch() == [*fresh, *backlog[count:]]
 
 
 async def test_a_report_that_waited_long_for_the_store_is_marked_as_late() -> None:
