@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from meterhouse_agent import wire
 from meterhouse_collector.agents import Agent, Alike
@@ -39,10 +40,20 @@ _NO_DEVICES: Final = Installed(wire.Inventory(), Series((), ()))
 
 
 class Grid(NamedTuple):
-    """The site's grid, and at which of its intervals the detail of devices is written."""
+    """The site's grid, and how often the detail of each node's devices is written."""
 
     length_seconds: int
     detail_every_seconds: int
+
+    def is_turn_of(self, node: str, start_seconds: int) -> bool:
+        """Tell whether an interval is that of a node's detail: each has as many nodes as any.
+
+        All at once would keep a database busy for seconds, once a minute.
+        """
+        turns = self.detail_every_seconds // self.length_seconds
+        if turns == 1:
+            return True
+        return (start_seconds // self.length_seconds - crc32(node.encode())) % turns == 0
 
 
 class _Refused(Exception):  # noqa: N818 - an answer, not a failure
@@ -144,7 +155,7 @@ class Intake:
             _LOG.info("%s: reports are taken again", whom.node)
 
     def _detail_is_due(self, report: wire.Report, now: float) -> bool:
-        if report.start_seconds % self._grid.detail_every_seconds:
+        if not self._grid.is_turn_of(report.node, report.start_seconds):
             return False
         return report.start_seconds > now - POLICY_DAYS["detail"] * _DAY_SECONDS
 

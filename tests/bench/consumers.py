@@ -188,7 +188,7 @@ class Collector(Consumer):
 
     def _config(self) -> str:
         length = self.fleet.length_seconds
-        every = {"same_points": f"{length}s", "without_detail": "3600s"}.get(self.mode)
+        every = {"same_points": f"{length}s", "without_detail": "86400s"}.get(self.mode)
         detail = f'detail_every = "{every}"\n' if every is not None else ""
         return (
             f'site = "{self.folder / "site.toml"}"\ninterval = "{length}s"\n{detail}'

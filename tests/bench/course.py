@@ -31,14 +31,14 @@ class Course(NamedTuple):
 
 
 _CURVE: Final = Plan(2, 4)
-# As shipped the detail is written once in 60 s: the stretch holds exactly one, and the warm-up
-# another, because the first one costs more.
+# As shipped the detail of each node is written once in 60 s: the stretch holds exactly one, and the
+# warm-up another, because the first one costs more.
 FULL: Final = Course(
     nodes=2500,
     length_seconds=5,
     rounds=2,
     compared=Plan(1, 6),
-    shipped=Plan(2, 12, align_seconds=60),
+    shipped=Plan(12, 12),
     scraped=Plan(1, 5),
     scraped_nodes=2500,
     sizes=(
@@ -46,7 +46,7 @@ FULL: Final = Course(
         Size(12_500, 1, "discards", Plan(8, 60)),
         Size(12_500, 5, "InfluxDB", Plan(3, 6)),
         # How fresh a KPI is, with the detail written once, and not for the first time.
-        Size(6250, 5, "InfluxDB", Plan(13, 12, align_seconds=60)),
+        Size(6250, 5, "InfluxDB", Plan(12, 12)),
     ),
     kept_nodes=40,
     agent_seconds=60.0,

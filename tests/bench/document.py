@@ -261,13 +261,14 @@ _METHOD = """## What is measured
   stretch of {scraped} s the samples are those that it says it appended.
 - **The collector**, in two modes. *Same points*: it writes the same {fields} fields per device and
   interval as Telegraf, and its ledger and live rollups on top. *As shipped*: the default, where
-  the device detail is written each 60 s. In both it decodes, checks, rolls up and says receipts.
+  the device detail is written each 60 s, of other nodes in each interval. In both it decodes,
+  checks, rolls up and says receipts.
 - **In turn.** {rounds} rounds of: same points ({compared} s), Telegraf ({compared} s), as shipped
-  ({shipped} s, so that it holds the detail exactly once, as its warm-up does), each a fresh
-  process after a warm-up, and nothing beside it but broker, database and load. Both at once would
-  make two consumers and two databases compete for two cores and their caches. Figures are medians
-  of the rounds; a ratio is the median of the ratios within a round, so that a slow minute of the
-  machine weighs on both.
+  ({shipped} s, so that it holds the detail of each node exactly once, as its warm-up does), each a
+  fresh process after a warm-up, and nothing beside it but broker, database and load. Both at once
+  would make two consumers and two databases compete for two cores and their caches. Figures are
+  medians of the rounds; a ratio is the median of the ratios within a round, so that a slow minute
+  of the machine weighs on both.
 - **CPU** is user and system time of the process and its children, over the measured stretch.
   Memory is the proportional set size at its end.
 - **Losses.** After each stretch the ledger's rows and the points are counted in the databases. A

@@ -18,14 +18,10 @@ _STATUSES_PER_SECOND: Final = 1000.0
 
 
 class Plan(NamedTuple):
-    """How many intervals are published before and while it is measured.
-
-    The first one starts on a multiple of ``align_seconds``, if that is given.
-    """
+    """How many intervals are published before and while it is measured."""
 
     warm_up: int
     measured: int
-    align_seconds: int = 0
 
     @property
     def intervals(self) -> int:
@@ -61,9 +57,8 @@ def measure(consumer: Consumer, load: Load, plan: Plan) -> Measured:
     length = consumer.fleet.length_seconds
     with consumer:
         # An interval's reports are sent when it is over.
-        grid = plan.align_seconds or length
         lead = _LEAD_SECONDS + consumer.fleet.nodes / _STATUSES_PER_SECOND
-        first = math.ceil((time.time() + lead - length) / grid) * grid
+        first = math.ceil((time.time() + lead - length) / length) * length
         load.begin(Order(consumer.form, first, plan.intervals))
         begin = first + length * (plan.warm_up + 1) - _BEFORE_SECONDS
         before = _books_at(consumer, begin)

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meterhouse_agent import wire
+from meterhouse_collector.intake import Grid
+from meterhouse_collector.ledger import Entry
 from meterhouse_collector.receipts import Address
 from meterhouse_collector.rows import PackedRow
 from tests.collector.collecting import (
@@ -383,13 +385,30 @@ def test_refusals_are_logged_once_and_so_is_their_end(caplog: pytest.LogCaptureF
     ]
 
 
-def test_detail_is_written_only_when_due_and_while_it_is_kept() -> None:
+def test_detail_is_written_once_a_minute_and_while_it_is_kept() -> None:
     it = bench()
-    due = int(time.time()) // 60 * 60 - 60
-    for start in (due, due + LENGTH, due - 20 * DAY):
+    first = int(time.time()) // LENGTH * LENGTH - 120
+    for start in range(first, first + 120, LENGTH):
         it.hear(report(start=start))
-    policies = [{row.policy for row in entry.rows} for entry in it.entries]
-    assert policies == [{"ledger", "detail"}, {"ledger"}, {"ledger"}]
+    due = [entry.start_seconds for entry in it.entries if _has_detail(entry)]
+    assert len(due) == 2
+    assert due[1] - due[0] == 60
+    it.hear(report(start=due[0] - 20 * DAY))
+    assert not _has_detail(it.entries[-1])
+
+
+def _has_detail(entry: Entry) -> bool:
+    return any(row.policy == "detail" for row in entry.rows)
+
+
+@given(st.integers(0, 10**9))
+def test_in_each_interval_a_like_part_of_the_nodes_has_its_turn(number: int) -> None:
+    grid, start = Grid(5, 60), number * 5
+    nodes = [f"node-{n}" for n in range(1200)]
+    turns = [[grid.is_turn_of(node, start + 5 * n) for n in range(12)] for node in nodes]
+    assert {sum(of_node) for of_node in turns} == {1}
+    assert all(80 <= sum(together) <= 120 for together in zip(*turns, strict=True))
+    assert Grid(5, 5).is_turn_of(nodes[0], start)
 
 
 TOPICS = st.one_of(
