@@ -86,7 +86,7 @@ def test_what_it_says_happens_is_seen_and_told(tmp_path: Path, alertmanager: Ale
     for rule, labels in FIRES.items():
         assert labels.items() <= told[rule].items()
     fired = re.findall(r"alert fires: (\S+) ", printed)
-    assert sorted(fired) == sorted(FIRES)
+    assert sorted(fired) == sorted(FIRES), printed
     steps = re.findall(r"^\d:\d\d  (.*)$", printed, re.MULTILINE)
     assert steps[0].startswith("the budget of the site was spent yesterday")
     assert "the accelerators of sim-000 are back" in steps

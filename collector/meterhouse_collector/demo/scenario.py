@@ -18,7 +18,7 @@ LOST: Final = "accelerators-failed"
 IDLE: Final = "pool-idle"
 # Of the scenario, when what happens begins and ends.
 _FAILS: Final = (0.12, 0.55)
-_IDLES: Final = (0.34, 0.85)
+_IDLES: Final = (0.34, 0.80)
 _FAILED_DEVICES: Final = ("d4", "d5", "d6", "d7")
 
 
@@ -66,6 +66,7 @@ severity = "page"
 name = "{IDLE}"
 kind = "idle"
 above = 0.6
+clear = 0.5
 for = "2s"
 scope = {{ pool = "{self.idle_pool}" }}
 """
