@@ -18,7 +18,7 @@ LOST: Final = "accelerators-failed"
 IDLE: Final = "pool-idle"
 # Of the scenario, when what happens begins and ends.
 _FAILS: Final = (0.12, 0.55)
-_IDLES: Final = (0.34, 0.80)
+_IDLES: Final = (0.34, 0.76)
 _FAILED_DEVICES: Final = ("d4", "d5", "d6", "d7")
 
 
@@ -65,8 +65,8 @@ severity = "page"
 [[threshold]]
 name = "{IDLE}"
 kind = "idle"
-above = 0.6
-clear = 0.5
+above = 0.8
+clear = 0.7
 for = "2s"
 scope = {{ pool = "{self.idle_pool}" }}
 """
