@@ -16,6 +16,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import __version__
+from meterhouse_agent.arguments import Parser
 from meterhouse_agent.check import check
 from meterhouse_agent.config import AgentConfig, ConfigError, load_config
 from meterhouse_agent.loop import NodeAgent
@@ -55,7 +56,7 @@ def sample_config() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="meterhouse-agent", description="Measure this node, or the meters of a building."
     )
     parser.add_argument("--version", action="version", version=__version__)

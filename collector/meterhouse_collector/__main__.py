@@ -24,6 +24,7 @@ from meterhouse_collector.commands import (
     statement,
     top,
 )
+from meterhouse_collector.commands.arguments import Parser
 from meterhouse_collector.commands.books import UsageError
 from meterhouse_collector.demo.command import add_arguments as add_demo_arguments
 from meterhouse_collector.part import IntakePart
@@ -64,19 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="meterhouse-collector",
         description="Collect what agents measure; compute PUE, idle capacity and cost per token.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument(
         "--log-level",
         default="info",
         choices=("debug", "info", "warning", "error"),
         help="the least that is logged, on stderr; by default info",
     )
-    with_config = argparse.ArgumentParser(add_help=False)
+    with_config = Parser(add_help=False)
     with_config.add_argument(
         "-c",
         "--config",

@@ -212,3 +212,22 @@ def test_a_node_without_mqtt_and_metrics_imports_neither(tmp_path: Path) -> None
         env={**os.environ},
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "meterhouse-agent: the following arguments are required: COMMAND; "),
+        (("collect",), "meterhouse-agent: COMMAND: found 'collect', allowed: 'sample-config', "),
+        (("run",), "meterhouse-agent run: the following arguments are required: -c/--config; "),
+        (
+            ("run", "-c", "f", "--log-level", "loud"),
+            "meterhouse-agent run: --log-level: found 'loud', allowed: 'debug', ",
+        ),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(arguments: tuple[str, ...], told: str) -> None:
+    done = agent(*arguments)
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert line.startswith(told)

@@ -80,9 +80,10 @@ def test_every_view_and_format_has_the_same_total(capsys: Captured, configured: 
         totals.add(Decimal(found["total_money"]))
         rows = list(csv.DictReader(io.StringIO(run(capsys, *command, "csv"))))
         totals.add(sum((Decimal(row["money"]) for row in rows), Decimal(0)))
-        rows = list(csv.DictReader(io.StringIO(run(capsys, *command, "focus"))))
-        totals.add(sum((Decimal(row["BilledCost"]) for row in rows), Decimal(0)))
         assert f"total     {found['total_money']} EUR" in run(capsys, *command, "table")
+    focus = run(capsys, "statement", *ONE_DAY, "-c", configured, "--format", "focus")
+    rows = list(csv.DictReader(io.StringIO(focus)))
+    totals.add(sum((Decimal(row["BilledCost"]) for row in rows), Decimal(0)))
     assert len(totals) == 1
     # Three devices at 35,000 over 1,825 days, 96 quarters of 5 MJ at 0.21, and shares of the month.
     hours = Decimal(len(quarters(MONTH))) / 4
@@ -165,6 +166,10 @@ def test_invoices_are_set_against_what_accrued(
         (
             ("--from", "2026-01-02", "--to", "2026-01-01"),
             "--from, --to: allowed: a window that ends after it begins, at full quarter hours",
+        ),
+        (
+            (*ONE_DAY, "--format", "focus", "--by", "tenant"),
+            "found --by tenant, allowed with --format focus: no --by",
         ),
     ],
 )

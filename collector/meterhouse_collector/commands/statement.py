@@ -16,6 +16,7 @@ from meterhouse_collector.settlement.reconcile import read_reconciliations
 from meterhouse_collector.settlement.statement import BYS, Account, By, statement, whole_quarters
 from meterhouse_collector.settlement.table import as_table
 
+_BY: Final[By] = "pool"
 FORMATS: Final[dict[str, Callable[[Account, By], str]]] = {
     "table": lambda account, by: as_table(statement(account, by)),
     "json": lambda account, by: as_json(statement(account, by)),
@@ -35,7 +36,11 @@ def add_parser(commands: Any, parents: Sequence[argparse.ArgumentParser]) -> Non
     parser.add_argument("--from", dest="begins", metavar="WHEN", help=instant)
     parser.add_argument("--to", dest="ends", metavar="WHEN", help=f"{instant}, not in it any more")
     parser.add_argument("--period", metavar="PERIOD", help=f"instead of both: {ALLOWED}")
-    parser.add_argument("--by", choices=BYS, default="pool", help="the groups of the lines")
+    parser.add_argument(
+        "--by",
+        choices=BYS,
+        help=f"the groups of the lines, by default {_BY}; focus is always by the finest",
+    )
     parser.add_argument("--format", choices=tuple(FORMATS), default="table")
     parser.add_argument(
         "--recomputed",
@@ -50,6 +55,8 @@ def _statement(options: argparse.Namespace) -> int:
         raise UsageError(["give either --from and --to, or --period"])
     if options.period is None and None in (options.begins, options.ends):
         raise UsageError(["give both --from and --to"])
+    if options.format == "focus" and options.by is not None:
+        raise UsageError([f"found --by {options.by}, allowed with --format focus: no --by"])
 
     async def work(books: Books) -> Account:
         window = _window(options, books)
@@ -59,7 +66,7 @@ def _statement(options: argparse.Namespace) -> int:
         return msgspec.structs.replace(account, notes=notes)
 
     account = with_books(options, work)
-    sys.stdout.write(FORMATS[options.format](account, options.by))
+    sys.stdout.write(FORMATS[options.format](account, options.by or _BY))
     return 0
 
 
