@@ -275,3 +275,41 @@ def test_fuel_counts_on_its_days_and_with_meters_of_the_boundary_only() -> None:
     assert site(later, read)["facility_joules"] == 2 * KWH
     unmetered = index(PDU, text)
     assert site(unmetered, pdu=meter(KWH))["facility_joules"] == 0.0
+
+
+PLANT = """
+[[meter]]
+name = "plant"
+role = "generator"
+[[meter]]
+name = "solar"
+role = "generator"
+parent = "plant"
+[[energy_source]]
+name = "roof"
+kind = "on_site"
+meters = ["solar"]
+"""
+
+
+def test_a_source_behind_a_meter_that_counts_is_no_second_energy() -> None:
+    known = index(UTILITY, PDU, GRID, PLANT)
+    read = {"utility": meter(2 * KWH), "pdu": meter(KWH), "plant": meter(5 * KWH)}
+    sums = site(known, read | {"solar": meter(3 * KWH)})
+    assert sums["facility_joules"] == 7 * KWH
+    assert sums["on_site_joint_joules"] == 3 * KWH
+    assert sums["fuel_joint_joules"] == 2 * KWH
+    assert sums["grid_joint_joules"] == 2 * KWH
+
+
+def test_fuel_of_one_of_two_generators_takes_the_place_of_its_output() -> None:
+    behind = GENSET.replace("kwh_per", 'counted = "fuel"\nkwh_per').replace(
+        'role = "generator"\n', 'role = "generator"\nparent = "plant"\n'
+    )
+    known = index(UTILITY, PDU, GRID, '[[meter]]\nname = "plant"\nrole = "generator"\n', behind)
+    read = {"utility": meter(2 * KWH), "pdu": meter(KWH), "plant": meter(5 * KWH)}
+    sums = site(known, read | {"genset-out": meter(3 * KWH)})
+    # 5 kWh of both, less 3 of the one that burnt 10 kWh of fuel.
+    assert sums["facility_joules"] == pytest.approx(14 * KWH)
+    assert sums["fuel_joint_joules"] == pytest.approx(12 * KWH)
+    assert sums["grid_joint_joules"] == pytest.approx(2 * KWH)

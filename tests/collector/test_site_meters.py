@@ -81,6 +81,48 @@ def test_facility_is_import_generation_storage_and_cooling_less_what_is_not_the_
     }
 
 
+def test_what_is_behind_its_own_kind_is_neither_added_nor_subtracted_again() -> None:
+    tree = MeterTree(
+        [
+            meter("utility", "boundary"),
+            meter("offices", "boundary", "utility", sign=-1),
+            meter("floor-1", "boundary", "offices", sign=-1),
+            meter("hall", "boundary", "floor-1"),
+            meter("plant", "generator"),
+            meter("genset-1", "generator", "plant"),
+            meter("solar", "generator", "utility"),
+            meter("charge", "storage", sign=-1),
+            meter("rack-charge", "storage", "charge", sign=-1),
+            meter("chilled", "purchased_cooling", factor=0.2),
+            meter("hall-chilled", "purchased_cooling", "chilled", factor=0.2),
+        ]
+    )
+    # What made it hangs on the same busbar as the utility, and is behind its meter in name only.
+    assert factors(tree.facility) == {
+        "utility": 1.0,
+        "offices": -1.0,
+        "hall": 1.0,
+        "plant": 1.0,
+        "solar": 1.0,
+        "charge": -1.0,
+        "chilled": 0.2,
+    }
+
+
+def test_output_of_a_generator_by_fuel_leaves_the_meter_that_it_is_behind() -> None:
+    plant = [
+        meter("plant", "generator", share=0.5),
+        meter("diesel", "generator", "plant"),
+        meter("gas", "generator", "plant"),
+    ]
+    tree = MeterTree(plant, by_fuel=frozenset({"diesel"}))
+    assert factors(tree.facility) == {"plant": 0.5, "diesel": -0.5}
+    whole = MeterTree(plant, by_fuel=frozenset({"plant"}))
+    assert whole.facility == ()
+    named_boundary = MeterTree([meter("diesel", "boundary")], by_fuel=frozenset({"diesel"}))
+    assert named_boundary.facility == ()
+
+
 def test_shared_meter_counts_by_its_share_and_so_does_what_is_subtracted_behind_it() -> None:
     tree = MeterTree(
         [

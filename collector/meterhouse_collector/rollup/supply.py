@@ -4,7 +4,7 @@ What a source's meters count is its own; the grid gave the rest. So the kinds ad
 energy: grid + PPA + on site + fuel + purchased cooling + storage - export.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import fsum
 from typing import Final, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, Site
 from meterhouse_collector.site.carbon import EnergySource
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.meters import MeterTree, Term
+from meterhouse_collector.site.power import Meter
 
 Kind = Literal["grid", "ppa", "on_site", "fuel", "purchased_cooling", "storage", "export"]
 # Energy that somebody else made: scope 2 (GHG Protocol). What is made on site is scope 1.
@@ -83,7 +84,7 @@ def _of_sources(
         named = [name for name in source.meters if name not in tree.by_fuel]
         meters = [tree.meters[name] for name in named if name in tree.meters]
         if meters:
-            terms = [Term(m, factors.get(m.name, m.part * (m.factor or 1.0))) for m in meters]
+            terms = [Term(m, factors.get(m.name, _own_factor(m))) for m in meters]
             yield source.kind, source, terms
 
 
@@ -99,13 +100,33 @@ def _burnt(interval: IntervalRows, index: SiteIndex) -> Iterator[Supplied]:
 def _of_nobody(
     sources: Iterable[EnergySource], tree: MeterTree
 ) -> Iterator[tuple[Kind, EnergySource | None, list[Term]]]:
-    """Yield meters of the boundary that no source names, by their role; the grid has the rest."""
-    named = {name for source in sources for name in source.meters}
+    """Yield meters of the boundary that no source names, by their role; the grid has the rest.
+
+    Of one that meters of sources are behind it is what these do not count.
+    """
+    named = {name for source in sources for name in source.meters} - tree.by_fuel
     for term in tree.facility:
         role = term.meter.role
         if term.meter.name in named:
             continue
         if role in _BY_ROLE:
-            yield _BY_ROLE[role], None, [term]
+            behind = (
+                Term(meter, -_own_factor(meter)) for meter in _named_behind(tree, term, named)
+            )
+            yield _BY_ROLE[role], None, [term, *behind]
         elif role == "boundary" and term.meter.sign == -1 and term.meter.parent is None:
             yield "export", None, [Term(term.meter, abs(term.factor))]
+
+
+def _named_behind(tree: MeterTree, term: Term, named: Collection[str]) -> Iterator[Meter]:
+    waiting = [*tree.children(term.meter.name)]
+    while waiting:
+        meter = waiting.pop()
+        if meter.name in named and meter.role == term.meter.role:
+            yield meter
+        else:
+            waiting += tree.children(meter.name)
+
+
+def _own_factor(meter: Meter) -> float:
+    return meter.part * (meter.factor or 1.0)

@@ -4,10 +4,14 @@ Of meters behind each other one cut is summed, the most upstream; what hangs beh
 belong to it is subtracted (``definitions.md``, Boundary).
 """
 
-from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal, NamedTuple
 
 from meterhouse_collector.site.power import Meter, MeterRole
+
+# Where a meter is to what is summed.
+_Place = Literal["outside", "inside", "subtracted"]
+SUPPLY_ROLES: Final[tuple[MeterRole, ...]] = ("generator", "storage", "purchased_cooling")
 
 
 class Term(NamedTuple):
@@ -18,26 +22,29 @@ class Term(NamedTuple):
 
 
 class MeterTree:
-    """The meters in force at one instant; ``by_fuel`` names those whose fuel counts instead."""
+    """The meters in force at one instant; ``by_fuel`` names those whose fuel counts instead.
+
+    A generator's meter behind one of these measures the same output.
+    """
 
     def __init__(self, meters: Iterable[Meter], by_fuel: frozenset[str] = frozenset()) -> None:
         self.meters: Final = {meter.name: meter for meter in meters}
-        self.by_fuel: Final = by_fuel
         self._children: Final[dict[str | None, list[Meter]]] = {}
         for meter in self.meters.values():
             # One whose parent is not there, or not yet, stands on its own.
             parent = meter.parent if meter.parent in self.meters else None
             self._children.setdefault(parent, []).append(meter)
+        self.by_fuel: Final = by_fuel.union(*(self._behind(name) for name in by_fuel))
         self.facility: Final = (
             *self._cut(
-                lambda meter: meter.role == "boundary" and meter.sign == 1,
-                lambda meter: meter.role == "boundary" and meter.sign == -1,
+                lambda m: m.role == "boundary" and m.sign == 1 and m.name not in self.by_fuel,
+                lambda m: m.role == "boundary" and m.sign == -1,
             ),
             *(
-                Term(meter, meter.sign * meter.part * (meter.factor or 1.0))
-                for meter in self.meters.values()
-                if meter.role in {"generator", "storage", "purchased_cooling"}
-                and meter.name not in by_fuel
+                term
+                for role in SUPPLY_ROLES
+                for sign in (1, -1)
+                for term in self._given(role, sign)
             ),
         )
         self.it: Final = self._cut(
@@ -55,6 +62,12 @@ class MeterTree:
         """Return the meters right behind one."""
         return tuple(self._children.get(name, ()))
 
+    def _behind(self, name: str) -> Iterator[str]:
+        for child in self.children(name):
+            if child.role == "generator":
+                yield child.name
+                yield from self._behind(child.name)
+
     def role(self, role: MeterRole) -> tuple[Term, ...]:
         """Return the meters of a role that are behind no other of it."""
         found = self._roles.get(role)
@@ -63,25 +76,40 @@ class MeterTree:
             self._roles[role] = found
         return found
 
+    def _given(self, role: MeterRole, sign: int) -> Iterator[Term]:
+        """Yield the topmost meters of what is made, stored or bought as cold, with their sign.
+
+        What a generator gives whose fuel counts is taken off the meter that it is behind.
+        """
+        mine = self._cut(
+            lambda m: m.role == role and m.sign == sign and m.name not in self.by_fuel,
+            lambda m: m.role == role and m.sign == 1 and m.name in self.by_fuel,
+        )
+        return (Term(m, sign * part * (m.factor or 1.0)) for m, part in mine)
+
     def _cut(
         self, counts: Callable[[Meter], bool], foreign: Callable[[Meter], bool]
     ) -> tuple[Term, ...]:
         """Return the topmost that count, and behind them what is foreign, to be subtracted.
 
-        Behind what is subtracted, what counts is added again. A foreign one behind nothing that
-        counts is subtracted only if it has a sign of its own, as what leaves the site.
+        Behind what is subtracted, what counts is added again, and nothing is subtracted twice. A
+        foreign one behind nothing that counts is subtracted only if it has a sign of its own, as
+        what leaves the site.
         """
         terms: list[Term] = []
-        waiting = [(meter, 1.0, False) for meter in reversed(self._children.get(None, []))]
+        place: _Place = "outside"
+        waiting = [(meter, 1.0, place) for meter in reversed(self._children.get(None, []))]
         while waiting:
-            meter, part, inside = waiting.pop()
-            if counts(meter) and not inside:
-                part, inside = meter.part, True
+            meter, part, place = waiting.pop()
+            if counts(meter) and place != "inside":
+                part, place = meter.part, "inside"
                 terms.append(Term(meter, part))
-            elif foreign(meter) and (inside or meter.sign == -1):
-                part = part * meter.part if inside else meter.part
-                inside = False
+            elif foreign(meter) and (
+                place == "inside" or (place == "outside" and meter.sign == -1)
+            ):
+                part = part * meter.part if place == "inside" else meter.part
+                place = "subtracted"
                 terms.append(Term(meter, -part))
             behind = reversed(self._children.get(meter.name, []))
-            waiting.extend((child, part, inside) for child in behind)
+            waiting.extend((child, part, place) for child in behind)
         return tuple(terms)
