@@ -196,7 +196,7 @@ class Collector:
 
     def _own(self) -> Own:
         agents = self.intake.agents.items()
-        waiting = {name: agent.waiting for name, agent in agents if agent.waiting}
+        waiting = {name: agent.waiting for name, agent in agents if agent.report_seconds}
         return Own(
             store_up=value_of(self.telemetry.store_up) == 1,
             quarters_behind=value_of(self.telemetry.quarters_behind),

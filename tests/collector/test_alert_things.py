@@ -197,6 +197,18 @@ def test_of_many_nodes_only_those_show_something_whose_readings_a_rule_minds() -
     assert calm_readings(index(below).model.threshold) == Readings("", None, 0.25, 0.0)
 
 
+def test_a_restart_ends_no_alert_of_a_device_before_a_reading_came() -> None:
+    watch = ThingWatch(index())
+    watch.add(interval(0, {"node-1": node()}))
+    seen = watch.seen(frozenset({"node-1", "stranger"}))
+    assert seen.readings == (Readings("node-1"),)
+    things = Things(readings=seen.readings, open=frozenset({"node-1"}))
+    for kind in ("accelerator_hot", "accelerator_throttled", "accelerator_errors"):
+        rule = getattr(conditions, kind)
+        found = one(rule(DEFAULTS[kind].threshold, known({}, things=things)))
+        assert (found.value, verdict(found)) == (None, "unknown")
+
+
 def test_detail_of_a_node_without_register_is_forgotten() -> None:
     watch = ThingWatch(index())
     entry = replace(detailed(START, temperature_celsius=[70.0, 91.0]), node="stranger")
@@ -290,9 +302,13 @@ def test_a_supply_that_carries_nothing_any_more_is_told_apart_from_one_that_neve
 def test_a_spool_that_has_drained_is_calm_again() -> None:
     watch = DEFAULTS["spool_filling"].threshold
     waiting = waiting_seconds({"node-1": 1000, "node-2": 0}, LENGTH)
-    assert waiting == {"node-1": 5000.0}
+    assert waiting == {"node-1": 5000.0, "node-2": 0.0}
     seen = known({}, things=Things(own=Own(waiting_seconds=waiting)))
     assert [verdict(o) for o in conditions.spool_filling(watch, seen)] == ["fires"]
     after = Things(nodes=(Silence("node-1", 0.0),), open=frozenset({"node-1"}))
-    found = one(conditions.spool_filling(watch, known({}, things=after)))
+    drained = dataclass_replace(after, own=Own(waiting_seconds={"node-1": 0.0}))
+    found = one(conditions.spool_filling(watch, known({}, things=drained)))
     assert (found.value, verdict(found)) == (0.0, "clears")
+    # After a restart it may be heard only of what was read back, or not at all.
+    found = one(conditions.spool_filling(watch, known({}, things=after)))
+    assert (found.value, verdict(found)) == (None, "unknown")

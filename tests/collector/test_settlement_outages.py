@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse_collector.alerts.conditions import supply
-from meterhouse_collector.alerts.state import Observation
+from meterhouse_collector.alerts.state import Observation, Rule, State, step
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.money.delivery import contract_delivery
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
@@ -261,11 +261,11 @@ NOW = datetime.fromtimestamp(1e9, UTC)  # when what is known for alerts is known
 ACME, OTHER = (GroupKey("site", tenant=tenant) for tenant in ("acme", "other"))
 
 
-def sold(text: str, *more: str) -> SiteIndex:
-    """Return a site whose work on one unit of four lasts from an hour before to an hour after."""
+def sold(text: str, *more: str, units: int = 1) -> SiteIndex:
+    """Return a site whose work on units of four lasts from an hour before to an hour after."""
     begins, ends = (NOW + timedelta(hours=hours) for hours in (-1, 1))
     contract = CONTRACT.replace("2026-11-01", "2001-01-01").replace("2026-12-01", "2002-01-01")
-    work = f"begins = {begins.isoformat()}, ends = {ends.isoformat()}, units = 1"
+    work = f"begins = {begins.isoformat()}, ends = {ends.isoformat()}, units = {units}"
     outage = f'outage = [{{ {work}, reason = "planned", agreed_by = "Acme" }}]\n'
     return site(SITE + contract + text + outage + "".join(more))
 
@@ -292,6 +292,14 @@ def test_nobody_is_woken_for_work_that_was_agreed_to() -> None:
     (found,) = alert(excluded, acme=75.0, other=50.0)
     assert found.value == pytest.approx(125 / 175)
     assert alert(excluded) == []
+
+
+def test_work_on_all_units_leaves_no_value_and_ends_no_alert() -> None:
+    (found,) = alert(sold("excludes_planned = true\n", units=4), acme=0.0)
+    assert (found.value, verdict(found)) == (None, "unknown")
+    firing = State("firing", 0.0, 0.5, 0.99)
+    rule = Rule("watch", "under_delivered", "page", 0.0)
+    assert step(firing, found, rule, 1e9) == (firing, ())
 
 
 def test_what_several_contracts_delivered_together_is_not_split() -> None:

@@ -106,7 +106,10 @@ class SensorKnown(NamedTuple):
 
 
 class Own(NamedTuple):
-    """How the collector itself fares; ``waiting_seconds`` are what the spools of nodes hold."""
+    """How the collector itself fares; ``waiting_seconds`` are what the spools of nodes hold.
+
+    A node that nothing was heard of since the start is not in it.
+    """
 
     store_up: bool = True
     quarters_behind: float = 0.0

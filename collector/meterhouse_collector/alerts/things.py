@@ -73,7 +73,8 @@ class ThingWatch:
     """Takes the rows of each interval once, in their order, and the detail as it comes.
 
     Of a large site hardly anything is silent, lost or hot: only what is costs more than a look.
-    ``calm`` is what no rule ever minds.
+    ``calm`` is what no rule ever minds. A node that somebody says is down, whole, is neither silent
+    nor lost: it is known.
     """
 
     def __init__(self, index: SiteIndex, calm: Readings = NEVER_CALM) -> None:
@@ -96,7 +97,9 @@ class ThingWatch:
         if plans is not self._registered:
             self._restless = None
         self._end, self._registered = end, plans
-        self._nodes.add(plans, nodes, start, end)
+        said = self._index.said_down(start, rows.length_seconds).items()
+        down = {name for name, parts in said if any(each.devices is None for each in parts)}
+        self._nodes.add(plans, nodes.keys() | down if down else nodes, start, end)
         # A slow meter tells of spans, not of intervals.
         meters = [m.name for m in self._index.metering(start).meters.values() if m.step is None]
         good = {name for name, row in rows.meters.items() if _is_good(row)}
@@ -109,6 +112,8 @@ class ThingWatch:
         }
         self._lost = {name: _unhealthy_devices(row) for name, row in hurt.items() if name in plans}
         self._lost |= dict.fromkeys(sorted(plans.keys() - nodes.keys()))
+        for name in down & self._lost.keys():
+            del self._lost[name]
 
     def add_detail(self, entry: Entry) -> None:
         """Take what an entry says of single devices, unless it is older than what is known."""
@@ -155,8 +160,9 @@ class ThingWatch:
             self._oldest_detail = min([start for start, _ in fresh], default=self._end)
             self._restless = {r.node: r for _, r in fresh if _beyond(r, self._calm)}
         known = {**self._restless}
-        for name in still_open & self._details.keys():
-            start, readings = self._details[name]
+        for name in still_open.intersection(self._registered):
+            # Also of a node that has told nothing since the start: that ends no alert.
+            start, readings = self._details.get(name, (oldest, Readings(name)))
             known[name] = readings if start >= oldest else Readings(name)
         return tuple(known.values())
 
@@ -201,4 +207,4 @@ def _most(values: _Column) -> float | None:
 
 def waiting_seconds(waiting: Mapping[str, int], length_seconds: int) -> dict[str, float]:
     """Return how much time's reports each spool holds."""
-    return {name: float(count * length_seconds) for name, count in waiting.items() if count > 0}
+    return {name: float(count * length_seconds) for name, count in waiting.items()}

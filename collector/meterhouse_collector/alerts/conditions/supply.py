@@ -92,8 +92,11 @@ def supply_lost(threshold: Threshold, known: LiveKnown) -> list[Observation]:
 def under_delivered(threshold: Threshold, known: LiveKnown) -> list[Observation]:
     """Hold the delivered part of what was sold against a threshold; unknown units give bounds.
 
-    Agreed outages that a contract excludes leave what is due.
+    Agreed outages that a contract excludes leave what is due; while they leave nothing, there is no
+    value.
     """
+    if scope_sums(known.groups, threshold.scope)["sold_contracted_seconds"] <= 0:
+        return []
     window = known.at_seconds - known.window.seconds, known.at_seconds
     due = {
         group: {**sums, **due_now(known.model, group.tenant, sums, window)}
@@ -101,8 +104,6 @@ def under_delivered(threshold: Threshold, known: LiveKnown) -> list[Observation]
         if sums["sold_contracted_seconds"] > 0
     }
     sums = scope_sums(due, threshold.scope)
-    if sums["sold_contracted_seconds"] <= 0:
-        return []
     kpi = delivered_ratio(sums, side="sold", floor=COVERAGE_FLOOR)
     about = scope_labels(known.model.name, threshold.scope)
     return [

@@ -20,6 +20,7 @@ from meterhouse_collector.site.targets import Threshold
 _CALM_RATIO: Final = 0.5
 _SILENT = "the node is silent"
 _NO_DETAIL = "no recent reading of its devices"
+_UNHEARD: Final = "no report of it since the start"
 
 
 def node_silent(threshold: Threshold, known: LiveKnown) -> list[Observation]:
@@ -137,18 +138,22 @@ def _readings(
 
 
 def spool_filling(threshold: Threshold, known: LiveKnown) -> list[Observation]:
-    """Hold the time whose reports wait in each spool against a threshold."""
-    waiting = dict(known.things.own.waiting_seconds)
+    """Hold the time whose reports wait in each spool against a threshold.
+
+    What waits is not known of a node that nothing was heard of since the start.
+    """
+    waiting = known.things.own.waiting_seconds
     open_nodes = {each.name for each in known.things.nodes} & known.things.open
-    names = sorted(waiting.keys() | open_nodes)
+    filled = {name for name, seconds in waiting.items() if seconds > 0}
     return [
         observed(
             threshold,
             scope_labels(known.model.name, threshold.scope, node=name),
-            waiting.get(name, 0.0),
+            waiting.get(name),
             "seconds",
+            reason=None if name in waiting else _UNHEARD,
         )
-        for name in names
+        for name in sorted(filled | open_nodes)
     ]
 
 
