@@ -17,7 +17,6 @@ from meterhouse_collector.alerts.points import is_alert
 from meterhouse_collector.alerts.state import Transition
 from meterhouse_collector.app import Collector
 from meterhouse_collector.config import validate
-from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.rollup.points import kept_points
@@ -80,7 +79,6 @@ class Site:
         self.live = Live(
             site,
             Pace(LENGTH, 3.0, 300.0, 60.0),
-            basis=energy_basis(site),
             write=self.rows.append,
             bug=self.telemetry.bug,
             clock=lambda: self.now,
@@ -440,3 +438,43 @@ async def test_a_collector_keeps_its_alerts_over_a_stop(tmp_path: Path) -> None:
     kept = [{k: v for k, v in each.items() if k.name == "late"} for each in seen]
     assert len(kept[0]) == 2
     assert kept[0] == kept[1]
+
+
+async def test_work_that_was_agreed_to_wakes_nobody_without_any_threshold() -> None:
+    begins, ends = (
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(START + hours * 3600)) for hours in (-1, 2)
+    )
+    sold = """
+[[tenant]]
+name = "acme"
+[[contract]]
+name = "gpus"
+side = "sold"
+counterparty = "Acme"
+tenant = "acme"
+pools = ["chat"]
+units = 4
+rate = 2.0
+excludes_planned = true
+valid_from = 2020-01-01
+"""
+    work = f'outage = [{{ begins = {begins}, ends = {ends}, units = 3, reason = "planned"'
+    work += ', agreed_by = "Acme" }]\n'
+    for more, phases in ((sold, {"firing"}), (sold + work, set())):
+        one = Site(MemoryStore(), START, index(more))
+        await one.begin()
+        await one.run(120, "active")
+        # One node of two, of four devices, is down.
+        for _ in range(400 // LENGTH):
+            start = int(one.now) // LENGTH * LENGTH
+            one.now = start + LENGTH + 3.5
+            one.live.add(one.entry("node-1", start, "active"))
+            one.live.add(one.entry("node-2", start, "unhealthy"))
+            await one.live.roll()
+            await one.alerts.look()
+        found = {
+            entry.state.phase
+            for key, entry in one.alerts.book.open.items()
+            if key.name == "always:under_delivered"
+        }
+        assert found == phases

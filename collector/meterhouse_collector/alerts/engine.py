@@ -125,10 +125,9 @@ class Alerts:
         # First, so that a transition of the same second takes the place of a state.
         self._save(now)
         if await self._sight.follow(now):
-            watched = bool(self._budgets(now)) or any(t.kind in LIVE for t in self._thresholds(now))
             subjects = frozenset(value for key in self.book.open for _, value in key.labels)
             self._known = await self._sight.known(
-                now, groups=watched, own=self._own(), still_open=subjects
+                now, groups=self._needs_groups(now), own=self._own(), still_open=subjects
             )
             self._look_live(self._known, now)
             self._write_all(figures.live_points(self._known))
@@ -216,6 +215,14 @@ class Alerts:
 
     def _is_here(self, scope: Scope) -> bool:
         return scope.site in {None, self._index.site}
+
+    def _needs_groups(self, now: float) -> bool:
+        """Tell whether anything is held against parts of the site, or is taken out by tenant."""
+        return (
+            bool(self._budgets(now))
+            or any(threshold.kind in LIVE for threshold in self._thresholds(now))
+            or any(contract.outage for contract in self._index.dated.contract.at(now).values())
+        )
 
     def _forget_rules(self, now: float) -> None:
         names = {always.rule.name for always in ALWAYS}
