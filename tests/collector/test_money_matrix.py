@@ -1,6 +1,7 @@
 """The matrix of cost: all of it sums to the bill exactly, and goes by what was measured."""
 
 from decimal import Decimal, localcontext
+from math import fsum
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from meterhouse_collector.money import matrix
 from meterhouse_collector.money.exact import total
 from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.money.rounding import round_total
+from meterhouse_collector.rollup.cells import ZEROS, Cell, weights
 
 MONEY = st.decimals(Decimal(-(10**12)), Decimal(10**12), places=6)
 WEIGHT = st.one_of(st.just(0.0), st.floats(1e-9, 1e15), st.integers(0, 10**18))
@@ -131,6 +133,28 @@ def test_devices_that_say_more_than_their_node_spread_nothing() -> None:
     )
     assert found.state_joules == {"active": 100}
     assert found.rest_joules == -10
+
+
+FIVE = st.tuples(*(st.floats(0, 1e9, allow_subnormal=False) for _ in wire.STATES))
+
+
+@given(FIVE, FIVE, st.floats(0, 1e9))
+def test_the_rest_of_a_node_is_spread_as_rollups_spread_it(
+    joules: tuple[float, float, float, float, float],
+    seconds: tuple[float, float, float, float, float],
+    rest_joules: float,
+) -> None:
+    whole = fsum(joules) + rest_joules
+    formula = matrix.node_state_joules(
+        node_joules=whole,
+        device_joules=dict(zip(wire.STATES, joules, strict=True)),
+        device_seconds=dict(zip(wire.STATES, seconds, strict=True)),
+    )
+    (rolled,) = weights([Cell((), seconds, joules, None, unmetered=False)], whole)
+    found = [float(formula.state_joules.get(state, 0)) for state in wire.STATES]
+    # What neither seconds nor joules say belongs to no state.
+    expected = rolled if any(joules) or any(seconds) else ZEROS
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
 SHARES = st.dictionaries(st.sampled_from(("a", "b", "c", "spare")), st.tuples(MONEY, WEIGHT))

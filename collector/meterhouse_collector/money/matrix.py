@@ -113,16 +113,19 @@ def node_state_joules(
     device_joules: Mapping[str, Number],
     device_seconds: Mapping[str, Number],
 ) -> NodeJoules:
-    """Spread what a node drew beside its devices over their states, by its devices' seconds.
+    """Spread what a node drew beside its devices over their states, by the joules measured in each.
 
-    Both mappings are by state. ``definitions.md``: the rest of the node by its devices.
+    So a device that is half idle at 100 W against 700 W has 12.5 % of the node's energy idle. Where
+    its devices show no energy it goes by their seconds. Both mappings are by state.
+    ``definitions.md``: the rest of the node by its devices.
     """
     measured = {state: amount(f"{state}_joules", j) for state, j in device_joules.items()}
     rest = amount("node_joules", node_joules) - total(measured.values())
-    if rest <= 0 or not any(device_seconds.values()):
+    weights = measured if any(measured.values()) else device_seconds
+    if rest <= 0 or not any(weights.values()):
         reason = "the devices drew more than their node: a meter is wrong" if rest < 0 else None
         return NodeJoules(measured, rest, reason)
-    parts = allocate(rest, device_seconds)
+    parts = allocate(rest, weights)
     states = dict.fromkeys((*measured, *parts), Decimal(0))
     return NodeJoules(
         {s: total((measured.get(s, Decimal(0)), parts.get(s, Decimal(0)))) for s in states}, rest
@@ -244,8 +247,8 @@ KPIS: Final = (
     Kpi(
         "node_state_joules",
         "by name",
-        "rest of the node * device_seconds",
-        "device_seconds of all states",
+        "node_joules * device_joules",
+        "device_joules of all states",
         "joules by state, the rest of the node by its devices",
         "definitions of this project",
     ),
