@@ -15,7 +15,6 @@ from meterhouse_collector.alerts.things import waiting_seconds
 from meterhouse_collector.config import CollectorConfig
 from meterhouse_collector.feed import TOLD_SECONDS, Feed, News, hear_agent
 from meterhouse_collector.intake import Grid, Intake
-from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.notify.notifier import Notifier, ways_of
@@ -76,7 +75,6 @@ class Collector:
         self.live = Live(
             self.index,
             Pace(length, self._grace_seconds(), config.held, config.window),
-            basis=energy_basis(self.index),
             write=self._writer.write,
             bug=self.telemetry.bug,
             rates=self._rates.at,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi.compute import Window, kpis
-from meterhouse_collector.kpi.pue import EnergyBasis
+from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.open_interval import OpenInterval, pack_nodes
@@ -73,7 +73,6 @@ class Live:
         index: SiteIndex,
         pace: Pace,
         *,
-        basis: EnergyBasis,
         write: Callable[[Row], None],
         bug: Callable[[str], None],
         rates: Callable[[float], Rates] = no_rates,
@@ -82,7 +81,6 @@ class Live:
         self.pace: Final = pace
         self.revision = 0
         self._index = index
-        self._basis = basis
         self._write = write
         self._bug = bug
         self._rates = rates
@@ -259,9 +257,14 @@ class Live:
         self.revision += 1
 
     def window(self) -> Window:
-        """Return what KPIs need to know of one interval, beside its sums."""
-        seconds = float(self.pace.length_seconds)
-        return Window(seconds=seconds, basis=self._basis, currency=self._index.model.currency)
+        """Return what KPIs need to know of an interval of the last window, beside its sums."""
+        newest, length = self.newest(), self.pace.length_seconds
+        end = self._clock() if newest is None else newest + length
+        return self._window(end - self.pace.window_seconds, end)._replace(seconds=float(length))
+
+    def _window(self, start: float, end: float) -> Window:
+        basis = energy_basis(self._index, (start, end))
+        return Window(float(end - start), basis, self._index.model.currency)
 
     def newest(self) -> int | None:
         """Return the start of the last interval that was rolled up."""
@@ -299,5 +302,5 @@ class Live:
         groups = by_group(inside)
         total = add_sums(groups.values())
         seen = add_observed(each for s, each in self._observed.items() if start <= s < end)
-        window = self.window()._replace(seconds=float(end - start), observed=seen)
+        window = self._window(start, end)._replace(observed=seen)
         return Snapshot(start, end, kpis(total, window=window), total, groups)

@@ -51,9 +51,8 @@ def known(
         model=site.model,
         window=Window(
             seconds=WINDOW_SECONDS,
-            basis=energy_basis(site),
+            basis=energy_basis(site)._replace(battery_unmetered=battery_unmetered),
             currency="EUR",
-            battery_unmetered=battery_unmetered,
         ),
         groups=groups,
         latest=groups,

@@ -121,7 +121,7 @@ def test_pue_below_one_keeps_its_value_with_an_alarm_unless_a_battery_discharges
     assert found.value == pytest.approx(0.9)
     assert found.reason is not None
     assert "below 1" in found.reason
-    window = Window(HOUR, METERED, "EUR", battery_unmetered=True)
+    window = Window(HOUR, METERED._replace(battery_unmetered=True), "EUR")
     assert kpis(joint(90, 100), window=window)["pue"].reason is None
 
 

@@ -302,6 +302,30 @@ def test_a_change_of_category_in_the_window_is_flagged() -> None:
     ]
 
 
+def test_a_battery_without_a_meter_is_known_while_it_is_there() -> None:
+    text = 'name = "s"\ncurrency = "EUR"\ntime_zone = "UTC"\n'
+    text += '[[storage]]\nname = "b"\nrated_watts = 1e5\ncapacity_kwh = 100.0\n'
+    text += "valid_from = 2026-02-01\nvalid_to = 2026-03-01\n"
+    index = SiteIndex(parse_site(text, "s"))
+    january, february, march, april = (
+        datetime(2026, month, 1, tzinfo=UTC).timestamp() for month in (1, 2, 3, 4)
+    )
+    for window, unmetered in (
+        ((january, february), False),
+        ((january, march), True),
+        ((february, march), True),
+        ((march, april), False),
+    ):
+        basis = production.energy_basis(index, window)
+        assert basis.battery_unmetered == unmetered
+        found = production.pue(
+            joint(90.0, 100.0),
+            window_seconds=HOUR,
+            basis=METERED._replace(battery_unmetered=basis.battery_unmetered),
+        )
+        assert (found.value, found.reason is None) == (0.9, unmetered)
+
+
 def test_production_has_no_pue_of_facility_energy_below_zero() -> None:
     found = production.pue(joint(-1.0, 100.0), window_seconds=HOUR, basis=METERED)
     assert found.value is None

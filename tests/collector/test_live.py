@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
-from meterhouse_collector.kpi.pue import energy_basis
+from meterhouse_collector.kpi.pue import label
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.open_interval import OpenInterval, pack_nodes
@@ -44,7 +44,6 @@ class Watched:
         self.live = Live(
             known,
             Pace(LENGTH, GRACE, HELD, 60.0),
-            basis=energy_basis(known),
             write=self.rows.append,
             bug=self.bugs.append,
             clock=self.clock,
@@ -435,3 +434,21 @@ async def test_a_bug_in_one_interval_ends_none_of_the_others() -> None:
     await it.at(START + 15)
     assert it.bugs == ["rollup"]
     assert it.rolled() == [START + LENGTH]
+
+
+def test_the_last_window_has_the_meters_of_its_own_time() -> None:
+    known = index(
+        '[[meter]]\nname = "old"\nrole = "it"\ncategory = 1\nvalid_to = 2020-02-01\nstep = "15m"',
+        '[[meter]]\nname = "new"\nrole = "it"\ncategory = 3\nvalid_from = 2020-02-01',
+        '[[storage]]\nname = "b"\nrated_watts = 1.0\ncapacity_kwh = 1.0\nvalid_to = 2020-02-01',
+    )
+    changed = known.dated.meter.instants[0]
+    for since, category, step, unmetered, says in (
+        (-100.0, 1, 900.0, True, "category 1"),
+        (30.0, 1, 900.0, True, "category 1, which changes in the window"),
+        (100.0, 3, 0.0, False, "category 3"),
+    ):
+        basis = Watched(changed + since, known).live.window().basis
+        assert (basis.category, basis.slowest_step_seconds) == (category, step)
+        assert basis.battery_unmetered == unmetered
+        assert label(basis, 60.0) == f"iPUE, {says}"

@@ -8,7 +8,6 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.app import Collector
-from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.own_health import OwnHealth
 from meterhouse_collector.rows import Point
@@ -29,7 +28,6 @@ class Health(Bench):
         live = Live(
             index(),
             Pace(LENGTH, 3.0, 300.0, 60.0),
-            basis=energy_basis(index()),
             write=self.rows.append,
             bug=self.telemetry.bug,
             clock=lambda: self.now,

@@ -1,6 +1,7 @@
 """Water, heat, sources and carbon in the rollup: each with what it is divided by, or not at all."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -54,7 +55,9 @@ def site(
 
 
 def value(name: str, sums: Sums, known: SiteIndex) -> KpiValue:
-    return kpi(name, sums, window=Window(LENGTH, energy_basis(known), "EUR"))
+    return kpi(
+        name, sums, window=Window(LENGTH, energy_basis(known, (START, START + LENGTH)), "EUR")
+    )
 
 
 def test_water_counts_with_the_it_energy_of_the_same_intervals() -> None:
@@ -146,6 +149,38 @@ def test_renewable_factor_is_provisional_until_certificates_are_retired() -> Non
         known = index(UTILITY, *parts)
         found = value("ref", site(known, utility=meter(KWH)), known)
         assert (found.value, found.reason) == (0.5, reason)
+
+
+PPA_PROOF = (
+    '[[certificate]]\nname = "{0}"\nenergy_source = "grid"\nkind = "{1}"\nmwh = 9.0\n'
+    "begins = {2}\nends = {3}\nretired = 2027-02-01\n"
+)
+MAY = (datetime(2026, 5, 1, tzinfo=UTC).timestamp(), datetime(2026, 6, 1, tzinfo=UTC).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("proofs", "provisional"),
+    [
+        ([("a", "ppa", "2025-01-01", "2026-01-01")], True),
+        ([("a", "ppa", "2026-05-01", "2026-06-01")], False),
+        ([("a", "ppa", "2026-05-01", "2026-05-31")], True),
+        (
+            [("a", "ppa", "2026-05-10", "2026-06-01"), ("b", "ppa", "2026-01-01", "2026-05-10")],
+            False,
+        ),
+        (
+            [("a", "ppa", "2026-05-11", "2026-06-01"), ("b", "ppa", "2026-01-01", "2026-05-10")],
+            True,
+        ),
+        ([("a", "guarantee_of_origin", "2026-05-01", "2026-06-01")], True),
+    ],
+)
+def test_certificates_are_proof_of_their_own_days(
+    proofs: list[tuple[str, str, str, str]], *, provisional: bool
+) -> None:
+    source = GRID + "renewable_ratio = 0.5\n"
+    known = index(UTILITY, source, *(PPA_PROOF.format(*each) for each in proofs))
+    assert energy_basis(known, MAY).provisional == provisional
 
 
 def test_retired_guarantees_of_origin_count_evenly_over_their_days() -> None:

@@ -14,7 +14,6 @@ from meterhouse_collector.alerts.known import (
     Source,
     Things,
 )
-from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.rows import PackedRow, Row
@@ -167,7 +166,6 @@ async def _rollups(entries: list[Entry]) -> list[Row]:
     live = Live(
         site,
         Pace(STEP, 3.0, 300.0, 300.0),
-        basis=energy_basis(site),
         write=rows.append,
         bug=bugs.append,
         clock=lambda: now[0],

@@ -10,7 +10,6 @@ from meterhouse_agent import wire
 from meterhouse_collector.agents import Agent
 from meterhouse_collector.alerts.book import Book
 from meterhouse_collector.config import PageConfig
-from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, Served, Share
@@ -103,7 +102,6 @@ class LiveSite:
         self.live = Live(
             self.index,
             PACE,
-            basis=energy_basis(self.index),
             write=lambda _: None,
             bug=self.bugs.append,
             clock=lambda: self.now,

@@ -96,10 +96,7 @@ class Sight:
             site = self._index.site_group
             intervals = [{site: sums} for _, sums in self._live.intervals()]
         summed = await asyncio.to_thread(by_group, intervals)
-        unmetered = any(not s.meters for s in self._index.dated.storage.at(now).values())
-        window = self._live.window()._replace(
-            seconds=float(len(intervals) * length), battery_unmetered=unmetered
-        )
+        window = self._live.window()._replace(seconds=float(len(intervals) * length))
         seen = self._things.seen(still_open)
         known = LiveKnown(
             at_seconds=now,

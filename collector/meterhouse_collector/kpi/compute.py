@@ -22,7 +22,6 @@ class Window(NamedTuple):
     seconds: float
     basis: EnergyBasis
     currency: str
-    battery_unmetered: bool = False
     observed: Mapping[str, Histogram] | None = None
 
 
@@ -30,13 +29,7 @@ KpiFunction = Callable[[Mapping[str, float], Window, float], KpiValue]
 
 
 def _pue(sums: Mapping[str, float], window: Window, floor: float) -> KpiValue:
-    return pue(
-        sums,
-        window_seconds=window.seconds,
-        basis=window.basis,
-        floor=floor,
-        battery_unmetered=window.battery_unmetered,
-    )
+    return pue(sums, window_seconds=window.seconds, basis=window.basis, floor=floor)
 
 
 def _ref(sums: Mapping[str, float], window: Window, floor: float) -> KpiValue:

@@ -1,8 +1,10 @@
 """What a site model has that KPIs need: what is not there is not measured badly, but not at all."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from meterhouse_collector.kpi.catalogue import Need
+from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.meters import MeterTree
 from meterhouse_collector.site.model import SiteModel
 
@@ -26,10 +28,31 @@ def needs_met(model: SiteModel, trees: Iterable[MeterTree]) -> frozenset[Need]:
     return frozenset(need for need, met in found.items() if met)
 
 
-def is_provisional(model: SiteModel) -> bool:
-    """Tell whether renewable energy is bought without a certificate that is retired."""
-    retired = {each.energy_source for each in model.certificate if each.retired is not None}
+def is_provisional(index: SiteIndex, window: tuple[float, float]) -> bool:
+    """Tell whether renewable energy is bought on a day that no retired certificate is of."""
+    sources = index.dated.energy_source
+    first, last = window
+    cuts = (first, *(at for at in sources.instants if first < at < last), last)
     return any(
-        source.renewable_ratio > 0 and source.kind in ("grid", "ppa") and source.name not in retired
-        for source in model.energy_source
+        source.renewable_ratio > 0
+        and source.kind in ("grid", "ppa")
+        and not _is_proven(index.model, source.name, stretch)
+        for stretch in pairwise(cuts)
+        for source in sources.at(stretch[0]).values()
     )
+
+
+def _is_proven(model: SiteModel, source: str, stretch: tuple[float, float]) -> bool:
+    proven, ends = stretch
+    proofs = sorted(
+        (model.instant(each.begins), model.instant(each.ends))
+        for each in model.certificate
+        # A guarantee of origin counts by itself, and says nothing of its source's own part.
+        if each.energy_source == source
+        and each.kind != "guarantee_of_origin"
+        and each.retired is not None
+    )
+    for begins, until in proofs:
+        if begins <= proven:
+            proven = max(proven, until)
+    return proven >= ends

@@ -17,7 +17,7 @@ class EnergyBasis(NamedTuple):
 
     ``has`` is what else the site model has that a KPI may need; its renewable energy is
     ``provisional`` until certificates are retired. ``water_category`` is the lowest of its supplies
-    of water (ISO/IEC 30134-9).
+    of water (ISO/IEC 30134-9). ``battery_unmetered`` says that storage has no meter of its own.
     """
 
     boundary_metered: bool
@@ -28,6 +28,7 @@ class EnergyBasis(NamedTuple):
     has: frozenset[Need] = frozenset()
     provisional: bool = False
     water_category: Category | None = None
+    battery_unmetered: bool = False
 
 
 def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) -> EnergyBasis:
@@ -36,7 +37,8 @@ def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) ->
     A mixed cut has its most upstream category, and one that changes in the window is flagged
     (``definitions.md``).
     """
-    trees = index.meterings(*(window or (-inf, inf)))
+    first, last = window or (-inf, inf)
+    trees = index.meterings(first, last)
     facility = [term.meter for tree in trees for term in tree.facility]
     equipment = [term.meter for tree in trees for term in tree.it]
     categories = [meter.category for meter in equipment if meter.category is not None]
@@ -51,8 +53,13 @@ def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) ->
         ),
         category_changes=window is not None and len({tree.category for tree in trees}) > 1,
         has=needs_met(index.model, trees),
-        provisional=is_provisional(index.model),
+        provisional=is_provisional(index, (first, last)),
         water_category=min((each.category for each in index.model.water), default=None),
+        battery_unmetered=any(
+            not storage.meters
+            for at in (first, *(at for at in index.dated.storage.instants if first < at < last))
+            for storage in index.dated.storage.at(at).values()
+        ),
     )
 
 
@@ -68,7 +75,6 @@ def pue(
     window_seconds: float,
     basis: EnergyBasis,
     floor: float = COVERAGE_FLOOR,
-    battery_unmetered: bool = False,
 ) -> KpiValue:
     """Return joint facility energy / joint IT energy, with coverage weighted by IT energy."""
     facility, equipment = sums["facility_joint_joules"], sums["it_joint_joules"]
@@ -77,7 +83,9 @@ def pue(
     value = None
     if reason is None:
         found = energy.pue(
-            facility_joules=facility, it_joules=equipment, battery_unmetered=battery_unmetered
+            facility_joules=facility,
+            it_joules=equipment,
+            battery_unmetered=basis.battery_unmetered,
         )
         value, reason = (None if found.value is None else float(found.value)), found.reason
     return KpiValue(

@@ -40,7 +40,7 @@ def pue_below_one(known: LiveKnown) -> list[Observation]:
     if not known.basis.boundary_metered:
         return []
     kpi = pue_of(known)
-    unmetered = known.window.battery_unmetered
+    unmetered = known.basis.battery_unmetered
     return [
         Observation(
             labels=labels(site=known.model.name),
@@ -59,7 +59,6 @@ def pue_of(known: LiveKnown) -> KpiValue:
         scope_sums(known.groups, Scope()),
         window_seconds=known.window.seconds,
         basis=known.basis,
-        battery_unmetered=known.window.battery_unmetered,
     )
 
 
