@@ -23,7 +23,8 @@ life = "1825d"
 """
 KNOWN = index(HARDWARE)
 STEP = 60
-NOW = time.time()
+# A time of the last quarter hour at which one more quarter does not fall due within a minute.
+NOW = time.time() // 900 * 900 - 500.0
 # The fourth last quarter that is due.
 FIRST = (int(NOW) // 900 - 6) * 900
 HELD = 300.0
