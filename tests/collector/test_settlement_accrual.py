@@ -12,8 +12,11 @@ from meterhouse_collector.money.decimals import add
 from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rollup.roll_up import roll_up
 from meterhouse_collector.settlement.accrual import Accrual, accruals, contract_rate
-from meterhouse_collector.settlement.exchange import rates_used
+from meterhouse_collector.settlement.dues import Bill, site_bill
+from meterhouse_collector.settlement.exchange import originals, rates_used
 from meterhouse_collector.settlement.rates import RateBook, rates_of, registered
+from meterhouse_collector.settlement.reading import cut
+from meterhouse_collector.settlement.supplies import SiteQuarter
 from meterhouse_collector.site.index import SiteIndex
 from tests.collector.bills import instant
 from tests.collector.settled import SITE, interval, site
@@ -275,6 +278,40 @@ def test_rates_that_are_used_have_their_day_and_source() -> None:
         "2026-06-01",
     ]
     assert rates_used(site(HEAD + RATES), (january, july)) == ()
+
+
+DOLLARS = 'currency = "USD"\n'
+TARIFF = f"""
+[[tariff]]
+name = "grid"
+valid_from = 2026-01-01
+per_kwh = 0.10
+{DOLLARS}"""
+
+
+def test_the_original_amounts_are_kept_whatever_the_rate() -> None:
+    text = HARDWARE.replace("1825\n", f"1825\n{DOLLARS}") + ASSET
+    text += ASSET.replace("n1", "n2") + operations("month", 310)
+    text += contract("unit_hour", 2, DOLLARS) + SHARED + TARIFF
+    # The rate changes within the window.
+    index = site(HEAD + RATES + text)
+    window = instant("2026-05-30"), instant("2026-06-02")
+    quarters = [
+        SiteQuarter(start_seconds=start, billed_joules=3.6e7) for start in range(*window, 900)
+    ]
+    lines = site_bill(index.model, quarters).lines
+    found = {(o.kind, o.name, o.currency): o.money for o in originals(index, window, lines)}
+    assert found == {
+        ("capital", "M", "USD"): Decimal("12.00"),
+        ("rent", "rented", "USD"): Decimal("576.00"),
+        ("energy", "energy", "USD"): Decimal("288.00"),
+    }
+    # Half a day of it: a bill is made for whole months and cut.
+    half = cut(Bill((), lines), 0, 48).lines
+    (energy,) = (o.money for o in originals(index, window, half) if o.kind == "energy")
+    assert energy == 48
+    at_home = site(HEAD + RATES + HARDWARE + ASSET)
+    assert originals(at_home, window, site_bill(at_home.model, quarters).lines) == ()
 
 
 def test_without_a_rate_there_is_no_amount() -> None:

@@ -133,6 +133,17 @@ def test_without_an_exchange_rate_there_is_no_value() -> None:
     assert "no value" in one.note
 
 
+def test_the_original_amount_of_an_invoice_is_kept_with_its_rate() -> None:
+    dollars = invoice("energy", "1640.50", currency="USD", number="9")
+    one = found(accrued(), dollars, invoice("energy", "1"))
+    assert (one.invoiced, one.invoices) == (
+        Decimal("821.25"),
+        ("City 9 (1,640.50 USD at 0.5, made up, valid from 2026-01-01)", "City 1"),
+    )
+    pounds = found(accrued(), invoice("rent", "500", currency="GBP"))
+    assert pounds.invoices == ("City 1 (500 GBP at no rate)",)
+
+
 def test_what_agrees_needs_no_true_up() -> None:
     assert found(accrued(), invoice("rent", "500")).true_up == "none"
 

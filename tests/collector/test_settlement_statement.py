@@ -22,6 +22,7 @@ from meterhouse_collector.money.rounding import round_total
 from meterhouse_collector.settlement.allocation import Settled
 from meterhouse_collector.settlement.documents import CSV_COLUMNS, as_csv, as_focus, as_json
 from meterhouse_collector.settlement.dues import Bill, DueLine
+from meterhouse_collector.settlement.exchange import Original
 from meterhouse_collector.settlement.registers import MeterRegister, meter_register
 from meterhouse_collector.settlement.statement import (
     BYS,
@@ -274,6 +275,16 @@ def test_the_json_has_decimals_as_strings_and_every_part() -> None:
     )
     assert (idle["coverage"], idle["revision"]) == (1, 3)
     assert found["reasons"] == ["city: not measured"]
+
+
+def test_amounts_in_other_currencies_stand_beside_the_rates() -> None:
+    priced = Original(kind="rent", name="cloud", currency="USD", money=Decimal("1200.50"))
+    shown = statement(msgspec.structs.replace(fixed(), originals=(priced,)), "pool")
+    assert "Priced in other currencies\n  kind  name      money  currency\n" in as_table(shown)
+    assert "  rent  cloud  1,200.50       USD\n" in as_table(shown)
+    assert json.loads(as_json(shown))["originals"] == [
+        {"kind": "rent", "name": "cloud", "currency": "USD", "money": "1200.50"}
+    ]
 
 
 def test_the_csv_has_a_line_for_each_cell() -> None:

@@ -31,7 +31,8 @@ class Accrual(NamedTuple):
     """What one entry of the site model costs in a window, in the reporting currency.
 
     ``pools`` is what it is for, all of them where empty; ``accelerator_model`` where it is for one.
-    Without an ``amount`` there is a ``reason``. ``waits`` is for what is not in service yet.
+    Without an ``amount`` there is a ``reason``. ``waits`` is for what is not in service yet;
+    ``original`` is the amount in the ``currency`` that it is priced in.
     """
 
     kind: str
@@ -42,6 +43,8 @@ class Accrual(NamedTuple):
     avoidable: bool = False
     waits: bool = False
     reason: str | None = None
+    original: Decimal | None = None
+    currency: str | None = None
 
 
 def accruals(index: SiteIndex, begins: int, ends: int) -> list[Accrual]:
@@ -188,6 +191,8 @@ def _contract(model: SiteModel, contract: CapacityContract, begins: int, ends: i
         pools=contract.pools,
         avoidable=contract.notice is not None,
         reason=found.reason,
+        original=found.original,
+        currency=found.original_currency,
     )
 
 
@@ -256,7 +261,14 @@ def _accrued(
     converted = convert_currency(
         money, (original, model.currency), model.day(at_seconds), model.exchange_rate
     )
-    return Accrual(kind, name, converted.amount, reason=converted.reason)
+    return Accrual(
+        kind,
+        name,
+        converted.amount,
+        reason=converted.reason,
+        original=money,
+        currency=original,
+    )
 
 
 def _per_year(money: Decimal, seconds: int) -> Decimal:

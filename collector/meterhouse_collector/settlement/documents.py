@@ -87,6 +87,9 @@ def document(of: Statement) -> dict[str, Any]:
             {**rate, "rate": str(rate["rate"]), "valid_from": str(rate["valid_from"])}
             for rate in map(asdict, account.rates)
         ],
+        "originals": [
+            {**each, "money": str(each["money"])} for each in map(asdict, account.originals)
+        ],
         "quantities": {group: dict(sums) for group, sums in of.quantities.items()},
         "figures": {
             group: [_figure(value, account.revision) for value in values]

@@ -52,7 +52,10 @@ class Due(NamedTuple):
 
 
 class DueLine(NamedTuple):
-    """One line of the bill in the reporting currency: its name, kind and component's kind."""
+    """One line of the bill in the reporting currency: its name, kind and component's kind.
+
+    ``originals`` are the amounts in the ``currency`` of its price, where that is another.
+    """
 
     name: str
     kind: str
@@ -62,6 +65,8 @@ class DueLine(NamedTuple):
     provisional: bool
     notes: tuple[str, ...]
     peaks: tuple[PeakInterval, ...] = ()
+    currency: str = ""
+    originals: tuple[Decimal | None, ...] = ()
 
 
 class Bill(NamedTuple):
@@ -134,6 +139,8 @@ def _reported(model: SiteModel, line: BillLine, quarters: Sequence[SiteQuarter])
         provisional=line.provisional,
         notes=line.notes,
         peaks=line.peaks,
+        currency=line.currency,
+        originals=() if line.currency == model.currency else line.amounts,
     )
 
 

@@ -1,12 +1,20 @@
-"""The exchange rates that a statement rests on, each with its day and source. Pure."""
+"""The exchange rates that a statement rests on, and the amounts before they were converted. Pure.
 
-from collections.abc import Iterator
+Each rate has its day and source (``definitions.md``, Currency).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 
 from msgspec import Struct
 
 from meterhouse_collector.money.currency import rate_in_force
+from meterhouse_collector.money.decimals import add
+from meterhouse_collector.money.rounding import round_total
+from meterhouse_collector.settlement.accrual import accruals
+from meterhouse_collector.settlement.dues import DueLine
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.model import SiteModel
 from meterhouse_collector.site.tariff import ExchangeRate
@@ -19,6 +27,38 @@ class RateUsed(Struct, frozen=True, kw_only=True):
     rate: Decimal
     valid_from: date
     source: str
+
+
+class Original(Struct, frozen=True, kw_only=True):
+    """What something cost in the currency that it is priced in, as far as that is known."""
+
+    kind: str
+    name: str
+    currency: str
+    money: Decimal
+
+
+def originals(
+    index: SiteIndex, window: tuple[int, int], lines: Iterable[DueLine]
+) -> tuple[Original, ...]:
+    """Return what a window cost in other currencies, by entry of the site model and by bill line.
+
+    Amounts are in whole minor units of their own currency.
+    """
+    if not _foreign(index.model):
+        return ()
+    found: dict[tuple[str, str, str], list[Decimal]] = defaultdict(list)
+    for entry in accruals(index, *window):
+        if entry.original is not None and entry.currency not in (None, index.model.currency):
+            found[entry.kind, entry.name, str(entry.currency)].append(entry.original)
+    for line in lines:
+        if line.originals:
+            known = (amount for amount in line.originals if amount is not None)
+            found[line.kind, line.name, line.currency] += known
+    return tuple(
+        Original(kind=kind, name=name, currency=currency, money=round_total(add(money), currency))
+        for (kind, name, currency), money in found.items()
+    )
 
 
 def rates_used(index: SiteIndex, window: tuple[int, int]) -> tuple[RateUsed, ...]:

@@ -127,6 +127,7 @@ def cut(bill: Bill, first: int, count: int) -> Bill:
     lines = tuple(
         line._replace(
             amounts=line.amounts[first : first + count],
+            originals=line.originals[first : first + count],
             reasons={i - first: r for i, r in line.reasons.items() if first <= i < first + count},
         )
         for line in bill.lines

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from meterhouse_collector.money.currency import convert_currency
+from meterhouse_collector.money.currency import Conversion, convert_currency
 from meterhouse_collector.money.decimals import (
     CONTEXT,
     ZERO,
@@ -45,7 +45,8 @@ class Reconciliation(Struct, frozen=True, kw_only=True):
     """Invoices of one kind and period against what accrued, in the reporting currency.
 
     ``variance`` is invoiced less accrued, and what a true-up adds; None where an amount has no
-    exchange rate. ``variance_ratio`` is None where nothing accrued.
+    exchange rate. ``variance_ratio`` is None where nothing accrued. ``invoices`` names them, each
+    of another currency with its original amount.
     """
 
     period: str
@@ -130,7 +131,7 @@ def _of_kind(
         begins_seconds=period.begins,
         kind=kind,
         currency=account.currency,
-        invoices=tuple(f"{invoice.supplier} {invoice.number}" for invoice in invoices),
+        invoices=tuple(map(_named, invoices, amounts)),
         invoiced=invoiced,
         accrued=accrued,
         variance=variance,
@@ -138,6 +139,15 @@ def _of_kind(
         reason=finding.reason,
         detail=finding.detail,
     )
+
+
+def _named(invoice: Invoice, amount: Conversion) -> str:
+    """Return whose invoice it is, with what it says in its own currency, and the rate."""
+    name = f"{invoice.supplier} {invoice.number}"
+    if amount.original_currency == amount.currency:
+        return name
+    rate = "no rate" if amount.rate is None else f"{amount.rate.normalize():f}, {amount.source}"
+    return f"{name} ({amount.original:,} {amount.original_currency} at {rate})"
 
 
 def _finding(

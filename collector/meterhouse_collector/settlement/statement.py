@@ -24,7 +24,7 @@ from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.settlement.allocation import Key, Settled
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
 from meterhouse_collector.settlement.dues import Bill, DueLine
-from meterhouse_collector.settlement.exchange import RateUsed, rates_used
+from meterhouse_collector.settlement.exchange import Original, RateUsed, originals, rates_used
 from meterhouse_collector.settlement.figures import TOTAL, figures_of
 from meterhouse_collector.settlement.idleness import (
     IdleTotal,
@@ -137,6 +137,7 @@ class Account(Struct, frozen=True, kw_only=True):
     spread_pools: tuple[str, ...] = ()
     peaks: tuple[DemandPeak, ...] = ()
     rates: tuple[RateUsed, ...] = ()
+    originals: tuple[Original, ...] = ()
     closing: Closing | None = None
 
     @property
@@ -230,6 +231,7 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         spread_pools=tuple(sorted({pool.name for pool in model.pool if pool.kind != "own"})),
         peaks=tuple(sources.peaks),
         rates=rates_used(index, window),
+        originals=originals(index, window, sources.bill.lines),
     )
 
 

@@ -38,6 +38,7 @@ def as_table(of: Statement) -> str:
         deliveries_table(of.account),
         sales_table(of.account),
         _rates(of.account),
+        _originals(of.account),
         _quantities(of),
         _figures(of),
         _registers(of.account),
@@ -174,6 +175,14 @@ def _rates(account: Account) -> Iterator[str]:
     ]
     yield f"Exchange rates, {account.currency}; equipment has that of the day it was bought"
     yield from columns([["of", "from", "rate", "source"], *rows], texts=2, remark=True)
+
+
+def _originals(account: Account) -> Iterator[str]:
+    if not account.originals:
+        return
+    rows = [[o.kind, o.name, f"{o.money:,}", o.currency] for o in account.originals]
+    yield "Priced in other currencies"
+    yield from columns([["kind", "name", "money", "currency"], *rows], texts=2)
 
 
 def _quantities(of: Statement) -> Iterator[str]:
