@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from meterhouse_collector.alerts.conditions import coverage, energy
 from meterhouse_collector.alerts.known import DemandKnown, LoadKnown
-from meterhouse_collector.alerts.power import PowerWatch, projected_mean_watts
+from meterhouse_collector.alerts.power import PowerWatch, of_meters, projected_mean_watts
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import MeterRow
@@ -204,6 +204,59 @@ def test_one_side_of_two_must_carry_both() -> None:
     )
     found = one(energy.headroom_below(threshold("headroom", below=250e3), known({}, loads=loads)))
     assert (found.value, verdict(found)) == (200e3, "fires")
+
+
+BEFORE = """
+[[meter]]
+name = "t"
+role = "ups_in"
+[[power]]
+name = "transformer"
+kind = "transformer"
+parent = "feed"
+unit_watts = 1500000.0
+meters = ["t"]
+[[power]]
+name = "board"
+kind = "switchboard"
+parent = "transformer"
+unit_watts = 1400000.0
+load = "mean"
+meters = ["t"]
+"""
+
+
+def test_before_the_ups_a_watt_of_it_adds_its_cooling_too() -> None:
+    rows = metered({"t": (1000e3, 1100e3)})
+    for parts, marginal in ((CONNECTION, 1.25), (CONNECTION.replace("marginal_pue", "#"), None)):
+        watch = PowerWatch(index(parts, BEFORE))
+        watch.add(IntervalRows(START, 5, {}, rows, {}), None)
+        assert watch.loads(START)[1:] == (
+            LoadKnown("transformer", 1.5e6, 1.1e6, marginal),
+            LoadKnown("board", 1.4e6, 1.0e6, marginal),
+        )
+
+
+def test_a_meter_has_the_share_of_its_own_time() -> None:
+    dated = index(
+        """
+[[meter]]
+name = "half"
+role = "ups_out"
+share = 0.5
+valid_to = 2020-02-01
+[[meter]]
+name = "half"
+role = "ups_out"
+valid_from = 2020-02-01
+"""
+    )
+    rows = metered({"half": (100.0, 120.0)})
+    change = int(dated.dated.meter.instants[0])
+    for start, mean in ((change - 5, 50.0), (change, 100.0)):
+        part = of_meters(dated, IntervalRows(start, 5, {}, rows, {}), ["half"])
+        assert part is not None
+        assert part.mean_watts == mean
 
 
 def test_headroom_is_of_each_limit_at_its_own_node() -> None:

@@ -196,3 +196,36 @@ def test_cooling_and_what_gives_power_beside_the_grid() -> None:
         "cooling": {"limit_watts": 1.2e6, "load_watts": 9e5, "it_headroom_watts": 3e5}
     }
     assert by_tag(points, "source", "source") == {"b1": {"power_watts": 2e5}}
+    # What cannot be cooled on the design day does not fit, whatever the power path carries.
+    loads = [LoadKnown("ups", 2e6, 9e5, 1.0)]
+    points = figures.live_points(replace(known({}, loads=loads), things=things))
+    fits = by_tag(points, "headroom", "x")[""]
+    assert (fits["it_watts"], fits["binding"]) == (3e5, "chillers")
+
+
+def test_a_limit_where_nobody_states_what_it_adds_has_a_load_and_no_headroom() -> None:
+    loads = [LoadKnown("ups", 1e6, 4e5, 1.0), LoadKnown("feed", 1e6, 9e5, None)]
+    points = figures.live_points(known({}, loads=loads))
+    limit = by_tag(points, "limit", "limit")["feed"]
+    assert limit == {"limit_watts": 1e6, "load_watts": 9e5}
+    fits = by_tag(points, "headroom", "x")[""]
+    assert (fits.get("it_watts"), fits["high_it_watts"], fits["binding"]) == (None, 6e5, "ups")
+
+
+def test_planned_devices_must_be_cooled_too() -> None:
+    site = index(
+        """
+[[pipeline]]
+name = "racks"
+kind = "devices"
+accelerator_model = "h100"
+quantity = 400
+peak_watts = 1000.0
+promised = [{ said = 2001-01-01, due = 2001-11-01 }]
+"""
+    )
+    things = Things(cooling=(LoadKnown("chillers", 1.2e6, 9e5, 1.0),))
+    of_power = known({}, of=site, loads=[LoadKnown("ups", 2e6, 9e5, 1.0)])
+    points = plans.plan_points(replace(of_power, things=things))
+    found = by_tag(points, "runway", "x")[""]
+    assert (found["month"], found["binding"], found["short_watts"]) == ("2001-11", "chillers", 1e5)

@@ -24,6 +24,7 @@ from meterhouse_collector.alerts.power import PowerWatch
 from meterhouse_collector.alerts.state import Rule, State, step
 from meterhouse_collector.alerts.table import DEFAULTS, calm_readings
 from meterhouse_collector.alerts.things import DETAIL_SECONDS, ThingWatch, waiting_seconds
+from meterhouse_collector.kpi.headroom import headroom
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import MeterRow, NodeRow, Share
@@ -285,6 +286,23 @@ def test_cooling_must_remove_what_its_clusters_draw() -> None:
     dark = {CHAT: sums(installed_seconds=10.0, unknown_seconds=1.0, active_drawn_joules=4000.0)}
     assert cluster_watts(dark, ("c1",), LENGTH) is None
     assert cluster_watts({}, (), LENGTH) is None
+
+
+def test_cooling_of_one_kind_for_the_same_clusters_shares_their_heat() -> None:
+    second = PLANT.replace('"chillers"', '"more-chillers"').partition("[[cooling]]")[2]
+    second = "[[cooling]]" + second.partition("[[power]]")[0].replace("= 500.0", "= 1500.0")
+    tower = second.replace("more-chillers", "tower").replace('"chiller"', '"tower"')
+    watch = PlantWatch(index(PLANT + second + tower))
+    groups = {CHAT: sums(installed_seconds=10.0, active_drawn_joules=8000.0)}
+    watch.add(interval(0, {}), groups)
+    # 1,600 W: a quarter and three quarters of it for the chillers, and the tower takes it all.
+    assert watch.cooling() == (
+        LoadKnown("chillers", 1000.0, 400.0, 0.25),
+        LoadKnown("more-chillers", 3000.0, 1200.0, 0.75),
+        LoadKnown("tower", 3000.0, 1600.0, 1.0),
+    )
+    chillers = known({}, things=Things(cooling=watch.cooling()[:2]))
+    assert headroom(limits=chillers.limits).it_watts == pytest.approx(4000.0 - 1600.0)
 
 
 def test_a_supply_that_carries_nothing_any_more_is_told_apart_from_one_that_never_did() -> None:

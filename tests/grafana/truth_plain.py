@@ -211,7 +211,7 @@ def _limits(starts: list[int], _: Choice) -> Made:
 
 def fits(start: int) -> tuple[float | None, float]:
     """Return the IT power that fits, None where a load is not known, and its upper bound."""
-    limits = [part for name, part in loads([start]).items() if name[0] == "power"]
+    limits = loads([start]).values()
     rooms = [(lim - w) / m for [w], lim, m in limits if w is not None]
     least = min(rooms)
     return (least if len(rooms) == len(limits) else None), least

@@ -155,7 +155,7 @@ ENERGY: Final = (
         "headroom",
         "ticket",
         300.0,
-        "IT power that still fits at the piece of the power path that binds",
+        "IT power that still fits at the limit that binds, of power or cooling",
         "Only {value} more IT power fits at {subject}; the limit is {limit}",
         "watts",
         "limits",

@@ -10,7 +10,7 @@ from typing import Final
 from meterhouse_collector.alerts.conditions.budget import Seen, Spend
 from meterhouse_collector.alerts.conditions.commitment import projected_use_ratio
 from meterhouse_collector.alerts.known import LiveKnown, LoadKnown, Use
-from meterhouse_collector.kpi.headroom import PathLimit, headroom, it_headroom_watts
+from meterhouse_collector.kpi.headroom import headroom, it_headroom_watts
 from meterhouse_collector.kpi.pue import label
 from meterhouse_collector.rows import NOBODY, Point, Policy
 from meterhouse_collector.site.targets import Budget
@@ -60,8 +60,8 @@ def live_points(known: LiveKnown) -> list[Point]:
         )
         for demand in known.demand
     ]
-    if known.loads:
-        fits = headroom(limits=[PathLimit(*load) for load in known.loads])
+    if known.limits:
+        fits = headroom(limits=known.limits)
         values: Values = {
             "it_watts": fits.it_watts,
             "high_it_watts": fits.high_it_watts,
@@ -74,7 +74,7 @@ def live_points(known: LiveKnown) -> list[Point]:
 
 def _limit(site: str, kind: str, load: LoadKnown, at_seconds: float) -> Point:
     fits = None
-    if load.load_watts is not None:
+    if load.load_watts is not None and load.marginal_ratio is not None:
         fits = it_headroom_watts(
             limit_watts=load.limit_watts,
             load_watts=load.load_watts,

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from meterhouse_collector.alerts.held import Held
 from meterhouse_collector.alerts.state import Labels, Observation, Side, labels
 from meterhouse_collector.kpi.compute import Window
+from meterhouse_collector.kpi.headroom import PathLimit
 from meterhouse_collector.kpi.pue import EnergyBasis
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.roll_up import add_sums
@@ -33,12 +34,15 @@ class DemandKnown(NamedTuple):
 
 
 class LoadKnown(NamedTuple):
-    """A limit of the power path, and the load that it is compared with, None where not known."""
+    """A limit, and the load that it is compared with, None where not known.
+
+    ``marginal_ratio`` is what a further watt of IT adds there, None where nobody states it.
+    """
 
     name: str
     limit_watts: float
     load_watts: float | None
-    marginal_ratio: float
+    marginal_ratio: float | None
 
 
 class Silence(NamedTuple):
@@ -155,6 +159,17 @@ class LiveKnown:
     demand: tuple[DemandKnown, ...] = ()
     loads: tuple[LoadKnown, ...] = ()
     things: Things = Things()
+
+    @property
+    def limits(self) -> tuple[PathLimit, ...]:
+        """All that bounds IT power: the power path, and cooling on its design day.
+
+        How much IT fits at a limit is not known without its load, nor without what IT adds there.
+        """
+        return tuple(
+            PathLimit(name, limit, None if marginal is None else load, marginal or 1.0)
+            for name, limit, load, marginal in (*self.loads, *self.things.cooling)
+        )
 
     @property
     def basis(self) -> EnergyBasis:

@@ -44,7 +44,7 @@ def _runway(known: LiveKnown, today: date, at: int) -> Iterator[Point]:
     The peak at a limit is the load that is compared with it now; a limit of a grid connection
     grows by its increments on the days that were promised last.
     """
-    loads = [each for each in known.loads if each.load_watts is not None]
+    loads = [each for each in known.limits if each.load_watts is not None]
     if not loads:
         return
     limits = []

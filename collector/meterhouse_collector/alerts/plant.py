@@ -1,6 +1,7 @@
 """What is followed of cooling, batteries and generators, interval by interval."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from math import fsum
 from typing import Final
 
@@ -12,6 +13,7 @@ from meterhouse_collector.money.energy import JOULES_PER_KWH
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.site.index import GroupKey, SiteIndex
+from meterhouse_collector.site.power import CoolingUnit
 
 # What gives less than this part of its rating gives nothing: meters show a little at rest.
 REST_RATIO: Final = 0.01
@@ -30,16 +32,8 @@ class PlantWatch:
 
     def add(self, rows: IntervalRows, groups: Mapping[GroupKey, Sums]) -> None:
         """Take an interval."""
-        self._cooling = tuple(
-            LoadKnown(
-                name,
-                unit.heat_watts_at_n,
-                cluster_watts(groups, unit.clusters, rows.length_seconds),
-                1.0,
-            )
-            for name, unit in self._index.dated.cooling.at(rows.start_seconds).items()
-            if unit.heat_watts_at_n > 0
-        )
+        units = self._index.dated.cooling.at(rows.start_seconds).values()
+        self._cooling = tuple(_heat_loads(units, groups, rows.length_seconds))
         self._sources = (*self._storage(rows), *self._generators(rows), *self._ups(rows))
 
     def cooling(self) -> tuple[LoadKnown, ...]:
@@ -87,6 +81,21 @@ class PlantWatch:
             return [Source("ups", "ups", None)]
         fed = taken.mean_watts >= FED_RATIO * given.mean_watts
         return [Source("ups", "ups", 0.0 if fed else given.mean_watts)]
+
+
+def _heat_loads(
+    units: Collection[CoolingUnit], groups: Mapping[GroupKey, Sums], seconds: int
+) -> Iterator[LoadKnown]:
+    """Yield what each entry must remove; those of one kind for the same clusters share it."""
+    together: defaultdict[tuple[str, frozenset[str]], float] = defaultdict(float)
+    for unit in units:
+        together[unit.kind, frozenset(unit.clusters)] += unit.heat_watts_at_n
+    for unit in units:
+        limit = unit.heat_watts_at_n
+        if limit > 0:
+            watts = cluster_watts(groups, unit.clusters, seconds)
+            part = limit / together[unit.kind, frozenset(unit.clusters)]
+            yield LoadKnown(unit.name, limit, None if watts is None else watts * part, part)
 
 
 def cluster_watts(

@@ -12,6 +12,7 @@ from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.power import GridConnection, PowerNode
 
 RECENT_SECONDS: Final = 60.0
+BEFORE_UPS: Final = ("transformer", "switchboard")
 _LOAD_SECONDS: Final = 900.0
 # What covers less of an interval is no measurement of it.
 _COVERED_SHARE: Final = 0.99
@@ -112,9 +113,10 @@ class _Demand:
 def of_meters(index: SiteIndex, rows: IntervalRows, names: Sequence[str]) -> Part | None:
     """Return the power of some meters together, None unless all of them were measured."""
     means, maxima = [], []
+    in_force = index.metering(rows.start_seconds).meters
     for name in names:
         row = rows.meters.get(name)
-        meter = index.meters.get(name)
+        meter = in_force.get(name)
         if row is None or meter is None or row.energy_joules is None:
             return None
         known = row.covered_milliseconds >= _COVERED_SHARE * row.length_milliseconds
@@ -163,7 +165,7 @@ class PowerWatch:
         connections = self._index.dated.grid_connection.at(at_seconds)
         return (
             *(self._of_connection(connection) for connection in connections.values()),
-            *(self._of_node(node, power) for node in power.values()),
+            *(self._of_node(node, power, connections) for node in power.values()),
         )
 
     def supplies(self, at_seconds: float) -> tuple[Supply, ...]:
@@ -179,20 +181,23 @@ class PowerWatch:
 
     def _of_connection(self, connection: GridConnection) -> LoadKnown:
         watts = self._demand(connection).projected_watts
-        # Without a marginal PUE nobody knows how much IT fits.
-        marginal = connection.marginal_pue
-        load = None if marginal is None or watts is None else max(0.0, watts)
+        load = None if watts is None else max(0.0, watts)
         limit = connection.limit_watts * (1 - connection.margin_ratio)
-        return LoadKnown(connection.name, limit, load, marginal or 1.0)
+        return LoadKnown(connection.name, limit, load, connection.marginal_pue)
 
-    def _of_node(self, node: PowerNode, power: Mapping[str, PowerNode]) -> LoadKnown:
+    def _of_node(
+        self,
+        node: PowerNode,
+        power: Mapping[str, PowerNode],
+        connections: Mapping[str, GridConnection],
+    ) -> LoadKnown:
         load = self._node_watts(node)
         if load is not None and node.pair is not None:
             # After the failure of its pair it carries the load of both.
             pair = power.get(node.pair)
             other = None if pair is None else self._node_watts(pair)
             load = None if other is None else load + other
-        return LoadKnown(node.name, node.watts_at_n, load, 1.0)
+        return LoadKnown(node.name, node.watts_at_n, load, _marginal(node, power, connections))
 
     def _node_watts(self, node: PowerNode) -> float | None:
         recent = self._loads.get(node.name)
@@ -200,6 +205,23 @@ class PowerWatch:
             return None
         watts = recent.maximum_watts() if node.load == "maximum" else recent.mean_watts()
         return None if watts is None else max(0.0, watts)
+
+
+def _marginal(
+    node: PowerNode, power: Mapping[str, PowerNode], connections: Mapping[str, GridConnection]
+) -> float | None:
+    """Return what a further watt of IT adds at a piece of the power path.
+
+    Behind the UPS that is IT alone. Before it there is cooling too, as at the connection.
+    """
+    if node.kind not in BEFORE_UPS:
+        return 1.0
+    above = node.parent or ""
+    while above in power:
+        above = power[above].parent or ""
+    fed_by = [connections[above]] if above in connections else list(connections.values())
+    stated = {connection.marginal_pue for connection in fed_by}
+    return stated.pop() if len(stated) == 1 else None
 
 
 def _of_site(rows: IntervalRows, sums: Mapping[str, float] | None) -> Part | None:

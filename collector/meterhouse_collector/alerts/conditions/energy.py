@@ -11,7 +11,7 @@ from meterhouse_collector.alerts.known import (
     scope_sums,
 )
 from meterhouse_collector.alerts.state import Observation, labels
-from meterhouse_collector.kpi.headroom import PathLimit, headroom
+from meterhouse_collector.kpi.headroom import headroom
 from meterhouse_collector.kpi.pue import pue
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.site.targets import Scope, Threshold
@@ -109,13 +109,13 @@ def headroom_below(threshold: Threshold, known: LiveKnown) -> list[Observation]:
     about = scope_labels(known.model.name, threshold.scope)
     if not is_whole(threshold.scope):
         return [observed(threshold, about, None, "watts", reason=_NOT_WHOLE)]
-    found = headroom(limits=[PathLimit(*load) for load in known.loads])
+    found = headroom(limits=known.limits)
     low = found.it_watts if found.it_watts is not None else float("-inf")
     reason = found.reason if found.binding is None else f"{found.binding} binds"
     evidence = {
-        f"{load.name}_load_watts": load.load_watts
-        for load in known.loads
-        if load.load_watts is not None
+        f"{limit.name}_load_watts": limit.load_watts
+        for limit in known.limits
+        if limit.load_watts is not None
     }
     value = found.high_it_watts
     bounds = (None, None) if value is None else (low, value)
