@@ -14,6 +14,7 @@ from meterhouse_collector.alerts.metrics import AlertMetrics
 from meterhouse_collector.alerts.things import waiting_seconds
 from meterhouse_collector.config import CollectorConfig
 from meterhouse_collector.feed import TOLD_SECONDS, Feed, News, hear_agent
+from meterhouse_collector.installed import InstalledElsewhere
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
@@ -99,6 +100,7 @@ class Collector:
             self.telemetry, self.live, self.index, self.intake.agents, write=self._writer.write
         )
         self._feed = self._make_feed()
+        self._installed = InstalledElsewhere(self.store, self.index)
         self.telemetry.registry.register(AlertMetrics(self.alerts.looked, self.alerts.book.open))
         self.notifiers = self._make_notifiers()
         self._cells: StoredCells | None = None
@@ -226,6 +228,7 @@ class Collector:
             await close_store(self.store)
 
     async def _read_back(self) -> None:
+        await self._installed.learn()
         await self.live.read_back(self.store, None if self._feed is None else self._feed.read_back)
         await self.alerts.read_back(self.store)
         for notifier in self.notifiers:
@@ -237,6 +240,7 @@ class Collector:
                 tasks.create_task(self._writer.run(), name="writer")
                 if self._feed is not None:
                     tasks.create_task(self._feed.run(), name="feed")
+                    tasks.create_task(self._installed.run(), name="installed")
                 tasks.create_task(self.live.run(), name="live")
                 tasks.create_task(self.steward.run(), name="steward")
                 tasks.create_task(self.alerts.run(), name="alerts")

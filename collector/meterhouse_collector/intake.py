@@ -10,6 +10,7 @@ from zlib import crc32
 from meterhouse_agent import wire
 from meterhouse_collector.agents import Agent, Alike
 from meterhouse_collector.bounds import ImplausibleError, check_report, check_tags
+from meterhouse_collector.installed import installed_row
 from meterhouse_collector.ledger import (
     Entry,
     ForeignError,
@@ -141,9 +142,16 @@ class Intake:
             self._refuse(whom, payload, refusal)
             return
         self._receipts.waiting(whom, report.waiting, report.waiting_since_seconds)
+        seen = self._index.seen
+        words = seen.news(report.node, report.start_seconds, has.inventory) if seen else ()
+        if words:
+            # With the report, so that its receipt says of both that they are kept.
+            entry.rows.append(installed_row(report.site, report.node, int(now), words))
         if not self._accept(entry):
             self._telemetry.dropped.labels("intake_full").inc()
             return
+        if words:
+            self._index.learn(report.node, words)
         self.seen(report, has.inventory)
         if agent is not None:
             agent.report_seconds, agent.waiting = now, report.waiting

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from meterhouse_collector.config import CollectorConfig
 from meterhouse_collector.gather import Gather, Part
+from meterhouse_collector.installed import learn_installed
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Pace
@@ -33,7 +34,7 @@ class IntakePart:
     def __init__(self, config: CollectorConfig) -> None:
         if config.mqtt is None or config.part is None:
             raise AssertionError("BUG: an intake has [mqtt] and part")
-        index = SiteIndex(load_site(config.site))
+        self._index = index = SiteIndex(load_site(config.site))
         length = round(config.interval)
         self.telemetry = Telemetry(CollectorRegistry())
         self._store = make_store(config)
@@ -101,6 +102,7 @@ class IntakePart:
                 await self._metrics.close()
 
     async def _read_back(self) -> None:
+        await learn_installed(self._store, self._index)
         await self._gather.read_back(self._store)
 
     async def _work(self) -> None:

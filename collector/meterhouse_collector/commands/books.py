@@ -11,6 +11,7 @@ from typing import Final, TextIO, TypeVar
 from zoneinfo import ZoneInfo
 
 from meterhouse_collector.config import CollectorConfig, load_config
+from meterhouse_collector.installed import learn_installed
 from meterhouse_collector.running import make_store
 from meterhouse_collector.settlement.books import Books
 from meterhouse_collector.settlement.periods import Period, parse_period
@@ -68,6 +69,7 @@ def with_books(options: argparse.Namespace, work: Callable[[Books], Awaitable[T]
 
     async def run() -> T:
         async with _opened(config) as store:
+            await learn_installed(store, index)
             return await work(Books(store, index, time.time(), bar))
 
     try:

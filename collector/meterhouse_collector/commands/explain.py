@@ -26,6 +26,7 @@ from meterhouse_collector.explain.request import (
 )
 from meterhouse_collector.explain.rows import with_readers, with_rows
 from meterhouse_collector.explain.text import bracketed, text
+from meterhouse_collector.installed import learn_installed
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rows import POLICY_DAYS
 from meterhouse_collector.running import make_store
@@ -115,6 +116,7 @@ async def _explained(
     store = make_store(config)
     await store.open()
     try:
+        await learn_installed(store, index)
         return await _read(store, index, (options, wanted, window), clock())
     finally:
         await store.close()

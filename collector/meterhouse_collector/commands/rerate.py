@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from meterhouse_agent import wire
 from meterhouse_collector.commands.books import UsageError, with_books
+from meterhouse_collector.installed import learn_installed
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.money.decimals import ZERO, add, exact
 from meterhouse_collector.money.kinds import KINDS
@@ -87,6 +88,7 @@ async def rerate(books: Books, begins: str, ends: str | None, what_if: Path | No
         index, store = SiteIndex(load_site(what_if)), OverlayStore(books.store)
         if index.site != books.index.site:
             raise UsageError([f"{what_if}: name: found {index.site}, allowed: {books.index.site}"])
+        await learn_installed(books.store, index)
 
     def told(count: int) -> None:
         books.progress(count / len(starts), "rating quarters")

@@ -22,6 +22,7 @@ from meterhouse_collector.site.model import SiteModel
 from meterhouse_collector.site.places import Asset, Engine
 from meterhouse_collector.site.power import Meter
 from meterhouse_collector.site.register import GroupKey, Holding, Placement, Plan, Register
+from meterhouse_collector.site.seen import Seen, Word
 from meterhouse_collector.site.sensors import Sensor
 
 __all__ = ["GroupKey", "Holding", "Placement", "Plan", "SiteIndex"]
@@ -40,7 +41,10 @@ class SiteIndex:
         self.engines: Final[dict[str, Engine]] = {engine.name: engine for engine in model.engine}
         self.meters: Final[dict[str, Meter]] = {meter.name: meter for meter in model.meter}
         self.sensors: Final[dict[str, Sensor]] = {sensor.name: sensor for sensor in model.sensor}
+        # What nodes show, for it is what is installed where nobody registered anything.
+        self.seen: Final = None if model.asset else Seen(model, self.unregistered_group)
         self._register: Final = Register(model, self.dated)
+        self._installed: Final = self.seen or self._register
         self._capital: Final = Capital(model, self.dated)
         self._zone: Final = ZoneInfo(model.time_zone)
         self._tree_changes: Final = tuple(
@@ -63,21 +67,30 @@ class SiteIndex:
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Every node that was ever registered."""
-        return self._register.nodes
+        """Every node that was ever registered; where none is, every one that was seen."""
+        return self._installed.nodes
 
     @property
     def register_changes(self) -> tuple[float, ...]:
-        """The instants at which any node's plan changes, in order."""
+        """The instants at which the plan of any registered node changes, in order."""
         return self._register.changes
 
+    def plans_key(self, start_seconds: float) -> tuple[int, int]:
+        """Return what stays equal for as long as all plans at an instant do."""
+        return self._installed.key(start_seconds)
+
     def plan(self, node: str, start_seconds: float) -> Plan | None:
-        """Return what is registered on a node at an instant, or None where nothing is."""
-        return self._register.plan(node, start_seconds)
+        """Return what is installed on a node at an instant, or None where nothing is."""
+        return self._installed.plan(node, start_seconds)
 
     def plans(self, start_seconds: float) -> Mapping[str, Plan]:
-        """Return what is registered at an instant on each node that has anything then."""
-        return self._register.plans(start_seconds)
+        """Return what is installed at an instant on each node that has anything then."""
+        return self._installed.plans(start_seconds)
+
+    def learn(self, node: str, words: Iterable[Word]) -> None:
+        """Take in what a node showed; a register says what is installed without it."""
+        if self.seen is not None and self.seen.learn(node, words):
+            self._groupings.pop(node, None)
 
     def grouping(self, node: str, inventory: wire.Inventory, start_seconds: float) -> Grouping:
         """Return how a report with this inventory is split; cheap for the inventory last seen."""

@@ -39,6 +39,7 @@ from meterhouse_collector.site.power import (
     Storage,
     WaterSupply,
 )
+from meterhouse_collector.site.retire import Retire
 from meterhouse_collector.site.sensors import Sensor
 from meterhouse_collector.site.targets import Budget, Slo, Threshold
 from meterhouse_collector.site.tariff import Colocation, ExchangeRate, Supply, Tariff
@@ -66,6 +67,7 @@ class SiteModel(Section):
     pool: tuple[Pool, ...] = ()
     hardware: tuple[Hardware, ...] = ()
     asset: tuple[Asset, ...] = ()
+    retire: tuple[Retire, ...] = ()
     engine: tuple[Engine, ...] = ()
     meter: tuple[Meter, ...] = ()
     sensor: tuple[Sensor, ...] = ()

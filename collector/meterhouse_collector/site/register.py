@@ -93,6 +93,10 @@ class Register:
         """Every node that was ever registered."""
         return tuple(self._nodes)
 
+    def key(self, start_seconds: float) -> tuple[int, int]:
+        """Return what stays equal for as long as all plans at an instant do."""
+        return 0, bisect_right(self.changes, start_seconds)
+
     def plan(self, name: str, start_seconds: float) -> Plan | None:
         """Return what is registered on a node at an instant, or None where nothing is."""
         node = self._nodes.get(name)

@@ -113,7 +113,7 @@ class Fleet:
         self._nodes: dict[str, _Node] = {}
         self._activity: dict[int, Activity] = {}
         self._changes = 0
-        self._built: tuple[tuple[int, int], Layout] | None = None
+        self._built: tuple[tuple[int, tuple[int, int]], Layout] | None = None
 
     def take(self, report: wire.Report, inventory: wire.Inventory) -> None:
         """Note what a report says of its devices; a late one changes nothing any more.
@@ -183,9 +183,8 @@ class Fleet:
         return Activity(sum(each.seconds for each in found), covered) if covered > 0 else None
 
     def layout(self, at_seconds: float) -> Layout:
-        """Return all cells; the same object until the register or an inventory changes."""
-        changed = sum(1 for each in self._index.register_changes if each <= at_seconds)
-        key = (self._changes, changed)
+        """Return all cells; the same object until what is installed or an inventory changes."""
+        key = (self._changes, self._index.plans_key(at_seconds))
         if self._built is None or self._built[0] != key:
             self._built = key, self._layout(at_seconds)
         return self._built[1]

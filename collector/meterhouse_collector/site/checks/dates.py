@@ -21,7 +21,14 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
     "water_stress": ("basin",),
 }
 # Events: each stands for itself, and has no name.
-EVENTS: Final = ("asset", "fuel_use", "refrigerant_loss", "local_payment", "generator_run")
+EVENTS: Final = (
+    "asset",
+    "retire",
+    "fuel_use",
+    "refrigerant_loss",
+    "local_payment",
+    "generator_run",
+)
 
 
 class _Step(NamedTuple):

@@ -16,6 +16,12 @@ def faults(model: SiteModel) -> Iterator[str]:
     yield from _reserved(model)
     yield from _registered_twice(model)
     yield from _engines(model)
+    if model.asset:
+        for position, entry in enumerate(model.retire):
+            yield (
+                f"retire.{position}: found node {entry.node!r} beside an asset register,"
+                " allowed: the date retired of its asset"
+            )
 
 
 def _reserved(model: SiteModel) -> Iterator[str]:
