@@ -12,7 +12,7 @@ from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.open_interval import OpenInterval, pack_nodes
 from meterhouse_collector.read_back import ledger_rows, rollups
-from meterhouse_collector.rollup.expected import power_of
+from meterhouse_collector.rollup.expected import FILLED_SECONDS, power_of
 from meterhouse_collector.rollup.observed import Observed, add_observed, observed
 from meterhouse_collector.rollup.points import group_of, live_point
 from meterhouse_collector.rollup.pricing import Sums, zero_sums
@@ -39,6 +39,8 @@ _PACKED_SECONDS: Final = 18
 
 
 Told = Callable[[int, int], AsyncIterator[Entry]]
+# The last known power by name, and the interval that it was drawn in.
+_Watts = dict[str, tuple[int, float]]
 
 
 class Pace(NamedTuple):
@@ -58,6 +60,11 @@ class Snapshot(NamedTuple):
     kpis: dict[str, KpiValue]
     sums: Sums
     groups: dict[GroupKey, Sums]
+
+
+def _recent(known: _Watts, start_seconds: int) -> dict[str, float]:
+    since = start_seconds - FILLED_SECONDS
+    return {name: watts for name, (at, watts) in known.items() if at >= since}
 
 
 def no_rates(_: float) -> Rates:
@@ -95,8 +102,8 @@ class Live:
         self._again_at = float("-inf")
         self._learnt_at = 0
         self._telling = Telling()
-        self._meter_watts: dict[str, float] = {}
-        self._node_watts: dict[str, float] = {}
+        self._meter_watts: _Watts = {}
+        self._node_watts: _Watts = {}
 
     def add(self, entry: Entry) -> None:
         """Take an entry into its interval, if that is still held."""
@@ -209,7 +216,7 @@ class Live:
     async def _roll_one(self, start: int, interval: OpenInterval) -> None:
         rows = interval.rows(start, self.pace.length_seconds)
         interval.changed, interval.rolled_at = False, self._clock()
-        expected = Expected(self._meter_watts, self._node_watts)
+        expected = Expected(*(_recent(known, start) for known in self._watts()))
         try:
             # In a thread, because for a large site it takes long.
             sums = await asyncio.to_thread(self._sums, rows, expected)
@@ -231,17 +238,16 @@ class Live:
 
     def _learn(self, rows: IntervalRows) -> None:
         """Learn what is drawn, for gaps to come; a late interval teaches nothing about now."""
-        newest = rows.start_seconds >= self._learnt_at
         self._telling.note(rows)
         self._learnt_at = max(self._learnt_at, rows.start_seconds)
         power = power_of(rows.meters, rows.nodes)
-        for known, learnt in (
-            (self._meter_watts, power.meter_watts),
-            (self._node_watts, power.node_watts),
-        ):
+        for known, learnt in zip(self._watts(), power, strict=True):
             for name, watts in learnt.items():
-                if newest or name not in known:
-                    known[name] = watts
+                if name not in known or known[name][0] <= rows.start_seconds:
+                    known[name] = rows.start_seconds, watts
+
+    def _watts(self) -> tuple[_Watts, _Watts]:
+        return self._meter_watts, self._node_watts
 
     def _forget(self, now: float) -> None:
         self._closed_before = max(self._closed_before, now - self.pace.held_seconds)

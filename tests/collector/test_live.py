@@ -263,6 +263,19 @@ async def test_the_power_of_a_late_interval_is_not_taken_for_the_present_one() -
     assert bill == pytest.approx(0.36 * 5e6 / 3.6e6)
 
 
+async def test_a_gap_is_filled_from_the_last_hour_and_no_longer() -> None:
+    known = index("[[tariff]]\nper_kwh = 0.36\nvalid_from = 2020-01-01")
+    it = Watched(known=known)
+    await it.at(START)
+    it.live.add(entry("node-1", START, meters=meter(1e6)))
+    for passed in (0, 1800, 3600, 3605):
+        await it.at(START + passed + 15)
+        sums = it.sums(START + passed)
+        filled = passed <= 3600
+        assert (sums["billed_joules"], sums["unbilled_seconds"]) == ((1e6, 0) if filled else (0, 5))
+        assert sums["estimated_billed_joules"] == (1e6 if 0 < passed <= 3600 else 0)
+
+
 async def test_a_snapshot_is_the_sum_of_the_rows_written() -> None:
     it = Watched()
     await it.at(START)

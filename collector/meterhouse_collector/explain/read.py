@@ -15,7 +15,7 @@ from meterhouse_collector.explain.stored import stored_dues, stored_groups, why_
 from meterhouse_collector.quarters.marks import Mark, read_marks
 from meterhouse_collector.quarters.quarter_rows import Ledger, QuarterRows
 from meterhouse_collector.quarters.settle import FILLED_QUARTERS
-from meterhouse_collector.rollup.expected import latest_known, power_of
+from meterhouse_collector.rollup.expected import FILLED_SECONDS, latest_known, power_of
 from meterhouse_collector.rollup.flow_branches import Thing
 from meterhouse_collector.rollup.quarter import QUARTER
 from meterhouse_collector.rollup.rates import Rates
@@ -29,8 +29,6 @@ from meterhouse_collector.store import Store
 
 KINDS: Final[tuple[wire.ThingKind, ...]] = ("node", "meter", "engine")
 _DAY_SECONDS: Final = 86_400
-# What fills a live gap is looked for so far back.
-_BEFORE_SECONDS: Final = 3600
 
 
 def price_of(index: SiteIndex, start_seconds: float, rates: Rates) -> str:
@@ -180,7 +178,7 @@ async def _expected(store: Store, index: SiteIndex, rows: IntervalRows) -> Expec
     before: list[Expected] = []
     for kind, name in gaps:
         found = await packed(
-            store, index, ("ledger", kind), (start - _BEFORE_SECONDS, start), thing=name
+            store, index, ("ledger", kind), (start - FILLED_SECONDS, start), thing=name
         )
         for row in reversed(found):
             power = _power(name, decode(kind, row.row))

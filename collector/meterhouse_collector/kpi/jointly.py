@@ -62,6 +62,6 @@ def side(entries: Iterable[Branch], whole: Sequence[float] = ()) -> Side:
     size = fsum(map(abs, (*expectations, *whole)))
     joint = fsum(map(abs, gaps)) <= MISSING_SHARE_MAX * size
     gap = fsum(gaps)
-    # A bill may rest on the last known power for long, but on a nameplate only within the limit.
+    # A bill may rest on the last known power of much, but on a nameplate only within the limit.
     billable = joint or not any(branch.nameplate for branch in branches)
     return Side(measured, fsum([*known, gap]), gap, billable=billable, joint=joint)

@@ -1,9 +1,13 @@
 """The last known mean power of meters and nodes: what a gap is filled with. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from meterhouse_collector.rollup.site_energy import Expected
 from meterhouse_collector.rows import MeterRow, NodeRow
+
+# A gap is filled from the last hour (``definitions.md``, PUE).
+FILLED_SECONDS: Final = 3600
 
 
 def power_of(meters: Mapping[str, MeterRow], nodes: Mapping[str, NodeRow]) -> Expected:
