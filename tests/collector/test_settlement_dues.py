@@ -286,3 +286,34 @@ def test_colocation_that_another_follows_ends_there() -> None:
     month = [quarter(start) for start in starts("2026-10-01", "2026-11-01")]
     demand = [due.demand for due in site_bill(model, month).dues]
     assert demand[-1] == pytest.approx(2 * demand[0])
+
+
+def test_an_open_month_is_billed_by_the_highest_of_drawn_ratchet_and_forecast() -> None:
+    peak = """
+[[tariff]]
+name = "network"
+valid_from = 2026-01-01
+[[tariff.component]]
+kind = "demand"
+name = "peak"
+per_kw = 15
+ratchet_ratio = 0.8
+ratchet_months = 11
+billed_peak = [{ month = 2026-08-01, kw = KW }]
+forecast_peak = [{ month = 2026-10-01, kw = 44 }, { month = 2026-11-01, kw = 900 }]
+"""
+    begins = "2026-10-01"
+
+    def billed(prior_kw: int, kwh: int, until: str) -> tuple[str, bool]:
+        days = [quarter(start, KWH * kwh) for start in starts(begins, until)]
+        text = HEAD + METERS + TARIFF + peak.replace("KW", str(prior_kw))
+        (line,) = [each for each in site_bill(site(text).model, days).lines if each.name == "peak"]
+        return line.notes[0].partition("billed ")[2], line.provisional
+
+    # 10 kWh in a quarter hour are 40 kW.
+    assert billed(0, 10, "2026-10-02") == ("44 kW (forecast)", True)
+    assert billed(50, 12, "2026-10-02") == ("48 kW (so far)", True)
+    assert billed(500, 12, "2026-10-02") == ("400 kW (ratchet)", True)
+    # A month that is over is billed by what was.
+    assert billed(0, 10, "2026-11-01") == ("40 kW (so far)", False)
+    assert billed(500, 10, "2026-11-01") == ("400 kW (ratchet)", False)

@@ -83,6 +83,15 @@ def test_window(of: LocalWindow, clock: str, inside: bool) -> None:  # noqa: FBT
         ({**DEMAND, "ratchet_ratio": "0.8"}, "both ratchet_ratio and ratchet_months"),
         ({**DEMAND, "ratchet_ratio": 80, "ratchet_months": 11}, "less than or equal to 1"),
         ({**DEMAND, "ratchet_ratio": "0.8", "ratchet_months": 13}, "less than or equal to 12"),
+        (
+            {**DEMAND, "forecast_peak": [{"month": "2026-12-02", "kw": 1}]},
+            "found month 2026-12-02, allowed: the first day of a month",
+        ),
+        ({**DEMAND, "billed_peak": [{"month": "2026-12-01", "kw": -1}]}, "equal to 0"),
+        (
+            {**DEMAND, "billed_peak": [{"month": "2026-12-01", "kw": kw} for kw in (1, 2)]},
+            "one peak for each month",
+        ),
         ({"kind": "contracted", "per_kva": 1, "kva": 0}, "greater than 0"),
         ({**PEAK, "hours": ["2026-01-01T00:10Z"]}, "hours that begin on a quarter hour"),
         ({**PEAK, "hours": ["2026-01-01T00:00Z"] * 2}, "each once"),

@@ -1,6 +1,6 @@
 """What a month owes for power and connection: one amount, which the bill spreads evenly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -50,6 +50,24 @@ class Known:
 
 
 NOTHING_MORE: Final = Known()
+
+
+def stated(components: Iterable[Component], month: BillingMonth) -> Known:
+    """Return what components say of peaks themselves; a forecast is of the open month alone."""
+    demands = [component for component in components if isinstance(component, Demand)]
+    return Known(
+        peaks_kw={
+            (demand.name, peak.month.year, peak.month.month): peak.kw
+            for demand in demands
+            for peak in demand.billed_peak
+        },
+        forecast_kw={
+            demand.name: peak.kw
+            for demand in demands
+            for peak in demand.forecast_peak
+            if (peak.month.year, peak.month.month) == (month.year, month.month)
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)

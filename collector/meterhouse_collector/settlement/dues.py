@@ -10,16 +10,18 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from meterhouse_collector.money.bill_lines import BillLine, PeakInterval
+from meterhouse_collector.money.billing_month import billing_month
 from meterhouse_collector.money.colocation import HousedEnergy, colocation_lines
 from meterhouse_collector.money.currency import convert_currency
 from meterhouse_collector.money.decimals import CONTEXT, ZERO, exact, kwh_from_joules, multiply
 from meterhouse_collector.money.energy_bill import supply_lines, tariff_lines
 from meterhouse_collector.money.kinds import JOULES_KINDS
-from meterhouse_collector.money.monthly_charges import NOTHING_MORE, Known
+from meterhouse_collector.money.monthly_charges import NOTHING_MORE, Known, stated
 from meterhouse_collector.money.validity import in_force
 from meterhouse_collector.settlement.supplies import SiteQuarter, connected, quarter_energy
 from meterhouse_collector.site.base import until_next
 from meterhouse_collector.site.model import SiteModel
+from meterhouse_collector.site.tariff import Tariff
 
 DEMAND_KINDS: Final = ("demand", "contracted", "coincident_peak", "committed")
 _LITRES_PER_CUBIC_METRE: Final = Decimal(1000)
@@ -76,10 +78,8 @@ class Bill(NamedTuple):
     lines: tuple[DueLine, ...]
 
 
-def site_bill(
-    model: SiteModel, quarters: Sequence[SiteQuarter], known: Mapping[str, Known] | None = None
-) -> Bill:
-    """Return what consecutive quarter hours cost; ``known`` is by the name of the tariff.
+def site_bill(model: SiteModel, quarters: Sequence[SiteQuarter]) -> Bill:
+    """Return what consecutive quarter hours cost; the last is of the month that may be open.
 
     Raise ``ValueError`` where the quarter hours do not follow each other.
     """
@@ -90,9 +90,9 @@ def site_bill(
     for name in dict.fromkeys(tariff.name for tariff in model.tariff):
         if name not in passed:
             versions = [tariff for tariff in model.tariff if tariff.name == name]
-            more = (known or {}).get(name, NOTHING_MORE)
             mine = connected(model, name, quarters, energies)
-            lines += tariff_lines(mine, versions, zone, currency=model.currency, known=more)
+            known = _stated(versions, quarters, zone)
+            lines += tariff_lines(mine, versions, zone, currency=model.currency, known=known)
     lines += supply_lines(energies, model.supply, zone, currency=model.currency)
     housed = [_housed(quarter) for quarter in quarters]
     for contract in until_next(model.colocation, lambda entry: entry.name):
@@ -102,6 +102,13 @@ def site_bill(
     found += _carbon(model, quarters)
     dues = tuple(_due(quarter, position, found) for position, quarter in enumerate(quarters))
     return Bill(dues, tuple(found))
+
+
+def _stated(versions: Sequence[Tariff], quarters: Sequence[SiteQuarter], zone: ZoneInfo) -> Known:
+    if not quarters:
+        return NOTHING_MORE
+    components = (component for tariff in versions for component in tariff.components)
+    return stated(components, billing_month(quarters[-1].start_seconds, zone))
 
 
 def _housed(quarter: SiteQuarter) -> HousedEnergy:

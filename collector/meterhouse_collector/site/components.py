@@ -4,7 +4,7 @@ Prices are in money of the tariff's currency per kWh, kW, kVA or month, as contr
 A month is a calendar month in the site's time zone, never 720 or 730.5 hours.
 """
 
-from datetime import datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -134,11 +134,25 @@ class Series(Section):
         return self
 
 
+class MonthPeak(Section):
+    """The highest mean power of a month, which is named by its first day."""
+
+    month: date
+    kw: Annotated[Decimal, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _first(self) -> "MonthPeak":
+        if self.month.day != 1:
+            raise ValueError(f"found month {self.month}, allowed: the first day of a month")
+        return self
+
+
 class Demand(LocalWindow):
     """A price per kW and month of the highest mean power in the utility's own intervals.
 
     With a ratchet, at least ``ratchet_ratio`` of the highest peak of the last ``ratchet_months``
-    months, 12 at most, is billed.
+    months, 12 at most, is billed: of those measured, and of ``billed_peak``, which are of months
+    that were not. A ``forecast_peak`` is billed while its month is open, unless more was drawn.
     """
 
     kind: Literal["demand"] = "demand"
@@ -147,11 +161,17 @@ class Demand(LocalWindow):
     interval: Step = "15m"
     ratchet_ratio: Annotated[Decimal, Field(gt=0, le=1)] | None = None
     ratchet_months: Annotated[int, Field(ge=1, le=12)] | None = None
+    billed_peak: tuple[MonthPeak, ...] = ()
+    forecast_peak: tuple[MonthPeak, ...] = ()
 
     @model_validator(mode="after")
     def _ratchet(self) -> "Demand":
         if (self.ratchet_ratio is None) != (self.ratchet_months is None):
             raise ValueError("both ratchet_ratio and ratchet_months, or neither")
+        for peaks in (self.billed_peak, self.forecast_peak):
+            months = [peak.month for peak in peaks]
+            if len(set(months)) != len(months):
+                raise ValueError("one peak for each month")
         return self
 
 
