@@ -375,7 +375,7 @@ def test_registers_are_those_nearest_to_both_ends() -> None:
         read(ends - 3, 95.0),
         read(ends + 897, 99.0),
     ]
-    found = meter_register("m", readings, WINDOW, 90.5)
+    found = meter_register("m", {"node-1": readings}, WINDOW, 90.5)
     assert (found.opening, found.closing, found.counted) == (5.0, 95.0, 90.0)
     assert found.difference == pytest.approx(-0.5)
     assert found.note is None
@@ -395,8 +395,25 @@ def test_registers_are_those_nearest_to_both_ends() -> None:
 def test_a_register_that_says_nothing_of_the_window_has_a_note(
     readings: list[wire.Register], note: str
 ) -> None:
-    found = meter_register("m", readings, WINDOW, 1.0)
+    found = meter_register("m", {"node-1": readings}, WINDOW, 1.0)
     assert (found.counted, found.difference, found.note) == (None, None, note)
+
+
+def test_each_reader_of_a_meter_counts_epochs_of_its_own() -> None:
+    begins, ends = WINDOW
+    # The second has seen more resets than the first, and reads nearer to the end.
+    readings = {
+        "node-2": [read(begins + 9, 6.0, epoch=3), read(ends, 95.0, epoch=3)],
+        "node-1": [read(begins, 5.0), read(ends + 20, 97.0)],
+    }
+    found = meter_register("m", readings, WINDOW, 92.0)
+    assert (found.opening, found.closing, found.counted) == (5.0, 97.0, 92.0)
+    readings["node-1"].pop()
+    found = meter_register("m", readings, WINDOW, 89.0)
+    assert (found.opening, found.closing, found.counted) == (6.0, 95.0, 89.0)
+    # One followed the other.
+    apart = {"node-1": [read(begins, 5.0)], "node-2": [read(ends, 95.0)]}
+    assert meter_register("m", apart, WINDOW, 90.0).counted == 90.0
 
 
 def test_a_meter_of_volume_is_in_litres() -> None:
@@ -404,7 +421,7 @@ def test_a_meter_of_volume_is_in_litres() -> None:
         wire.Register(at_milliseconds=at * 1000, register_litres=litres, epoch=0)
         for at, litres in zip(WINDOW, (100.0, 350.0), strict=True)
     ]
-    found = meter_register("city", readings, WINDOW, 250.0)
+    found = meter_register("city", {"node-1": readings}, WINDOW, 250.0)
     assert (found.unit, found.counted, found.difference) == ("litres", 250.0, 0.0)
 
 

@@ -149,7 +149,7 @@ async def _quarters_of(
 async def _registers(
     store: Store, index: SiteIndex, window: tuple[int, int]
 ) -> AsyncIterator[MeterRegister]:
-    readings: dict[str, dict[int, wire.Register]] = {}
+    readings: dict[str, dict[str, dict[int, wire.Register]]] = {}
     for end in window:
         found = await store.packed(
             "quarter",
@@ -160,7 +160,8 @@ async def _registers(
         for row in found:
             if row.site == index.site:
                 reading = _REGISTER.decode(row.row)
-                readings.setdefault(row.thing, {})[reading.at_milliseconds] = reading
+                mine = readings.setdefault(row.thing, {}).setdefault(row.reader, {})
+                mine[reading.at_milliseconds] = reading
     for meter in sorted(readings.keys() | index.meters.keys()):
         joules: list[float] = []
         litres: list[float] = []
@@ -169,7 +170,7 @@ async def _registers(
             litres += [] if quarter.volume_litres is None else [quarter.volume_litres]
         yield meter_register(
             meter,
-            list(readings.get(meter, {}).values()),
+            {reader: list(found.values()) for reader, found in readings.get(meter, {}).items()},
             window,
             fsum(joules or litres) if joules or litres else None,
             unit="litres" if litres else "joules",

@@ -1,6 +1,6 @@
 """The absolute readings of a meter around a window, beside what was summed within it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -39,15 +39,31 @@ class MeterRegister(Struct, frozen=True, kw_only=True):
 
 def meter_register(
     meter: str,
-    readings: Sequence[wire.Register],
+    readings: Mapping[str, Sequence[wire.Register]],
     window: tuple[int, int],
     summed: float | None,
     unit: Literal["joules", "litres"] = "joules",
 ) -> MeterRegister:
     """Return the readings nearest to both ends of a window of Unix seconds, and their difference.
 
+    They are of one reader who read both, as each counts epochs of its own; else of whoever read.
     ``unit`` is that of a meter that has no reading. ``definitions.md``, Registers.
     """
+    everyone = [reading for mine in readings.values() for reading in mine]
+    tried = [
+        _of_one(meter, mine, window, summed, unit)
+        for mine in (*(readings[reader] for reader in sorted(readings)), everyone)
+    ]
+    return next((found for found in tried if found.counted is not None), tried[-1])
+
+
+def _of_one(
+    meter: str,
+    readings: Sequence[wire.Register],
+    window: tuple[int, int],
+    summed: float | None,
+    unit: Literal["joules", "litres"],
+) -> MeterRegister:
     opening, closing = (_nearest(readings, at * 1000) for at in window)
     if any(reading.register_litres is not None for reading in readings):
         unit = "litres"
