@@ -287,6 +287,17 @@ def test_amounts_in_other_currencies_stand_beside_the_rates() -> None:
     ]
 
 
+def test_what_no_served_model_holds_is_unattributed() -> None:
+    found = statement(fixed(), "served-model")
+    money: dict[str, Decimal] = {}
+    for cell in found.cells:
+        money[cell.group] = money.get(cell.group, Decimal(0)) + cell.money
+    assert money == {"llama": Decimal("1350.13"), "unattributed": Decimal("513.00")}
+    (cost,) = [f for f in found.figures["unattributed"] if f.name == "cost_per_million_tokens"]
+    assert cost.value is None
+    assert {c.group for c in statement(fixed(), "tenant").cells} == {"acme", "none"}
+
+
 def test_the_csv_has_a_line_for_each_cell() -> None:
     rows = list(csv.reader(io.StringIO(as_csv(statement(fixed(), "pool")))))
     shared = ["site", "2026-09-30T22:00:00Z", "2026-10-31T23:00:00Z", "EUR", "pool"]

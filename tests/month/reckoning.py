@@ -68,7 +68,9 @@ PARTS: Final[dict[str, Callable[[Group], str]]] = {
     "pool": lambda group: group.pool,
     "tenant": lambda group: group.tenant,
     "accelerator-model": lambda group: group.accelerator_model,
-    "served-model": lambda group: group.served_model,
+    "served-model": lambda group: (
+        "unattributed" if group.served_model == "none" else group.served_model
+    ),
 }
 
 

@@ -18,6 +18,7 @@ from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS
 from meterhouse_collector.money.decimals import ZERO, add
 from meterhouse_collector.money.kinds import KINDS
+from meterhouse_collector.money.matrix import UNATTRIBUTED
 from meterhouse_collector.money.rounding import largest_remainder, round_total
 from meterhouse_collector.rollup.pricing import zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums
@@ -32,10 +33,11 @@ from meterhouse_collector.settlement.idleness import (
     idle_total,
     loaded_pools,
 )
+from meterhouse_collector.settlement.outages import downtime_notes
 from meterhouse_collector.settlement.peaks import DemandPeak, PeakShares, peak_shares
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.sales import Sale, by_tenant, margins, sales
-from meterhouse_collector.settlement.traded import NOTHING_TRADED, Traded
+from meterhouse_collector.settlement.traded import NOBODY, NOTHING_TRADED, Traded
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 
 By = Literal["site", "cluster", "pool", "tenant", "accelerator-model", "served-model"]
@@ -46,7 +48,9 @@ PART: Final[dict[By, Callable[[GroupKey], str]]] = {
     "pool": lambda group: group.pool,
     "tenant": lambda group: group.tenant,
     "accelerator-model": lambda group: group.accelerator_model,
-    "served-model": lambda group: group.served_model,
+    "served-model": lambda group: (
+        UNATTRIBUTED if group.served_model == NOBODY else group.served_model
+    ),
 }
 QUANTITIES: Final = (
     *(f"{state}_seconds" for state in wire.STATES),
@@ -223,6 +227,7 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         notes=(
             *money.notes,
             *_missing(money.missing_quarters),
+            *downtime_notes(model, window),
             *(note for contract in contracts for note in contract.notes),
         ),
         contracts=contracts,
