@@ -68,6 +68,7 @@ def test_a_budget_with_its_spend_forecast_and_burns() -> None:
         "forecast_money": 0,
         "elapsed_ratio": pytest.approx(13.5 / 30),
         "ends_seconds": float(ENDS),
+        "basis": "amortised",
         "reason": "",
     }
     burns = by_tag(points, "burn", "window")
@@ -145,7 +146,7 @@ promised = [{ said = 2001-01-01, due = 2001-11-01 }]
     )
     # 900 kW now + 400 * 1 kW * 1.25 = 1,400 kW: above 1,000 from November, below 1,500 after.
     loads = [LoadKnown("feed", 1e6, 9e5, 1.25), LoadKnown("ups", 2e6, None, 1.0)]
-    points = plans.plan_points(known({}, of=site, loads=loads))
+    points = plans.plan_points(known({}, of=site, loads=loads), {})
     assert {p.policy for p in points} == {"event"}
     [step] = by_tag(points, "increment", "increment").items()
     assert step == ("phase-2", {"added_watts": 5e5, "due_in_days": 90.0})
@@ -177,13 +178,15 @@ promised = [{ said = 2001-01-01, due = 2001-11-01 }]
 """
     )
     loads = [LoadKnown("ups", 1e6, 9e5, 1.0)]
-    points = plans.plan_points(known({}, of=site, loads=loads))
+    points = plans.plan_points(known({}, of=site, loads=loads), {})
     found = by_tag(points, "runway", "x")[""]
     assert (found["month"], found["binding"], found["short_watts"]) == ("2002-02", "ups", 3e5)
 
 
 def test_without_a_known_load_there_is_no_runway() -> None:
-    assert plans.plan_points(known({}, loads=[LoadKnown("ups", 2e6, None, 1.0)])) == []
+    assert (
+        plans.plan_points(known({}, loads=[LoadKnown("ups", 2e6, None, 1.0)]), {"ups": 9e6}) == []
+    )
 
 
 def test_cooling_and_what_gives_power_beside_the_grid() -> None:
@@ -226,6 +229,6 @@ promised = [{ said = 2001-01-01, due = 2001-11-01 }]
     )
     things = Things(cooling=(LoadKnown("chillers", 1.2e6, 9e5, 1.0),))
     of_power = known({}, of=site, loads=[LoadKnown("ups", 2e6, 9e5, 1.0)])
-    points = plans.plan_points(replace(of_power, things=things))
+    points = plans.plan_points(replace(of_power, things=things), {})
     found = by_tag(points, "runway", "x")[""]
     assert (found["month"], found["binding"], found["short_watts"]) == ("2001-11", "chillers", 1e5)

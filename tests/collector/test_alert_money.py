@@ -13,7 +13,7 @@ from meterhouse_collector.alerts.amounts import DAYS_AT_ONCE, KeptAmounts
 from meterhouse_collector.alerts.conditions import commitment
 from meterhouse_collector.alerts.conditions.budget import Spend, Window, burn_thresholds, look_at
 from meterhouse_collector.alerts.known import QuarterKnown, Use
-from meterhouse_collector.alerts.state import Observation, beyond, cleared
+from meterhouse_collector.alerts.state import Observation, Rule, beyond, cleared, step
 from meterhouse_collector.money.burn import SpendSample, burn_alert_fires
 from meterhouse_collector.rollup.points import kept_points
 from meterhouse_collector.rollup.pricing import Sums
@@ -70,6 +70,18 @@ def test_an_even_budget_fires_nothing() -> None:
 
 def test_spend_to_date_over_the_budget() -> None:
     assert verdict(look(spending(spent=Decimal("7200.01")))[0]) == "fires"
+
+
+@pytest.mark.parametrize("basis", ["amortised", "cash"])
+def test_a_budget_says_whether_its_money_is_amortised_or_cash(basis: str) -> None:
+    of = budget().model_copy(update={"basis": basis})
+    spent, forecast, *_ = look(spending(), of)
+    assert (spent.reason, forecast.reason) == (basis, basis)
+    rule = Rule("budget:site:spent", "budget_spent", "ticket", 0.0)
+    _, (fired,) = step(None, spent._replace(value=7201.0), rule, 0.0)
+    assert fired.reason == basis
+    unknown = spending(spent=None, reason="coverage")
+    assert look(unknown, of)[0].reason == "coverage"
     assert verdict(look(spending(spent=Decimal(7200)))[0]) == "clears"
 
 

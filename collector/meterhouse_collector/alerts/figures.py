@@ -115,7 +115,8 @@ def budget_points(site: str, budget: Budget, spend: Spend, seen: Iterable[Seen])
         "forecast_money": forecast.value,
         "elapsed_ratio": (spend.until_seconds - spend.begins_seconds) / length,
         "ends_seconds": spend.ends_seconds,
-        "reason": spent.reason or forecast.reason or "",
+        "basis": budget.basis,
+        "reason": next((o.reason or "" for o in (spent, forecast) if o.value is None), ""),
     }
     return [
         _point("event", BUDGET, tags, values, spend.until_seconds),

@@ -72,7 +72,10 @@ def _burn_rule(budget: Budget, burn: Burn) -> Rule:
 
 
 def look_at(budget: Budget, spend: Spend, *, site: str, currency: str) -> list[Seen]:
-    """Hold what is known of a budget's money against it, in the order of ``budget_rules``."""
+    """Hold what is known of a budget's money against it, in the order of ``budget_rules``.
+
+    Money that is known says whether it is amortised or cash.
+    """
     about = scope_labels(site, budget.scope, budget=budget.name)
     observations = [
         _spent(budget, spend, about, currency),
@@ -89,7 +92,7 @@ def _spent(budget: Budget, spend: Spend, about: Labels, currency: str) -> Observ
         value=None if spend.spent is None else float(spend.spent),
         limit=float(budget.amount),
         unit=currency,
-        reason=spend.reason,
+        reason=spend.reason or budget.basis,
     )
 
 
@@ -117,7 +120,7 @@ def _forecast(budget: Budget, spend: Spend, about: Labels, currency: str) -> Obs
         limit=float(budget.amount),
         clear=FORECAST_CLEARS_RATIO * float(budget.amount),
         unit=currency,
-        reason=reason,
+        reason=reason or budget.basis,
         evidence=evidence,
     )
 
