@@ -277,8 +277,8 @@ def _coming() -> list[Placed]:
     )
     words_of = (
         "The first month in which planned load passes a limit, what binds then, and what would "
-        "bind next: load now + devices promised * their peak * marginal ratio, against the limits "
-        "with their increments. Written once a quarter hour."
+        "bind next: peak of the year + devices promised * their peak * marginal ratio, against the "
+        "limits with their increments. Written once a quarter hour."
     )
     return [
         Placed(coming, Size.HALF),

@@ -278,4 +278,4 @@ def rows() -> list[Row]:
     for start in STARTS:
         found += figures.live_points(live_known(start))
     last = live_known(STARTS[-1])
-    return [*found, figures.site_point(last), *plans.plan_points(last)]
+    return [*found, figures.site_point(last), *plans.plan_points(last, {})]

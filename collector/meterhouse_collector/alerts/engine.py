@@ -18,6 +18,7 @@ from meterhouse_collector.alerts.back import last_points
 from meterhouse_collector.alerts.book import Book
 from meterhouse_collector.alerts.conditions.budget import budget_rules, burn_thresholds, look_at
 from meterhouse_collector.alerts.known import LiveKnown, Own, QuarterKnown
+from meterhouse_collector.alerts.peaks import Peaks
 from meterhouse_collector.alerts.sight import Sight
 from meterhouse_collector.alerts.state import Observation, Phase, Rule, Transition
 from meterhouse_collector.alerts.table import ALWAYS, LIVE, QUARTERLY, Watch, watches
@@ -74,6 +75,7 @@ class Alerts:
         self._own = own
         self._clock = clock
         self._kept = KeptAmounts(index.model, spend.recent_seconds(index.model.budget))
+        self._peaks = Peaks(index)
         self._known: LiveKnown | None = None
         self._looked = self._saved = -1
         self._retry_at = float("-inf")
@@ -130,6 +132,7 @@ class Alerts:
                 now, groups=self._needs_groups(now), own=self._own(), still_open=subjects
             )
             self._look_live(self._known, now)
+            self._peaks.see(self._known)
             self._write_all(figures.live_points(self._known))
         self._count()
         quarter = int(now - _SUMMED_SECONDS) // QUARTER
@@ -168,7 +171,9 @@ class Alerts:
         self._write_all(figures.commitment_points(self._index.site, uses))
         if self._known is not None:
             self._write(figures.site_point(self._known))
-            self._write_all(plans.plan_points(self._known))
+            peaks = await self._peaks.year(self._store, now)
+            self._write_all(self._peaks.points(now))
+            self._write_all(plans.plan_points(self._known, peaks))
         return whole
 
     def _look_at_thresholds(self, known: QuarterKnown, kinds: Collection[ThresholdKind]) -> None:

@@ -1,6 +1,6 @@
 """What is promised, as plain points: the next increments of power, and the runway. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Final
 
@@ -14,11 +14,14 @@ INCREMENT: Final = "increment"
 RUNWAY: Final = "runway"
 
 
-def plan_points(known: LiveKnown) -> list[Point]:
-    """Return what is still to come of each grid connection, and when planned load fits no more."""
+def plan_points(known: LiveKnown, peaks: Mapping[str, float]) -> list[Point]:
+    """Return what is still to come of each grid connection, and when planned load fits no more.
+
+    ``peaks`` is the most watts that each limit carried, as far as anybody knows.
+    """
     at, model = int(known.at_seconds), known.model
     today = model.day(known.at_seconds)
-    return [*_increments(model, today, at), *_runway(known, today, at)]
+    return [*_increments(model, today, at), *_runway(known, peaks, today, at)]
 
 
 def _increments(model: SiteModel, today: date, at: int) -> Iterator[Point]:
@@ -38,11 +41,10 @@ def _increments(model: SiteModel, today: date, at: int) -> Iterator[Point]:
             yield Point("event", INCREMENT, tags, fields, at)
 
 
-def _runway(known: LiveKnown, today: date, at: int) -> Iterator[Point]:
+def _runway(known: LiveKnown, peaks: Mapping[str, float], today: date, at: int) -> Iterator[Point]:
     """Hold planned load against the limits whose load is known now.
 
-    The peak at a limit is the load that is compared with it now; a limit of a grid connection
-    grows by its increments on the days that were promised last.
+    A limit of a grid connection grows by its increments on the days that were promised last.
     """
     loads = [each for each in known.limits if each.load_watts is not None]
     if not loads:
@@ -50,7 +52,7 @@ def _runway(known: LiveKnown, today: date, at: int) -> Iterator[Point]:
     limits = []
     steps = {c.name: c.increment for c in known.model.grid_connection}
     for each in loads:
-        limit, peak = each.limit_watts, each.load_watts or 0.0
+        limit, peak = each.limit_watts, max(each.load_watts or 0.0, peaks.get(each.name, 0.0))
         limits.append(PlannedLimit(each.name, today, limit, peak, each.marginal_ratio))
         for step in sorted(steps.get(each.name, ()), key=lambda step: step.due):
             if step.delivered is None:
