@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
 from meterhouse_collector.__main__ import main
+from meterhouse_collector.alerts.known import Silence
+from meterhouse_collector.alerts.things import ThingWatch
 from meterhouse_collector.app import Collector
 from meterhouse_collector.config import CollectorConfig, validate
 from meterhouse_collector.installed import InstalledElsewhere, installed_row, learn_installed
@@ -22,6 +24,7 @@ from meterhouse_collector.live import Live, Pace
 from meterhouse_collector.quarters.settle import settle_quarters
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.rollup.points import group_of
+from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import PackedRow, Row
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.site.load import parse_site
@@ -278,6 +281,30 @@ async def test_a_card_that_is_missing_is_drawn_as_unknown() -> None:
     assert cells.states == "aaaaaaau"
     [node] = fleet.layout(FIRST + 2 * STEP).nodes
     assert (node.pool, len(node.devices)) == ("unregistered", 8)
+
+
+async def test_the_silence_of_a_node_is_watched_from_its_last_word_and_after_a_restart() -> None:
+    store = MemoryStore()
+    first = Life(store)
+    first_watch = ThingWatch(first.index)
+    for number, count in enumerate((8, None, None)):
+        at = FIRST + number * STEP
+        await first.minute(at, count)
+        first_watch.add(rows_of(first, at))
+    assert first_watch.seen().nodes == (Silence("node-1", 120.0),)
+    second = Life(store)
+    await second.begin()
+    await second.minute(FIRST + 3 * STEP)
+    await second.minute(FIRST + 4 * STEP)
+    watch = ThingWatch(second.index)
+    watch.add(rows_of(second, FIRST + 4 * STEP))
+    assert watch.seen().nodes == (Silence("node-1", 60.0, at_least=True),)
+
+
+def rows_of(life: Life, start: int) -> IntervalRows:
+    rows = life.live.rows(start)
+    assert rows is not None
+    return rows
 
 
 def collector(folder: Path) -> Collector:
