@@ -23,6 +23,7 @@ from meterhouse_collector.settlement.allocation import Settled
 from meterhouse_collector.settlement.documents import CSV_COLUMNS, as_csv, as_focus, as_json
 from meterhouse_collector.settlement.dues import Bill, DueLine
 from meterhouse_collector.settlement.exchange import Original
+from meterhouse_collector.settlement.figures import declared_models
 from meterhouse_collector.settlement.registers import MeterRegister, meter_register
 from meterhouse_collector.settlement.statement import (
     BYS,
@@ -40,7 +41,7 @@ from meterhouse_collector.settlement.statement import (
 from meterhouse_collector.settlement.table import as_table
 from meterhouse_collector.site.index import GroupKey
 from tests.collector.bills import instant
-from tests.collector.settled import site
+from tests.collector.settled import SITE, site
 
 GOLDEN = Path(__file__).parent / "statement_table.txt"
 WINDOW = (instant("2026-10-01"), instant("2026-11-01"))
@@ -285,6 +286,23 @@ def test_amounts_in_other_currencies_stand_beside_the_rates() -> None:
     assert json.loads(as_json(shown))["originals"] == [
         {"kind": "rent", "name": "cloud", "currency": "USD", "money": "1200.50"}
     ]
+
+
+def test_what_goes_by_declared_weights_is_estimated() -> None:
+    mixed = 'served_models = { "small" = 0.25, "large" = 0.75 }'
+    later = SITE.replace('served_model = "llama"', f"{mixed}\nvalid_from = 2026-10-15")
+    assert declared_models(site(later), WINDOW) == ("large", "small")
+    assert declared_models(site(later), SEPTEMBER) == declared_models(site(), WINDOW) == ()
+    of = msgspec.structs.replace(fixed(), declared_models=("llama",))
+    labels = {f.name: f.label for f in statement(of, "served-model").figures["llama"]}
+    cost, idle = labels["cost_per_million_output_tokens"], labels["idle_capacity_ratio"]
+    assert cost.endswith(", estimated by declared weights")
+    assert "estimated" not in idle
+    # Together they are whole, whatever the weights.
+    for view in (statement(of, "pool"), statement(fixed(), "served-model")):
+        labels_of_all = [f.label for found in view.figures.values() for f in found]
+        assert not any("declared" in label for label in labels_of_all)
+    assert not any("declared" in f.label for f in statement(of, "served-model").figures["total"])
 
 
 def test_what_no_served_model_holds_is_unattributed() -> None:

@@ -26,7 +26,12 @@ from meterhouse_collector.settlement.allocation import Key, Settled
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
 from meterhouse_collector.settlement.dues import Bill, DueLine
 from meterhouse_collector.settlement.exchange import Original, RateUsed, originals, rates_used
-from meterhouse_collector.settlement.figures import TOTAL, figures_of
+from meterhouse_collector.settlement.figures import (
+    TOTAL,
+    declared_models,
+    figures_of,
+    said_to_be_declared,
+)
 from meterhouse_collector.settlement.idleness import (
     IdleTotal,
     LoadedPool,
@@ -114,8 +119,8 @@ class Account(Struct, frozen=True, kw_only=True):
     """What a window cost and what was measured in it, by the finest groups.
 
     With ``reasons`` the money is not all there is. ``revision`` is the highest of the rollups,
-    ``model_revision`` the fingerprint of the site model. ``estimated_energy_ratio`` is the part of
-    the billed energy that fills gaps.
+    ``model_revision`` the fingerprint of the site model. What ``declared_models`` cost is split by
+    declared weights.
     """
 
     site: str
@@ -142,6 +147,7 @@ class Account(Struct, frozen=True, kw_only=True):
     peaks: tuple[DemandPeak, ...] = ()
     rates: tuple[RateUsed, ...] = ()
     originals: tuple[Original, ...] = ()
+    declared_models: tuple[str, ...] = ()
     closing: Closing | None = None
 
     @property
@@ -237,6 +243,7 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         peaks=tuple(sources.peaks),
         rates=rates_used(index, window),
         originals=originals(index, window, sources.bill.lines),
+        declared_models=declared_models(index, window),
     )
 
 
@@ -282,6 +289,9 @@ def _figures(
         add_sums(sums.values()) if sums else None,
         Window(seconds=length, basis=of.basis, currency=of.currency),
     )
+    if by == "served-model":
+        for name in figures.keys() & set(of.declared_models):
+            figures[name] = said_to_be_declared(figures[name])
     sold = {TOTAL: of.sales, **(by_tenant(of.sales) if by == "tenant" else {})}
     no_total = next(iter(of.reasons), None)
     for name, mine in sold.items():
