@@ -215,6 +215,52 @@ def test_a_limit_where_nobody_states_what_it_adds_has_a_load_and_no_headroom() -
     assert (fits.get("it_watts"), fits["high_it_watts"], fits["binding"]) == (None, 6e5, "ups")
 
 
+RACKS = """
+[[pipeline]]
+name = "racks"
+kind = "devices"
+accelerator_model = "h100"
+quantity = 400
+peak_watts = 1000.0
+promised = [{ said = 2001-01-01, due = 2001-11-01 }]
+"""
+FEED = """
+[[grid_connection]]
+name = "feed"
+contracted_watts = 1000000.0
+marginal_pue = 1.25
+"""
+STEP = """
+[[grid_connection.increment]]
+name = "phase-2"
+watts = 500000.0
+promised = [{ said = 2001-01-01, due = 2001-09-01 }]
+"""
+MORE = FEED.replace("1000000", "1500000") + "valid_from = 2001-10-01\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "month"),
+    [
+        (FEED, "2001-11"),
+        # It was due a week ago, and is not there.
+        (FEED + STEP, "2001-11"),
+        (FEED + STEP.replace("09-01", "10-01"), "none"),
+        # A tenth of both is kept free: 1,350 kW for 1,400.
+        (FEED + "margin_ratio = 0.1\n" + STEP.replace("09-01", "10-01"), "2001-11"),
+        (FEED + MORE, "none"),
+        (FEED + MORE.replace("1500000", "1300000"), "2001-11"),
+        # What the first contract was promised ends with it.
+        (FEED + STEP.replace("09-01", "10-02") + MORE.replace("15", "10"), "2001-11"),
+    ],
+)
+def test_planned_load_is_held_against_limits_at_their_dates(parts: str, month: str) -> None:
+    # Known at 1e9 seconds, which is 2001-09-09; 900 kW now and 500 kW in November.
+    loads = [LoadKnown("feed", 9e5 if "margin" in parts else 1e6, 9e5, 1.25)]
+    points = plans.plan_points(known({}, of=index(RACKS, parts), loads=loads), {})
+    assert by_tag(points, "runway", "x")[""]["month"] == month
+
+
 def test_planned_devices_must_be_cooled_too() -> None:
     site = index(
         """

@@ -1,15 +1,19 @@
 """What is promised, as plain points: the next increments of power, and the runway. Pure."""
 
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
 from meterhouse_collector.alerts.known import LiveKnown
+from meterhouse_collector.kpi.headroom import PathLimit
 from meterhouse_collector.kpi.runway import Increment, PlannedLimit, runway
 from meterhouse_collector.rows import NOBODY, Point
 from meterhouse_collector.site.coming import due_with_needs
 from meterhouse_collector.site.model import SiteModel
+from meterhouse_collector.site.power import CoolingUnit, GridConnection, PowerNode
 
+_Limiting = GridConnection | PowerNode | CoolingUnit
+_DAY: Final = timedelta(days=1)
 INCREMENT: Final = "increment"
 RUNWAY: Final = "runway"
 
@@ -42,23 +46,16 @@ def _increments(model: SiteModel, today: date, at: int) -> Iterator[Point]:
 
 
 def _runway(known: LiveKnown, peaks: Mapping[str, float], today: date, at: int) -> Iterator[Point]:
-    """Hold planned load against the limits whose load is known now.
-
-    A limit of a grid connection grows by its increments on the days that were promised last.
-    """
+    """Hold planned load against the limits whose load is known now."""
     loads = [each for each in known.limits if each.load_watts is not None]
     if not loads:
         return
-    limits = []
-    steps = {c.name: c.increment for c in known.model.grid_connection}
-    for each in loads:
-        limit, peak = each.limit_watts, max(each.load_watts or 0.0, peaks.get(each.name, 0.0))
-        limits.append(PlannedLimit(each.name, today, limit, peak, each.marginal_ratio))
-        for step in sorted(steps.get(each.name, ()), key=lambda step: step.due):
-            if step.delivered is None:
-                limit += step.watts
-                due = max(today, step.due)
-                limits.append(PlannedLimit(each.name, due, limit, peak, each.marginal_ratio))
+    limits = [
+        PlannedLimit(each.name, begins, limit_watts, peak, each.marginal_ratio)
+        for each in loads
+        for peak in (max(each.load_watts or 0.0, peaks.get(each.name, 0.0)),)
+        for begins, limit_watts in _dated(known.model, each, today)
+    ]
     found = runway(today_on=today, increments=_devices(known.model, today), limits=limits)
     fields: dict[str, float | int | str | bool] = {
         "month": found.month or NOBODY,
@@ -70,6 +67,35 @@ def _runway(known: LiveKnown, peaks: Mapping[str, float], today: date, at: int) 
     if found.short_watts is not None:
         fields["short_watts"] = found.short_watts
     yield Point("event", RUNWAY, (("site", known.model.name),), fields, at)
+
+
+def _dated(model: SiteModel, limit: PathLimit, today: date) -> Iterator[tuple[date, float]]:
+    """Yield a limit as it is now, and as it will be: by its next entries, and by what they add.
+
+    What was promised for a day that is over, and is not there, nobody can count on.
+    """
+    yield today, limit.limit_watts
+    tables: tuple[_Limiting, ...] = (*model.grid_connection, *model.power, *model.cooling)
+    entries = sorted(
+        (entry for entry in tables if entry.name == limit.name),
+        key=lambda entry: entry.valid_from or date.min,
+    )
+    ends = [*(entry.valid_from or date.min for entry in entries[1:]), date.max]
+    for entry, end in zip(entries, ends, strict=False):
+        begins, watts = entry.valid_from or date.min, _limit_watts(entry)
+        if begins > today:
+            yield begins, watts
+        if isinstance(entry, GridConnection):
+            for step in sorted(entry.increment, key=lambda step: step.due):
+                if step.delivered is None and max(begins, today + _DAY) <= step.due < end:
+                    watts += step.watts * (1 - entry.margin_ratio)
+                    yield step.due, watts
+
+
+def _limit_watts(entry: _Limiting) -> float:
+    if isinstance(entry, GridConnection):
+        return entry.limit_watts * (1 - entry.margin_ratio)
+    return entry.watts_at_n if isinstance(entry, PowerNode) else entry.heat_watts_at_n
 
 
 def _devices(model: SiteModel, today: date) -> list[Increment]:
