@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Final, Literal, NamedTuple, TypeVar, cast
+from typing import Annotated, Final, Literal, NamedTuple, TypeVar, cast, get_args
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -32,18 +32,21 @@ TOPIC_LEVELS: Final = 6
 MAX_DEVICES: Final = 256
 MAX_SENSORS: Final = 256
 MAX_XIDS: Final = 32
+MAX_TEXT: Final = 128
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 T = TypeVar("T")
 
 State = Literal["active", "held_idle", "free", "unhealthy", "unknown"]
 STATES: Final[tuple[State, ...]] = ("active", "held_idle", "free", "unhealthy", "unknown")
+UnhealthyReason = Literal["failed", "lost", "planned", "quarantined"]
+UNHEALTHY_REASONS: Final[tuple[UnhealthyReason, ...]] = get_args(UnhealthyReason)
 Method = Literal["counter", "integrated", "interpolated", "estimated", "nameplate"]
 Quality = Literal["ok", "estimated", "stale", "not_supported", "missing"]
 ThingKind = Literal["node", "meter", "engine"]
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
-Text = Annotated[str, Meta(max_length=128)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Amount = Annotated[float, Meta(ge=0.0, le=1e15)]
 Gauge = Annotated[float, Meta(ge=-1e15, le=1e15)]
@@ -105,8 +108,9 @@ class Accelerators(Struct, rename=ON_THE_WIRE, omit_defaults=True, kw_only=True,
     states leave of the interval was not covered. ``state_joules`` has the same columns: the energy
     measured while the device was in that state. ``throttled_milliseconds`` counts a clock lowered
     for any cause, those for power and for heat with it: two causes at once count in both, and a
-    cause that is neither only in the first. ``xids`` are the fault codes that the driver told of a
-    device, by its column, in their order.
+    cause that is neither only in the first. ``unhealthy_reasons`` begin, by the column of a device,
+    with a word of ``UNHEALTHY_REASONS``; after a colon follows what the driver said. ``xids`` are
+    the fault codes that the driver told of a device, by its column, in their order.
     """
 
     state_milliseconds: dict[State, list[Count]] = {}

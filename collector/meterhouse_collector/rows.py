@@ -2,8 +2,9 @@
 
 A ledger row is one thing, read by one reader, in one interval; packed as JSON in one string field
 it is written whole or not at all. ``milliseconds`` and ``joules`` are in the order of
-``wire.STATES``. The rows held for a large site are left out of garbage collection: they form no
-cycles, and a full collection over them would stop the loop.
+``wire.STATES``, reasons in that of ``wire.UNHEALTHY_REASONS``. The rows held for a large site are
+left out of garbage collection: they form no cycles, and a full collection over them would stop the
+loop.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ NOBODY: Final = "none"
 
 StateMilliseconds = tuple[int, int, int, int, int]
 StateJoules = tuple[float | None, float | None, float | None, float | None, float | None]
+ReasonMilliseconds = tuple[int, int, int, int]
 
 
 class Share(Struct, array_like=True, frozen=True, gc=False):
@@ -35,7 +37,8 @@ class Share(Struct, array_like=True, frozen=True, gc=False):
 
     ``holder`` is ``engine:NAME``, ``tenant:NAME`` or ``none``, or ``unregistered`` for devices that
     the asset register lacks. ``energy_quality`` is ``missing`` where a device that was in a state
-    had no energy for it.
+    had no energy for it. ``unhealthy_milliseconds`` has the unhealthy time by its reason, as far as
+    one was told.
     """
 
     accelerator_model: str
@@ -44,6 +47,7 @@ class Share(Struct, array_like=True, frozen=True, gc=False):
     joules: StateJoules
     energy_method: wire.Method
     energy_quality: wire.Quality
+    unhealthy_milliseconds: ReasonMilliseconds | None = None
 
 
 class NodeRow(Struct, frozen=True, omit_defaults=True, gc=False):

@@ -8,11 +8,14 @@ from math import fsum
 from operator import add
 from typing import Final
 
+from msgspec.structs import replace
+
 from meterhouse_agent import wire
 from meterhouse_collector.rows import (
     EngineRow,
     MeterRow,
     NodeRow,
+    ReasonMilliseconds,
     Served,
     Share,
 )
@@ -31,6 +34,7 @@ _PLACES: Final[dict[wire.State, int]] = {state: place for place, state in enumer
 _HELD_IDLE: Final = wire.STATES.index("held_idle")
 _FREE: Final = wire.STATES.index("free")
 _UNKNOWN: Final = wire.STATES.index("unknown")
+_REASONS: Final[dict[str, int]] = {r: place for place, r in enumerate(wire.UNHEALTHY_REASONS)}
 
 Milliseconds = Sequence[int]
 Joules = Sequence[float | None]
@@ -50,7 +54,11 @@ def node_row(report: wire.Report, inventory: wire.Inventory, index: SiteIndex) -
     length = report.length_seconds * 1000
     shares: tuple[Share, ...] = ()
     if grouping.parts:
-        shares = _shares(report.accelerators or wire.Accelerators(), grouping, length)
+        columns = report.accelerators or wire.Accelerators()
+        shares = _shares(columns, grouping, length)
+        if columns.unhealthy_reasons:
+            parts = zip(shares, grouping.parts, strict=True)
+            shares = tuple(_with_reasons(share, part, columns) for share, part in parts)
     host = report.host
     if host is None:
         return NodeRow(length, shares)
@@ -94,6 +102,18 @@ def _shares(accelerators: wire.Accelerators, grouping: Grouping, length: int) ->
             )
         )
     return tuple(shares)
+
+
+def _with_reasons(share: Share, part: Part, accelerators: wire.Accelerators) -> Share:
+    times = accelerators.state_milliseconds.get("unhealthy", [])
+    found = [0, 0, 0, 0]
+    for column in part.columns if times else ():
+        reason = accelerators.unhealthy_reasons.get(column, "").partition(":")[0]
+        if reason in _REASONS:
+            found[_REASONS[reason]] += times[column]
+    failed, lost, planned, quarantined = found
+    told: ReasonMilliseconds = (failed, lost, planned, quarantined)
+    return replace(share, unhealthy_milliseconds=told) if any(told) else share
 
 
 def _share(

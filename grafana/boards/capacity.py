@@ -11,6 +11,7 @@ from grafana.frame import Board, Placed, Section
 from grafana.influxql import GROUP_TAGS, Scope, not_below_zero, rollup_query
 from grafana.look import PERCENT, SHORT, Size, called, colour, leading_to, united
 from grafana.shapes import Said, bars, lines, ranking
+from meterhouse_agent import wire
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR
 
 _KINDS: Final = ("idle", "reclaimable_idle", "idle_cost", "under_delivered", "coverage")
@@ -42,6 +43,7 @@ def board() -> Board:
         sections=(
             Section("", _figures()),
             Section("Idle, the worst first", [Placed(_by(tag), Size.HALF) for tag in _TAGS]),
+            Section("Unhealthy", [Placed(_by_reason(), Size.WHOLE)]),
             Section("Contracts", _contracts()),
             Section("Alerts", [Placed(alerts("Alerts of capacity", _KINDS), Size.WHOLE)]),
         ),
@@ -173,6 +175,27 @@ def _reserve() -> timeseries.Panel:
     return lines(
         Said("Reserve and stranded", text, "no limit, no reserve"), [query], unit=SHORT, looks=looks
     )
+
+
+def _by_reason() -> timeseries.Panel:
+    fields = {
+        reason: f"unhealthy_{reason}_seconds / interval_seconds"
+        for reason in wire.UNHEALTHY_REASONS
+    }
+    query = rollup_query(
+        {"all": "unhealthy_seconds / interval_seconds", **fields},
+        where="interval_seconds > 0",
+        scope=Scope.GROUPS_AND_TIME,
+        over_time=True,
+    )
+    text = (
+        "Devices that are unhealthy, and why: failed and lost as their driver or an operator says, "
+        "planned and quarantined as an operator says in a downtime of the site model: "
+        "device-seconds / seconds. What has no reason was told without one."
+    )
+    looks = {"all": [colour("unhealthy")]}
+    said = Said("Unhealthy devices, by reason", text, "no interval")
+    return lines(said, [query], unit=SHORT, looks=looks)
 
 
 def contracted_over_time(side: str) -> timeseries.Panel:

@@ -1,6 +1,7 @@
 """Small sites and intervals of rows for the tests of rollups, and strategies that draw them."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from math import fsum
 from typing import Final, TypeVar
 
@@ -15,6 +16,7 @@ from meterhouse_collector.rows import (
     EngineRow,
     MeterRow,
     NodeRow,
+    ReasonMilliseconds,
     Served,
     Share,
     StateJoules,
@@ -84,8 +86,9 @@ def share(
     milliseconds: StateMilliseconds,
     joules: StateJoules = (None, None, None, None, None),
     model: str = "M",
+    reasons: ReasonMilliseconds | None = None,
 ) -> Share:
-    return Share(model, holder, milliseconds, joules, "counter", "ok")
+    return Share(model, holder, milliseconds, joules, "counter", "ok", reasons)
 
 
 def node(*shares: Share, energy: float | None = None) -> NodeRow:
@@ -252,6 +255,11 @@ ENERGY_METERS: Final = (
     *("utility", "export", "pdu", "heat", "solar", "gas", "battery", "chilled", "feed"),
     *("ups-in", "ups-out"),
 )
+# One of two devices for half of the interval.
+DOWN = (
+    '[[downtime]]\nnodes = ["n2"]\ndevices = 1\nreason = "quarantined"\nsaid_by = "operations"\n'
+    f"begins = {datetime.fromtimestamp(START + LENGTH / 2, UTC).isoformat()}\n"
+)
 # What the site group lacks alone, the pools have; one cluster's power is limited.
 FLEET = (
     HARDWARE,
@@ -268,6 +276,7 @@ FLEET = (
     asset("n1", 1, "spare"),
     asset("n2", 2, "spare", "L"),
     asset("n3", 1, "spare"),
+    DOWN,
     engine("e1", 'served_model = "llama"', "n1/d0", "n3/*"),
     engine("e2", 'served_models = { "a" = 0.25, "b" = 0.75 }', "n2/d1"),
 )
@@ -285,6 +294,9 @@ LATER = index(
     engine("e1", 'served_model = "llama"', "n2/*"),
 )
 ENERGY = st.none() | st.floats(0, 1e7)
+REASONS = st.dictionaries(
+    st.integers(0, 4), st.sampled_from([*wire.UNHEALTHY_REASONS, "lost: off the bus", "odd"])
+)
 
 
 @st.composite
@@ -311,7 +323,11 @@ def node_rows(draw: st.DrawFn, name: str) -> NodeRow:
         start_seconds=START,
         length_seconds=LENGTH,
         inventory_hash="h",
-        accelerators=wire.Accelerators(state_milliseconds=times, state_joules=joules),
+        accelerators=wire.Accelerators(
+            state_milliseconds=times,
+            state_joules=joules,
+            unhealthy_reasons=draw(REASONS) if names else {},
+        ),
         host=wire.Host(covered_milliseconds=MILLISECONDS, energy_joules=energy),
     )
     return node_row(report, inventory, WHOLE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace as dataclass_replace
+from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
@@ -23,7 +24,7 @@ from meterhouse_collector.alerts.plant import PlantWatch, cluster_watts
 from meterhouse_collector.alerts.power import PowerWatch
 from meterhouse_collector.alerts.state import Rule, State, step
 from meterhouse_collector.alerts.table import DEFAULTS, calm_readings
-from meterhouse_collector.alerts.things import DETAIL_SECONDS, ThingWatch, waiting_seconds
+from meterhouse_collector.alerts.things import DETAIL_SECONDS, Seen, ThingWatch, waiting_seconds
 from meterhouse_collector.kpi.headroom import headroom
 from meterhouse_collector.ledger import Entry, entry_of, installed
 from meterhouse_collector.rollup.site_energy import IntervalRows
@@ -155,6 +156,31 @@ def test_lost_devices_of_a_silent_node_are_not_known() -> None:
         ("node-1", "fires"),
         ("node-2", "unknown"),
     ]
+
+
+def test_a_node_that_somebody_says_is_down_is_neither_silent_nor_lost() -> None:
+    said = """
+[[downtime]]
+nodes = ["node-1", "node-2"]
+reason = "planned"
+begins = BEGINS
+ends = ENDS
+said_by = "operations"
+"""
+    begins, ends = (datetime.fromtimestamp(START + LENGTH * n, UTC).isoformat() for n in (1, 3))
+    watch = ThingWatch(index(said.replace("BEGINS", begins).replace("ENDS", ends)))
+    watch.add(interval(0, {"node-1": node(unhealthy=1)}))
+    assert dict(watch.seen().lost) == {"node-1": 1.0, "node-2": None}
+    was_open = frozenset({"node-1", "node-2"})
+    for number in (1, 2):
+        watch.add(interval(number, {"node-1": node(unhealthy=1)}))
+        assert watch.seen() == Seen((), watch.seen().meters, (), ())
+        # An alert that stands ends: what is down is known.
+        assert set(watch.seen(was_open).nodes) == {Silence("node-1", 0.0), Silence("node-2", 0.0)}
+        assert dict(watch.seen(was_open).lost) == {"node-1": 0.0, "node-2": 0.0}
+    watch.add(interval(3, {"node-1": node(unhealthy=1)}))
+    assert dict(watch.seen().lost) == {"node-1": 1.0, "node-2": None}
+    assert watch.seen().nodes == (Silence("node-2", 5.0),)
 
 
 def detailed(start: int, **columns: list[float | None]) -> Entry:

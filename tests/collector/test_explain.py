@@ -360,3 +360,19 @@ def test_delivery_names_the_outages_of_its_window_and_who_agreed() -> None:
     )
     bought = explained("bought_delivered_ratio", evidence(site, rows()), site, {})
     assert not [note for note in bought.notes if "maintenance" in note]
+
+
+def test_a_figure_by_states_names_who_said_that_nodes_were_down() -> None:
+    site = index(
+        """
+[[downtime]]
+nodes = ["n1"]
+devices = 1
+reason = "lost"
+begins = 2026-05-28T20:00:00Z
+said_by = "ticket 7"
+"""
+    )
+    note = "n1: 1 of each lost from 2026-05-28 22:00 +0200 on, said by ticket 7"
+    assert note in explained("availability", evidence(site, rows()), site, {}).notes
+    assert note not in explained("pue", evidence(site, rows()), site, {}).notes

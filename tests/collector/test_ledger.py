@@ -61,9 +61,9 @@ def test_the_golden_report_becomes_the_golden_lines() -> None:
         (
             r'node,reader=node-1,site=site-a,thing=node-1 row="{\"length_milliseconds\":5000,'
             r"\"shares\":[[\"h100\",\"engine:chat\",[5000,0,0,0,0],[3412.417,0.0,null,null,null],"
-            r"\"counter\",\"ok\"],"
+            r"\"counter\",\"ok\",null],"
             r"[\"h100\",\"none\",[1000,3000,0,0,1000],[512.0,null,null,null,null],"
-            r"\"integrated\",\"missing\"]],"
+            r"\"integrated\",\"missing\",null]],"
             r"\"host_covered_milliseconds\":5000,\"energy_joules\":7012.5,"
             r'\"cpu_energy_joules\":811.25}" 1780000000'
         ),

@@ -117,6 +117,8 @@ def test_states_sum_to_installed_in_every_group(rows: IntervalRows, expected: Ex
         assert tuple(sums) == ROLLUP_FIELD_NAMES
         states = fsum(sums[f"{state}_seconds"] for state in wire.STATES)
         assert states == pytest.approx(sums["installed_seconds"], rel=1e-12, abs=1e-12)
+        told = fsum(sums[f"unhealthy_{reason}_seconds"] for reason in wire.UNHEALTHY_REASONS)
+        assert told <= sums["unhealthy_seconds"] + 1e-9
     registered = [s for group, s in groups.items() if group.pool != "unregistered"]
     assert add_sums(registered)["installed_seconds"] == pytest.approx(REGISTERED * LENGTH)
 
@@ -202,7 +204,12 @@ def test_every_field_of_the_catalogue_is_written_by_some_interval() -> None:
     rows = interval(
         {
             "n1": node(
-                share("engine:e1", (2000, 1000, 1500, 250, 250), (1.0, 1.0, 1.0, 1.0, 1.0)),
+                share(
+                    "engine:e1",
+                    (2000, 1000, 1500, 250, 250),
+                    (1.0, 1.0, 1.0, 1.0, 1.0),
+                    reasons=(100, 50, 60, 40),
+                ),
                 share("tenant:acme", (2000, 1000, 1500, 250, 250), (1.0, 1.0, 1.0, 1.0, 1.0)),
                 share("none", (2000, 1000, 1500, 250, 250), (1.0, 1.0, 1.0, 1.0, 1.0)),
                 energy=30.0,

@@ -55,6 +55,17 @@ CAPACITY: Final = {
         over_time=True,
         timed=True,
     ),
+    "Unhealthy devices, by reason": Shown(
+        {
+            "all": per_second("unhealthy_seconds"),
+            "failed": per_second("unhealthy_failed_seconds"),
+            "lost": per_second("unhealthy_lost_seconds"),
+            "planned": per_second("unhealthy_planned_seconds"),
+            "quarantined": per_second("unhealthy_quarantined_seconds"),
+        },
+        over_time=True,
+        timed=True,
+    ),
     "Waterfall": Shown(
         {
             "bought": hours(lambda s: s["bought_contracted_seconds"], installed),

@@ -12,7 +12,7 @@ from meterhouse_agent.accumulate.gauges import Coverage, Gauge
 from meterhouse_agent.accumulate.timeline import Timeline, Whose
 from meterhouse_agent.samples import AcceleratorSample, Counter
 from meterhouse_agent.states import PowerRange, state_of
-from meterhouse_agent.wire import MAX_XIDS, Accelerators, Method, State
+from meterhouse_agent.wire import MAX_TEXT, MAX_XIDS, Accelerators, Method, State
 
 # Report column, and the decimals its instruments are worth: NVML's power is good to 5 W, its
 # utilization comes in whole percent, its temperature in whole degrees, its clock in megahertz;
@@ -98,7 +98,7 @@ class AcceleratorSums:
             key = (interval, state)
             device.milliseconds[key] = device.milliseconds.get(key, 0) + milliseconds
             if state == "unhealthy":
-                device.reasons[interval] = sample.health_reason or sample.health
+                device.reasons[interval] = _reason(sample)
             for sums, throttled in zip(device.throttled.values(), throttles, strict=True):
                 if throttled is not None:
                     sums[interval] = sums.get(interval, 0) + (milliseconds if throttled else 0)
@@ -186,6 +186,12 @@ class AcceleratorSums:
             counts = [device.error_sums[name].take(interval) for device in devices]
             if any(count is not None for count in counts):
                 setattr(columns, name, counts)
+
+
+def _reason(sample: AcceleratorSample) -> str:
+    if not sample.health_reason:
+        return sample.health
+    return f"{sample.health}: {sample.health_reason}"[:MAX_TEXT]
 
 
 def _take_states(device: _Device, interval: int) -> tuple[dict[State, int], dict[State, float]]:

@@ -36,6 +36,7 @@ _ZERO: Final = (
         for rest in ("contracted", "delivered", "undetermined")
     ),
     *("time_per_output_token_observed_requests", "latency_observed_requests"),
+    *(f"unhealthy_{reason}_seconds" for reason in ("failed", "planned", "quarantined")),
 )
 _LINE_BYTES: Final = 64 * 1024 * 1024
 _DEADLINE_SECONDS: Final = 120.0
@@ -202,6 +203,8 @@ def _due(node: _Node, per_millijoule: float) -> _Due:
 
 
 def _held(holder: _Holder, prices: Prices, due: _Due) -> Iterator[tuple[str, float]]:
+    # A simulated device is unhealthy where it fell off the bus.
+    yield "unhealthy_lost_seconds", holder.milliseconds["unhealthy"] / 1000
     for state in STATES:
         seconds = holder.milliseconds[state] / 1000
         yield "installed_seconds", seconds

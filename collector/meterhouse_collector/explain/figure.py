@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import isclose
 from typing import Final
 
+from meterhouse_agent import wire
 from meterhouse_collector.explain.evidence import Evidence
 from meterhouse_collector.explain.lines import Asked, lines, missing_share, silent
 from meterhouse_collector.explain.model import Explanation, FieldSum, Money, Side, Stored
@@ -21,7 +22,7 @@ from meterhouse_collector.money.kinds import JOULES_KINDS
 from meterhouse_collector.rollup.contributions import Contributions, contributions
 from meterhouse_collector.rollup.pricing import Sums, drawn_joules
 from meterhouse_collector.rollup.roll_up import add_sums
-from meterhouse_collector.settlement.outages import outage_notes
+from meterhouse_collector.settlement.outages import downtime_notes, outage_notes
 from meterhouse_collector.site.base import until_next
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 
@@ -32,6 +33,7 @@ _SCALES: Final = {
 }
 SAME_RATIO: Final = 1e-9
 _FIELDS: Final = {field.name: field for field in ROLLUP_FIELDS}
+_BY_STATE: Final = frozenset(f"{state}_seconds" for state in wire.STATES)
 _OF_THE_SITE: Final = "facility_joint_joules"
 # It says why there is no price, and is of devices where the lines are of engines.
 _NO_PART: Final = frozenset({"unpriced_seconds"})
@@ -91,6 +93,7 @@ def explained(
         notes=(
             *evidence.notes,
             *_notes(asked, found, value, total),
+            *_downtimes(asked, evidence, index),
             *_outages(name, evidence, index),
         ),
         things=tuple(lines(found.things, asked, evidence, found)),
@@ -187,6 +190,13 @@ def _notes(asked: Asked, found: Contributions, value: KpiValue, total: Sums) -> 
     plain = asked.numerator.value(total)
     if not isclose(plain, value.numerator, rel_tol=SAME_RATIO, abs_tol=1e-9):
         yield f"free less stranded counts as none where that is below 0: not {number(plain)}"
+
+
+def _downtimes(asked: Asked, evidence: Evidence, index: SiteIndex) -> Iterator[str]:
+    """Yield what was said to be down, where the figure goes by the states of devices."""
+    if not _BY_STATE.isdisjoint((*asked.numerator.names, *asked.denominator.names)):
+        begins = evidence.rows.start_seconds
+        yield from downtime_notes(index.model, (begins, begins + evidence.rows.length_seconds))
 
 
 def _outages(name: str, evidence: Evidence, index: SiteIndex) -> Iterator[str]:

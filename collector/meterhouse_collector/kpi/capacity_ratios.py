@@ -22,7 +22,7 @@ _DELIVERED: Final[Mapping[Side, str]] = {
 def availability(sums: Mapping[str, float], *, floor: float) -> KpiValue:
     """Return the part of installed device-seconds that were not unhealthy, planned work included.
 
-    The exclusions of a contract are not made here: no row says why a device was unhealthy.
+    The exclusions of a contract are not made here: both sides agree to those by hand.
     """
     installed, down, unknown = (
         sums[name] for name in ("installed_seconds", "unhealthy_seconds", "unknown_seconds")

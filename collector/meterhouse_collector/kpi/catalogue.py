@@ -119,6 +119,10 @@ ROLLUP_FIELDS: Final = (
     Field("held_idle_seconds", "device-seconds", "allocated or held by a process, doing nothing"),
     Field("free_seconds", "device-seconds", "held by nobody"),
     Field("unhealthy_seconds", "device-seconds", "lost, failed, drained or in maintenance"),
+    Field("unhealthy_failed_seconds", "device-seconds", "part of it: present, and out of order"),
+    Field("unhealthy_lost_seconds", "device-seconds", "part of it: no longer there, or said down"),
+    Field("unhealthy_planned_seconds", "device-seconds", "part of it: announced work"),
+    Field("unhealthy_quarantined_seconds", "device-seconds", "part of it: kept from use"),
     Field("unknown_seconds", "device-seconds", "without telemetry, or with contradicting signals"),
     Field("installed_seconds", "device-seconds", "registered, or shown by telemetry only"),
     Field(

@@ -15,7 +15,9 @@ from meterhouse_collector.rows import NodeRow, Share
 from meterhouse_collector.site.index import Holding, Placement, Plan, SiteIndex
 
 Five = tuple[float, float, float, float, float]
+Four = tuple[float, float, float, float]
 ZEROS: Final[Five] = (0.0, 0.0, 0.0, 0.0, 0.0)
+NO_REASONS: Final[Four] = (0.0, 0.0, 0.0, 0.0)
 _HALF_A_MILLISECOND: Final = 0.5
 _HELD_IDLE: Final = wire.STATES.index("held_idle")
 _FREE: Final = wire.STATES.index("free")
@@ -25,7 +27,8 @@ _UNKNOWN: Final = wire.STATES.index("unknown")
 class Cell(Struct, frozen=True, gc=False):
     """Device-seconds and measured joules by state, and the groups they belong to.
 
-    ``capital_per_second`` is per device-second, None where the hardware has no price.
+    ``capital_per_second`` is per device-second, None where the hardware has no price. ``reasons``
+    are the unhealthy seconds by reason, as far as one was told.
     """
 
     placements: tuple[Placement, ...]
@@ -33,6 +36,7 @@ class Cell(Struct, frozen=True, gc=False):
     joules: Five
     capital_per_second: float | None
     unmetered: bool
+    reasons: Four | None = None
 
 
 def cells(row: NodeRow | None, plan: Plan | None, index: SiteIndex, length: int) -> list[Cell]:
@@ -70,7 +74,15 @@ def _cell(
         measured[_FREE] = 0.0
     seconds = (active * scale, held_idle * scale, free * scale, unhealthy * scale, unknown * scale)
     joules: Five = tuple(measured)  # type: ignore[assignment] # they are five
-    return Cell(placements, seconds, joules, capital_per_second, share.energy_quality == "missing")
+    unmetered = share.energy_quality == "missing"
+    return Cell(placements, seconds, joules, capital_per_second, unmetered, _reasons(share, scale))
+
+
+def _reasons(share: Share, scale: float) -> Four | None:
+    if share.unhealthy_milliseconds is None:
+        return None
+    failed, lost, planned, quarantined = share.unhealthy_milliseconds
+    return failed * scale, lost * scale, planned * scale, quarantined * scale
 
 
 def _reconciled(
@@ -176,6 +188,7 @@ def divided(parts: Five, total: float, whole: float) -> Five:
     )
 
 
+REASON_FIELDS: Final = tuple(f"unhealthy_{reason}_seconds" for reason in wire.UNHEALTHY_REASONS)
 STATE_FIELDS: Final = tuple(
     tuple(f"{state}_{word}" for word in ("seconds", "joules", "drawn_joules"))
     + tuple(f"{state}_{kind}_money" for kind in SECONDS_KINDS)

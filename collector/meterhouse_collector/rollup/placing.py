@@ -10,11 +10,12 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from meterhouse_agent import wire
-from meterhouse_collector.rollup.cells import STATE_FIELDS, Cell, Five
+from meterhouse_collector.rollup.cells import REASON_FIELDS, STATE_FIELDS, Cell, Five, Four
 from meterhouse_collector.rollup.rates import ZERO_RATES, BySeconds, Rates
 from meterhouse_collector.rollup.serving import Fields, Serving, Terms
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.rows import Share
+from meterhouse_collector.site.downtime import SaidOf
 from meterhouse_collector.site.index import Holding, Placement, Plan
 
 _SECONDS: Final = 1.0 / 1000.0
@@ -58,11 +59,12 @@ Fitting = Mapping[tuple[int, float | None, bool], tuple[Holding, list[Share]]]
 
 
 def fitting_shares(
-    interval: IntervalRows, plans: Mapping[str, Plan], expected: Expected
+    interval: IntervalRows, plans: Mapping[str, Plan], expected: Expected, said: SaidOf
 ) -> tuple[Fitting, list[str]]:
     """Return the shares that are just what the register has, and the nodes with anything else.
 
-    Of the former neither time nor energy is to be moved: they are their cells as they are.
+    Of the former neither time nor energy is to be moved: they are their cells as they are. Of a
+    node that is ``said`` to be down they are not.
     """
     length, watts, rows = interval.length_seconds * 1000, expected.node_watts, interval.nodes
     fitting: dict[tuple[int, float | None, bool], tuple[Holding, list[Share]]] = {}
@@ -70,7 +72,8 @@ def fitting_shares(
     for node, row in rows.items():
         plan = plans.get(node)
         found = None
-        if plan is not None and row.energy_joules is None and node not in watts:
+        apart = row.energy_joules is not None or node in watts or node in said
+        if plan is not None and not apart:
             found = _holdings_of(row.shares, plan.holdings, length)
         if found is None:
             others.append(node)
@@ -99,6 +102,9 @@ def _holdings_of(
         if times[_FREE] and holding.placements[0].engine:
             # The engine was put on these devices after the row was written.
             return None
+        if share.unhealthy_milliseconds is not None:
+            # Reasons have fields of their own, and are seldom.
+            return None
         found.append(holding)
     return found if len(found) == len(holdings) else None
 
@@ -124,6 +130,8 @@ def place(terms: Terms, serving: Serving, entries: Iterable[RatedCell], rates: R
     alike: dict[tuple[int, float | None, bool, bool], list[RatedCell]] = {}
     for entry in entries:
         cell = entry.cell
+        if cell.reasons is not None:
+            _add_reasons(terms, cell.placements, cell.reasons)
         no_meter = entry.measured_joules is None
         key = (id(cell.placements), cell.capital_per_second, cell.unmetered, no_meter)
         found = alike.get(key)
@@ -169,6 +177,12 @@ def _place_alike(terms: Terms, serving: Serving, alike: _Alike, rates: Rates) ->
         rate = sum(per_second) if known else None
         metered = bool(measured) or not unmetered
         serving.place(placement, seconds, drawn, per_second=rate, metered=metered)
+
+
+def _add_reasons(terms: Terms, placements: Iterable[Placement], reasons: Four) -> None:
+    for name, seconds in zip(REASON_FIELDS, reasons, strict=True):
+        for placement in placements if seconds > 0 else ():
+            terms.add(placement.group, name, seconds * placement.weight)
 
 
 def _columns(

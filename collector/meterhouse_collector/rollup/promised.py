@@ -2,8 +2,8 @@
 
 A unit is down while any of its devices is: 80 failed devices of 8,000 can be 8 % of 8-device nodes
 (definitions: Contracts). All is counted in device-seconds, so that contracts of several units add
-up. No row says why a device was unhealthy, so what a contract excludes is down here as well; the
-site model says it by hand, and ``settlement.outages`` takes it out.
+up. What a contract excludes is down here as well: both sides must agree to it, so the contract says
+it by hand, and ``settlement.outages`` takes it out.
 """
 
 from collections import defaultdict
@@ -16,6 +16,7 @@ from meterhouse_collector.rollup.serving import Fields, Terms
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import NodeRow
 from meterhouse_collector.site.contracts import CapacityContract
+from meterhouse_collector.site.downtime import SaidDown
 from meterhouse_collector.site.index import GroupKey, Plan, SiteIndex
 
 _UNHEALTHY: Final = wire.STATES.index("unhealthy")
@@ -52,6 +53,13 @@ def node_down(row: NodeRow | None, length_milliseconds: int) -> Down:
     length = row.length_milliseconds
     down = min(length, unhealthy)
     return Down(down, min(length, unhealthy + unknown) - down)
+
+
+def said_to_be_down(found: Down, said: Iterable[SaidDown], length_milliseconds: int) -> Down:
+    """Return how long a node had a device down, with what an operator says of it."""
+    lasted = min(length_milliseconds, fsum(each.milliseconds for each in said))
+    down = max(found.down, lasted)
+    return Down(down, min(length_milliseconds, max(down, found.down + found.unclear)) - down)
 
 
 def add_promised(terms: Terms, index: SiteIndex, interval: IntervalRows) -> None:
@@ -99,6 +107,7 @@ def _up(
         return Up(max(0.0, high - unknown), high, 1.0)
     plans = index.plans(interval.start_seconds)
     length = interval.length_seconds * 1000
+    said = index.said_down(interval.start_seconds, interval.length_seconds)
     units: dict[str, list[str]] = defaultdict(list)
     for node, plan in plans.items():
         if _is_in(plan, contract.pools):
@@ -110,7 +119,10 @@ def _up(
     devices = 0
     for nodes in units.values():
         count = sum(len(plans[node].slots) for node in nodes)
-        down, unclear = _together((node_down(interval.nodes.get(n), length) for n in nodes), length)
+        parts = {node: node_down(interval.nodes.get(node), length) for node in nodes}
+        for node in said.keys() & parts.keys():
+            parts[node] = said_to_be_down(parts[node], said[node], length)
+        down, unclear = _together(parts.values(), length)
         lows.append(count * (length - down - unclear) / 1000)
         highs.append(count * (length - down) / 1000)
         devices += count

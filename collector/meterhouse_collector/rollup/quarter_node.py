@@ -1,6 +1,7 @@
 """A node's rows and spans summed over a quarter. Pure; the rules are those of ``quarter``."""
 
 from collections.abc import Mapping, Sequence
+from operator import add
 from typing import Final
 
 from meterhouse_agent import wire
@@ -9,7 +10,14 @@ from meterhouse_collector.rollup.promised import node_down
 from meterhouse_collector.rollup.roll_up import pick_row
 from meterhouse_collector.rollup.spans import Covered, Spread, spread, without
 from meterhouse_collector.rollup.worst import worst_method
-from meterhouse_collector.rows import NOBODY, NodeRow, Share, StateJoules, StateMilliseconds
+from meterhouse_collector.rows import (
+    NOBODY,
+    NodeRow,
+    ReasonMilliseconds,
+    Share,
+    StateJoules,
+    StateMilliseconds,
+)
 from meterhouse_collector.site.devices import UNREGISTERED
 
 QUANTITIES: Final = frozenset({"energy_joules", "cpu_energy_joules"})
@@ -22,16 +30,20 @@ DeviceShares = Mapping[str, tuple[str, str]]
 class _Shares:
     """The sums of the devices with one model, holder and quality."""
 
-    __slots__ = ("joules", "method", "milliseconds")
+    __slots__ = ("joules", "method", "milliseconds", "reasons")
 
     def __init__(self) -> None:
         self.milliseconds = [0] * len(wire.STATES)
+        self.reasons: list[int] | None = None
         self.joules: dict[int, Sum] = {}
         self.method: wire.Method | None = None
 
     def add(self, share: Share) -> None:
         for place, milliseconds in enumerate(share.milliseconds):
             self.milliseconds[place] += milliseconds
+        if share.unhealthy_milliseconds is not None:
+            known = self.reasons or [0] * len(wire.UNHEALTHY_REASONS)
+            self.reasons = list(map(add, known, share.unhealthy_milliseconds))
         carries = False
         for place, joules in enumerate(share.joules):
             if joules is not None:
@@ -169,4 +181,6 @@ def _share(key: tuple[str, str, wire.Quality], sums: _Shares) -> Share:
     values = (sums.joules.get(place) for place in range(len(wire.STATES)))
     joules = tuple(None if one is None else one.value for one in values)  # type: ignore[assignment] # the same
     model, holder, quality = key
-    return Share(model, holder, milliseconds, joules, sums.method or "counter", quality)
+    reasons: ReasonMilliseconds | None
+    reasons = None if sums.reasons is None else tuple(sums.reasons)  # type: ignore[assignment] # one for each reason
+    return Share(model, holder, milliseconds, joules, sums.method or "counter", quality, reasons)

@@ -15,6 +15,7 @@ from meterhouse_collector.kpi.jointly import branch
 from meterhouse_collector.money.energy import bill
 from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rollup.cells import cells, weights, with_gap
+from meterhouse_collector.rollup.downtime import put_down
 from meterhouse_collector.rollup.observed import quantile_fields
 from meterhouse_collector.rollup.placing import RatedCell, fitting_shares, place, place_shares
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced, zero_sums
@@ -118,11 +119,13 @@ def measured(
     for name, amount in site_flows(interval, index, energy, expected):
         terms.add(index.site_group, name, amount)
     serving = Serving(index)
-    fitting, others = fitting_shares(interval, index.plans(interval.start_seconds), expected)
+    at, length = interval.start_seconds, interval.length_seconds
+    said = index.said_down(at, length)
+    fitting, others = fitting_shares(interval, index.plans(at), expected, said)
     place_shares(terms, serving, fitting, rates)
     place(terms, serving, _rated(others, interval, index, expected), rates)
     serving.add_to(terms, interval)
-    add_stranded(terms.groups, index, interval.start_seconds, interval.length_seconds)
+    add_stranded(terms.groups, index, at, length)
     add_promised(terms, index, interval)
     groups = {group: _sums(fields) for group, fields in terms.groups.items()}
     for group, buckets in serving.buckets.items():
@@ -149,9 +152,12 @@ def _rated(
     length = interval.length_seconds
     rated: list[RatedCell] = []
     plans = index.plans(interval.start_seconds)
+    said = index.said_down(interval.start_seconds, length)
     for node in nodes:
         row = interval.nodes.get(node)
         placed = cells(row, plans.get(node), index, length * 1000)
+        if node in said:
+            placed = put_down(placed, said[node], length * 1000)
         whole = None if row is None else row.energy_joules
         watts = expected.node_watts.get(node)
         if whole is None and watts is None:

@@ -1,6 +1,7 @@
 """Planned maintenance and what the tenant caused, taken out of what a contract delivered. Pure.
 
-No row says why a unit was down, so the site model does, by hand. What a contract excludes leaves
+A row may say why a device was unhealthy, but both sides must agree to what is no loss, so the
+contract says that by hand. What it excludes leaves
 what is due in each quarter hour, and delivered counts at most up to what is left of it: so it
 counts neither way (``definitions.md``, Contracts), and a failure beside it is still a loss.
 """
@@ -119,4 +120,17 @@ def outage_notes(
             yield (
                 f"{contract.name}: {_WORDS[outage.reason]} from {begins} to {ends}, {units}, agreed"
                 f" by {outage.agreed_by}, {rule} excluded by the contract"
+            )
+
+
+def downtime_notes(model: SiteModel, window: tuple[int, int]) -> Iterator[str]:
+    """Yield what somebody says was down in a window, and who."""
+    zone = ZoneInfo(model.time_zone)
+    for entry in model.downtime:
+        if entry.seconds_within(*window) > 0:
+            last = "on" if entry.ends is None else f"to {local_text(entry.ends.timestamp(), zone)}"
+            count = "all devices" if entry.devices is None else f"{entry.devices} of each"
+            yield (
+                f"{', '.join(entry.nodes)}: {count} {entry.reason} from"
+                f" {local_text(entry.begins.timestamp(), zone)} {last}, said by {entry.said_by}"
             )

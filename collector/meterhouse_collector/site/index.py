@@ -16,6 +16,7 @@ from meterhouse_collector.site.capital import Capital
 from meterhouse_collector.site.components import QUARTER_SECONDS
 from meterhouse_collector.site.dated import DatedTables
 from meterhouse_collector.site.devices import UNREGISTERED, Grouping, match
+from meterhouse_collector.site.downtime import SaidOf, said_down
 from meterhouse_collector.site.hardware import Hardware
 from meterhouse_collector.site.meters import MeterTree
 from meterhouse_collector.site.model import SiteModel
@@ -91,6 +92,10 @@ class SiteIndex:
         """Take in what a node showed; a register says what is installed without it."""
         if self.seen is not None and self.seen.learn(node, words):
             self._groupings.pop(node, None)
+
+    def said_down(self, start_seconds: int, length_seconds: int) -> SaidOf:
+        """Return the nodes that somebody says were down in an interval, and what he says."""
+        return said_down(self.model.downtime, start_seconds, length_seconds)
 
     def grouping(self, node: str, inventory: wire.Inventory, start_seconds: float) -> Grouping:
         """Return how a report with this inventory is split; cheap for the inventory last seen."""

@@ -28,6 +28,7 @@ from meterhouse_collector.site.community import (
     WaterStress,
 )
 from meterhouse_collector.site.contracts import CapacityContract, Coming, Commitment, TokenPrice
+from meterhouse_collector.site.downtime import Downtime
 from meterhouse_collector.site.hardware import Hardware, Operations, SharedEquipment
 from meterhouse_collector.site.places import Asset, Cluster, Engine, Pool, Tenant
 from meterhouse_collector.site.power import (
@@ -69,6 +70,7 @@ class SiteModel(Section):
     asset: tuple[Asset, ...] = ()
     retire: tuple[Retire, ...] = ()
     engine: tuple[Engine, ...] = ()
+    downtime: tuple[Downtime, ...] = ()
     meter: tuple[Meter, ...] = ()
     sensor: tuple[Sensor, ...] = ()
     power: tuple[PowerNode, ...] = ()

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from meterhouse_agent import wire
 from meterhouse_collector.money.kinds import JOULES_KINDS
 from meterhouse_collector.rollup.cells import Cell, cells
+from meterhouse_collector.rollup.downtime import put_down
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import EngineRow, NodeRow
@@ -92,11 +93,14 @@ def node_views(
     """Return every registered or reporting node of an interval, by cluster, pool and name."""
     rates = rates_of(groups)
     plans = index.plans(rows.start_seconds)
+    said = index.said_down(rows.start_seconds, rows.length_seconds)
     tokens = _tokens(rows.engines, index, rows.start_seconds)
     found = []
     for name in sorted({*plans, *rows.nodes}):
         row, plan = rows.nodes.get(name), plans.get(name)
         parts = cells(row, plan, index, rows.length_seconds * 1000)
+        if name in said:
+            parts = put_down(parts, said[name], rows.length_seconds * 1000)
         if parts:
             view = _view(name, rows, plan, parts, rates)
             written = tokens.get(name)

@@ -1,6 +1,14 @@
 """What the tables of a site file must not say together: each check returns one-line faults."""
 
-from meterhouse_collector.site.checks import dates, meters, outages, references, register, targets
+from meterhouse_collector.site.checks import (
+    dates,
+    downtimes,
+    meters,
+    outages,
+    references,
+    register,
+    targets,
+)
 from meterhouse_collector.site.model import SiteModel
 
 
@@ -10,6 +18,7 @@ def faults(model: SiteModel) -> list[str]:
         *dates.faults(model),
         *references.faults(model),
         *register.faults(model),
+        *downtimes.faults(model),
         *meters.faults(model),
         *outages.faults(model),
     ]

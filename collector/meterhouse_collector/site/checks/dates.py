@@ -23,6 +23,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
 # Events: each stands for itself, and has no name.
 EVENTS: Final = (
     "asset",
+    "downtime",
     "retire",
     "fuel_use",
     "refrigerant_loss",
