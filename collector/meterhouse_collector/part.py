@@ -34,7 +34,7 @@ class IntakePart:
     def __init__(self, config: CollectorConfig) -> None:
         if config.mqtt is None or config.part is None:
             raise AssertionError("BUG: an intake has [mqtt] and part")
-        self._index = index = SiteIndex(load_site(config.site))
+        self.index = index = SiteIndex(load_site(config.site))
         length = round(config.interval)
         self.telemetry = Telemetry(CollectorRegistry())
         self._store = make_store(config)
@@ -102,7 +102,7 @@ class IntakePart:
                 await self._metrics.close()
 
     async def _read_back(self) -> None:
-        await learn_installed(self._store, self._index)
+        await learn_installed(self._store, self.index)
         await self._gather.read_back(self._store)
 
     async def _work(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from math import fsum
 from pathlib import Path
@@ -21,6 +21,7 @@ from meterhouse_collector.installed import InstalledElsewhere, installed_row, le
 from meterhouse_collector.intake import Grid, Intake
 from meterhouse_collector.ledger import Entry
 from meterhouse_collector.live import Live, Pace
+from meterhouse_collector.part import IntakePart
 from meterhouse_collector.quarters.settle import settle_quarters
 from meterhouse_collector.receipts import Receipts
 from meterhouse_collector.rollup.points import group_of
@@ -32,12 +33,13 @@ from meterhouse_collector.site.seen import Word
 from meterhouse_collector.store import Store
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.sqlite import SqliteStore
-from meterhouse_collector.telemetry import Telemetry
+from meterhouse_collector.telemetry import Telemetry, value_of
 from meterhouse_collector.web.fleet import Fleet
 from meterhouse_collector.web.health import agents_of
 from tests.collector.collecting import MemoryStore, now_on_grid, report, status, topic
 from tests.collector.hearing import until
 from tests.collector.stores import influx_config, opened_influx
+from tests.servers import InfluxDB, Port
 
 SITE = 'name = "site-a"\ncurrency = "EUR"\ntime_zone = "UTC"\n'
 QUARTER = 900
@@ -322,24 +324,70 @@ def collector(folder: Path) -> Collector:
     return Collector(config)
 
 
+@asynccontextmanager
+async def running(it: Collector | IntakePart) -> AsyncIterator[None]:
+    """Have it run until the end, at which it writes what it holds."""
+    task = asyncio.create_task(it.run(), name="collector")
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 async def test_a_collector_knows_after_its_restart_what_nodes_had(tmp_path: Path) -> None:
-    for life in range(2):
-        it = collector(tmp_path)
-        task = asyncio.create_task(it.run(), name="collector")
+    first = collector(tmp_path)
+    async with running(first):
         await until((tmp_path / "c.sock").exists)
-        if life == 0:
-            _, writer = await asyncio.open_unix_connection(tmp_path / "c.sock")
-            writer.write(wire.frame(topic("status"), wire.encode(status())))
-            writer.write(wire.frame(topic("report"), wire.encode(report())))
-            await until(lambda it=it: it.telemetry.taken.total == 1)  # type: ignore[misc] # bound now
-            writer.close()
-        plan = it.index.plan("node-1", now_on_grid())
+        _, writer = await asyncio.open_unix_connection(tmp_path / "c.sock")
+        writer.write(wire.frame(topic("status"), wire.encode(status())))
+        writer.write(wire.frame(topic("report"), wire.encode(report())))
+        await until(lambda: first.telemetry.taken.total == 1)
+        writer.close()
+    second = collector(tmp_path)
+    async with running(second):
+        await until(lambda: value_of(second.telemetry.store_up) == 1)
+        plan = second.index.plan("node-1", now_on_grid())
         assert plan is not None
         assert len(plan.slots) == 2
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        (tmp_path / "c.sock").unlink(missing_ok=True)
+
+
+async def test_an_intake_and_its_steward_know_after_a_start_what_nodes_had(
+    influxdb_shared: InfluxDB, tmp_path: Path
+) -> None:
+    influx = await influx_config(influxdb_shared, tmp_path)
+    (tmp_path / "site.toml").write_text(SITE)
+    port = Port()
+
+    def config(**more: object) -> CollectorConfig:
+        table = {
+            "site": str(tmp_path / "site.toml"),
+            "influx": {
+                "url": influx.url,
+                "org": influx.org,
+                "database": influx.database,
+                "token": {"file": str(tmp_path / "collector.token")},
+            },
+            # Nobody is there: what is heard comes by hand.
+            "mqtt": {"host": "127.0.0.1", "port": port.number},
+            **more,
+        }
+        return validate(table, "collector.toml")
+
+    intake = config(role="intake", part="a", slots="00-63")
+    try:
+        first = IntakePart(intake)
+        async with running(first):
+            await until(lambda: value_of(first.telemetry.store_up) == 1)
+            first.intake.message(topic("status"), wire.encode(status()))
+            first.intake.message(topic("report"), wire.encode(report()))
+        for it in (IntakePart(intake), Collector(config(role="steward"))):
+            async with running(it):
+                await until(lambda it=it: value_of(it.telemetry.store_up) == 1)  # type: ignore[misc] # bound now
+                plan = it.index.plan("node-1", now_on_grid())
+                assert plan is not None
+                assert len(plan.slots) == 2
+    finally:
+        port.release()
 
 
 def test_a_command_rates_again_what_was_installed(
