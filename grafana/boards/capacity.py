@@ -178,12 +178,11 @@ def _reserve() -> timeseries.Panel:
 
 
 def _by_reason() -> timeseries.Panel:
-    fields = {
-        reason: f"unhealthy_{reason}_seconds / interval_seconds"
-        for reason in wire.UNHEALTHY_REASONS
-    }
+    fields = {"all": "unhealthy_seconds / interval_seconds"}
+    for reason in wire.UNHEALTHY_REASONS:
+        fields[reason] = f"unhealthy_{reason}_seconds / interval_seconds"
     query = rollup_query(
-        {"all": "unhealthy_seconds / interval_seconds", **fields},
+        fields,
         where="interval_seconds > 0",
         scope=Scope.GROUPS_AND_TIME,
         over_time=True,
