@@ -204,6 +204,19 @@ def test_interval_counts_though_a_percent_of_a_side_is_missing() -> None:
         assert groups["it_joint_joules"] == (500_000.0 if counts else 0.0)
         assert groups["it_expected_joules"] == 500_000.0
         assert groups["it_joules"] == 500.0 * (1000 - missing)
+        assert groups["estimated_joint_joules"] == (500.0 * missing if counts else 0.0)
+
+
+def test_a_pue_says_which_part_of_it_is_estimated() -> None:
+    known = index(UTILITY, PDU, PDU.replace("pdu", "pdu2"))
+    window = Window(LENGTH, energy_basis(known), "EUR")
+    rows = {"utility": meter(1250.0), "pdu": meter(990.0), "pdu2": meter(10.0)}
+    expected = Expected({"pdu2": 2.0}, {})
+    for gone, says in (({}, ""), ({"pdu2"}, ", 0.4% estimated")):
+        left = {name: row for name, row in rows.items() if name not in gone}
+        found = kpis(total(roll_up(interval({}, left), known, expected)), window=window)["pue"]
+        assert found.value == 1.25
+        assert found.label == f"iPUE, category 2{says}"
 
 
 def test_ten_percent_of_it_missing_is_no_pue_rather_than_a_wrong_one() -> None:

@@ -176,6 +176,7 @@ def _site_fields(plan: Plan, wave: float) -> Sums:
             "facility_joint_joules": facility,
             "it_joint_joules": equipment,
             "it_expected_joules": equipment,
+            "estimated_joint_joules": 20.0 + wave,
             "pue_joint_seconds": 5.0,
             "pue_unexpected_seconds": plan.unexpected,
             "billed_joules": facility + 10.0,

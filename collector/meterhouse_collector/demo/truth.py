@@ -179,7 +179,8 @@ def _terms(interval: _Interval, prices: Prices) -> Iterator[tuple[str, float]]:
         *(("sources_joint_seconds", seconds), *((name, 0) for name in _ZERO)),
         # Nothing is missing, stranded or without a price where all is known.
         *(("stranded_seconds", 0), ("unmetered_seconds", 0), ("unpriced_seconds", 0)),
-        *(("pue_unexpected_seconds", 0), ("estimated_energy_money", 0)),
+        *(("pue_unexpected_seconds", 0), ("estimated_joint_joules", 0)),
+        ("estimated_energy_money", 0),
         *(("billed_joules", facility), ("estimated_billed_joules", 0), ("unbilled_seconds", 0)),
         *((f"{state}_{kind}_money", 0) for state in STATES for kind in _NOT_IN_THE_DEMO),
         *((f"due_{kind}_money", 0) for kind in ("demand", "water", "carbon")),

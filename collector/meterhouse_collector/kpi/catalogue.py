@@ -148,6 +148,7 @@ ROLLUP_FIELDS: Final = (
     Field("it_joules", "joules", "IT meters, or nodes without them, as measured; site group only"),
     Field("facility_joint_joules", "joules", "of intervals that count for PUE, gaps filled"),
     Field("it_joint_joules", "joules", "of intervals that count for PUE, gaps filled"),
+    Field("estimated_joint_joules", "joules", "part of both joint sums that fills gaps"),
     Field("it_expected_joules", "joules", "of all intervals, gaps filled by expectation"),
     Field("pue_joint_seconds", "seconds", "intervals that count for PUE; site group only"),
     Field("pue_unexpected_seconds", "seconds", "intervals with a gap of unknown size; site only"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from meterhouse_collector.kpi import energy
 from meterhouse_collector.kpi.catalogue import Need
@@ -10,6 +10,9 @@ from meterhouse_collector.kpi.needs import is_provisional, needs_met
 from meterhouse_collector.kpi.pue_label import Category, pue_label, too_short
 from meterhouse_collector.kpi.value import COVERAGE_FLOOR, KpiValue, below_floor, share
 from meterhouse_collector.site.index import SiteIndex
+
+# What is less rounds to 0.0 %.
+_TOLD_PART_MIN: Final = 0.0005
 
 
 class EnergyBasis(NamedTuple):
@@ -76,7 +79,10 @@ def pue(
     basis: EnergyBasis,
     floor: float = COVERAGE_FLOOR,
 ) -> KpiValue:
-    """Return joint facility energy / joint IT energy, with coverage weighted by IT energy."""
+    """Return joint facility energy / joint IT energy, with coverage weighted by IT energy.
+
+    Its label says which part of both fills gaps (``definitions.md``, PUE).
+    """
     facility, equipment = sums["facility_joint_joules"], sums["it_joint_joules"]
     coverage = it_coverage(sums, "it_joint_joules", window_seconds)
     reason = _no_value(sums, window_seconds, basis) or below_floor(coverage, floor)
@@ -91,13 +97,19 @@ def pue(
     return KpiValue(
         name="pue",
         unit="ratio",
-        label=label(basis, window_seconds),
+        label=label(basis, window_seconds) + _estimated(sums),
         value=value,
         numerator=facility,
         denominator=equipment,
         coverage=coverage,
         reason=reason,
     )
+
+
+def _estimated(sums: Mapping[str, float]) -> str:
+    joint = sums["facility_joint_joules"] + sums["it_joint_joules"]
+    part = share(abs(sums["estimated_joint_joules"]), joint)
+    return f", {part:.1%} estimated" if part >= _TOLD_PART_MIN else ""
 
 
 def it_coverage(sums: Mapping[str, float], field: str, window_seconds: float) -> float:
