@@ -326,6 +326,55 @@ def test_a_battery_without_a_meter_is_known_while_it_is_there() -> None:
         assert (found.value, found.reason is None) == (0.9, unmetered)
 
 
+COLOCATION = """
+[[colocation]]
+name = "{0}"
+committed_kw = 10
+per_kw = 1
+per_kwh = 1
+{1}
+valid_from = 2026-02-01
+"""
+
+
+@pytest.mark.parametrize(
+    ("tables", "stated"),
+    [
+        ([("a", "landlord_pue = 1.4")], 1.4),
+        ([("a", "landlord_pue = 1.4"), ("b", "landlord_pue = 1.4")], 1.4),
+        ([("a", "landlord_pue = 1.4"), ("b", "landlord_pue = 1.3")], None),
+        ([("a", "landlord_pue = 1.4"), ("b", "")], None),
+        ([("a", "")], None),
+    ],
+)
+def test_a_tenant_without_meters_shows_the_figure_of_the_landlord_as_an_estimate(
+    tables: list[tuple[str, str]], stated: float | None
+) -> None:
+    text = 'name = "s"\ncurrency = "EUR"\ntime_zone = "UTC"\n'
+    text += "".join(COLOCATION.format(*each) for each in tables)
+    index = SiteIndex(parse_site(text, "s"))
+    january, february, march = (
+        datetime(2026, month, 1, tzinfo=UTC).timestamp() for month in (1, 2, 3)
+    )
+    assert production.energy_basis(index, (january, february)).landlord_pue_ratio is None
+    basis = production.energy_basis(index, (february, march))
+    sums = zero_sums() | {"interval_seconds": HOUR, "it_expected_joules": 100.0}
+    found = production.pue(sums, window_seconds=HOUR, basis=basis)
+    assert found.value == stated
+    if stated is None:
+        assert found.reason == "the site has no boundary meter"
+        return
+    assert found.label == "the landlord's PUE, estimated"
+    assert found.numerator == pytest.approx(140.0)
+    dark = sums | {"pue_unexpected_seconds": 360.0}
+    assert production.pue(dark, window_seconds=HOUR, basis=basis).value is None
+    nothing = sums | {"it_expected_joules": 0.0}
+    assert production.pue(nothing, window_seconds=HOUR, basis=basis).reason == "no IT energy"
+    # A meter of the boundary says more than a landlord.
+    metered = basis._replace(boundary_metered=True, it_metered=True, category=1)
+    assert production.pue(joint(125, 100), window_seconds=HOUR, basis=metered).value == 1.25
+
+
 def test_production_has_no_pue_of_facility_energy_below_zero() -> None:
     found = production.pue(joint(-1.0, 100.0), window_seconds=HOUR, basis=METERED)
     assert found.value is None

@@ -21,6 +21,7 @@ class EnergyBasis(NamedTuple):
     ``has`` is what else the site model has that a KPI may need; its renewable energy is
     ``provisional`` until certificates are retired. ``water_category`` is the lowest of its supplies
     of water (ISO/IEC 30134-9). ``battery_unmetered`` says that storage has no meter of its own.
+    ``landlord_pue_ratio`` is what a landlord states, where there is one such figure.
     """
 
     boundary_metered: bool
@@ -32,6 +33,7 @@ class EnergyBasis(NamedTuple):
     provisional: bool = False
     water_category: Category | None = None
     battery_unmetered: bool = False
+    landlord_pue_ratio: float | None = None
 
 
 def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) -> EnergyBasis:
@@ -63,7 +65,19 @@ def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) ->
             for at in (first, *(at for at in index.dated.storage.instants if first < at < last))
             for storage in index.dated.storage.at(at).values()
         ),
+        landlord_pue_ratio=_stated(index, first, last),
     )
+
+
+def _stated(index: SiteIndex, first: float, last: float) -> float | None:
+    """Return the only figure of landlords in a window; of several nobody knows the weights."""
+    colocations = index.dated.colocation
+    found = {
+        each.landlord_pue
+        for at in (first, *(at for at in colocations.instants if first < at < last))
+        for each in colocations.at(at).values()
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def label(basis: EnergyBasis, window_seconds: float) -> str:
@@ -81,8 +95,11 @@ def pue(
 ) -> KpiValue:
     """Return joint facility energy / joint IT energy, with coverage weighted by IT energy.
 
-    Its label says which part of both fills gaps (``definitions.md``, PUE).
+    Its label says which part of both fills gaps. Without boundary meters it is the landlord's
+    figure, an estimate (``definitions.md``, PUE).
     """
+    if not basis.boundary_metered and basis.landlord_pue_ratio is not None:
+        return _of_landlord(sums, basis.landlord_pue_ratio, window_seconds, floor)
     facility, equipment = sums["facility_joint_joules"], sums["it_joint_joules"]
     coverage = it_coverage(sums, "it_joint_joules", window_seconds)
     reason = _no_value(sums, window_seconds, basis) or below_floor(coverage, floor)
@@ -100,6 +117,25 @@ def pue(
         label=label(basis, window_seconds) + _estimated(sums),
         value=value,
         numerator=facility,
+        denominator=equipment,
+        coverage=coverage,
+        reason=reason,
+    )
+
+
+def _of_landlord(
+    sums: Mapping[str, float], pue_ratio: float, window_seconds: float, floor: float
+) -> KpiValue:
+    equipment = sums["it_expected_joules"]
+    coverage = it_coverage(sums, "it_expected_joules", window_seconds)
+    reason = below_floor(coverage, floor) if equipment > 0 else energy.NO_IT
+    tenant = energy.tenant_facility_energy(it_joules=equipment, landlord_pue_ratio=pue_ratio)
+    return KpiValue(
+        name="pue",
+        unit="ratio",
+        label=f"the landlord's PUE, {tenant.method}",
+        value=pue_ratio if reason is None else None,
+        numerator=tenant.facility_joules,
         denominator=equipment,
         coverage=coverage,
         reason=reason,

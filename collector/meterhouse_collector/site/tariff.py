@@ -77,7 +77,8 @@ class Colocation(Dated):
     """A contract for space with power: committed kW, and energy passed through.
 
     Energy passes through at ``per_kwh``, or else at the tariff named ``tariff``. With ``pue_cap``
-    no more facility energy is passed on than the IT energy times the cap.
+    no more facility energy is passed on than the IT energy times the cap. ``landlord_pue`` is what
+    the landlord states: the PUE of a site without a boundary meter, as an estimate.
     """
 
     name: Name
@@ -86,6 +87,7 @@ class Colocation(Dated):
     per_kwh: Money | None = None
     tariff: Name | None = None
     pue_cap: Annotated[Decimal, Field(ge=1)] | None = None
+    landlord_pue: Annotated[float, Field(ge=1)] | None = None
     currency: Currency | None = None
 
     @model_validator(mode="after")
