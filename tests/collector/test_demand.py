@@ -154,7 +154,10 @@ def test_ratchet_does_not_feed_on_itself() -> None:
 
 def test_open_month_is_provisional_and_a_new_peak_states_it_again() -> None:
     at = "2026-01-14T12:00"
-    before = lines(quarters("2026-01-01", at, spike(at)), tariff(DEMAND))["demand"]
+    levy = {"kind": "levy", "per_cent": 5, "of": ["demand"]}
+    found = lines(quarters("2026-01-01", at, spike(at)), tariff(DEMAND, levy))
+    before = found["demand"]
+    assert found["levy"].provisional
     after = lines(quarters("2026-01-01", "2026-01-14T12:15", spike(at)), tariff(DEMAND))["demand"]
     assert before.provisional
     assert after.provisional

@@ -43,11 +43,24 @@ SERVE = (HARDWARE, UTILITY, TARIFF)
 CHAT = GroupKey("site", "c1", "chat", "acme", "nvidia", "M", "llama")
 
 
-def test_cost_follows_the_engine_s_devices_and_its_share_of_the_pool_s_rest() -> None:
+@pytest.mark.parametrize(
+    ("rest_milliseconds", "rest_joules"),
+    [
+        ((10000, 0, 0), (400.0, None, None)),
+        ((0, 10000, 0), (None, 400.0, None)),
+        ((0, 0, 10000), (None, None, 400.0)),
+        ((2000, 5000, 3000), (100.0, 200.0, 100.0)),
+    ],
+)
+def test_cost_follows_the_engine_s_devices_and_its_share_of_the_pool_s_rest(
+    rest_milliseconds: tuple[int, int, int],
+    rest_joules: tuple[float | None, float | None, float | None],
+) -> None:
+    # The rest is what is free, unhealthy or unknown.
     known = index(asset("n1", 4), engine("e1", 'served_model = "llama"', "n1/a"), *SERVE)
     row = node(
         share("engine:e1", (5000, 0, 0, 0, 0), (300.0, None, None, None, None)),
-        share("tenant:acme", (5000, 0, 10000, 0, 0), (300.0, None, 400.0, None, None)),
+        share("tenant:acme", (5000, 0, *rest_milliseconds), (300.0, None, *rest_joules)),
     )
     rows = interval({"n1": row}, {"utility": meter(KWH)}, {"e1": served("llama", 10, 30, 20)})
     groups = roll_up(rows, known)

@@ -20,6 +20,7 @@ from meterhouse_collector.settlement.closing import (
     read_heads,
 )
 from meterhouse_collector.settlement.periods import Period, local_text
+from meterhouse_collector.settlement.reading import read_ledger_hash
 from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.sqlite import SqliteStore
@@ -125,6 +126,21 @@ async def test_the_hash_is_of_the_quarter_rows(store: Store) -> None:
         "Europe/Berlin",
     )
     assert len(head.ledger_hash) == 64
+    # One reading that is another makes another hash, and the same rows make the same.
+    await fill(store, site(), [period.begins], {period.begins: 5_000_001.0})
+    assert await read_ledger_hash(store, site(), period.window) != head.ledger_hash
+    await fill(store, site(), [period.begins])
+    assert await read_ledger_hash(store, site(), period.window) == head.ledger_hash
+
+
+async def test_a_period_of_another_currency_is_not_compared(store: Store) -> None:
+    first, second = PERIODS[:2]
+    await fill(store, site(), range(first.begins, second.ends, 900))
+    await books(store).close(first)
+    dollars = SITE.replace('"EUR"', '"USD"').replace("amount = 1000", "amount = 2000")
+    found = await books(store, dollars).account(second.window)
+    assert found.adjustments == ()
+    assert "day-0: closed in EUR, not USD" in found.reasons
 
 
 @pytest.fixture

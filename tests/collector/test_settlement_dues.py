@@ -169,6 +169,42 @@ def test_water_is_billed_by_the_cubic_metre_while_it_is_supplied() -> None:
     assert after.dues[0].missing == ()
 
 
+def test_water_that_nobody_invoices_is_no_cost() -> None:
+    unpriced = WATER.replace("per_cubic_metre = 2.10\n", "")
+    found = bill(TARIFF + unpriced, water_litres={"city": 500.0})
+    assert {line.kind for line in found.lines} == {"energy"}
+    assert found.dues[0].missing == ()
+
+
+def test_what_power_costs_is_demand_and_the_rest_is_energy() -> None:
+    components = (
+        'kind = "demand"\nper_kw = 1',
+        'kind = "contracted"\nper_kva = 1\nkva = 10',
+        'kind = "coincident_peak"\nper_kw = 1\nhours = [2026-10-05T17:00:00Z]',
+        'kind = "fixed"\nper_month = 1',
+    )
+    text = TARIFF + "".join(f"[[tariff.component]]\n{each}\n" for each in components)
+    housed = """
+[[colocation]]
+name = "annex"
+committed_kw = 10
+per_kw = 1
+per_kwh = 0.1
+valid_from = 2026-01-01
+"""
+    kinds = {line.component: line.kind for line in bill(text + housed).lines}
+    assert kinds == {
+        "energy": "energy",
+        "export": "energy",
+        "demand": "demand",
+        "contracted": "demand",
+        "coincident_peak": "demand",
+        "fixed": "energy",
+        "committed": "demand",
+        "passed_through": "energy",
+    }
+
+
 def test_water_that_is_not_measured_is_missing_and_energy_is_not() -> None:
     found = bill(TARIFF + WATER, water_litres={"city": None})
     assert found.dues[0].energy == 2

@@ -24,7 +24,7 @@ valid_from = 2026-01-01
 """
 LINES = (
     ("capital", "free", Decimal(100)),
-    ("rent", "free", Decimal(36)),
+    ("rent", "free", Decimal(40)),
     ("rent", "active", Decimal(12)),
     ("energy", "held_idle", Decimal(5)),
     ("energy", "unknown", Decimal(7)),
@@ -38,12 +38,12 @@ SUMS = {
 def test_energy_and_rent_with_a_notice_are_avoidable() -> None:
     fixed = idle_total(site(SITE + RENTED), DAY, LINES, SUMS)
     assert fixed == IdleTotal(
-        whole_money=Decimal(141), avoidable_money=Decimal(5), sunk_money=Decimal(136)
+        whole_money=Decimal(145), avoidable_money=Decimal(5), sunk_money=Decimal(140)
     )
     # Two units at 1 an hour are 48 a day, and three quarters of their pool stood free.
     with_notice = idle_total(site(f'{SITE}{RENTED}notice = "30d"\n'), DAY, LINES, SUMS)
     assert with_notice.avoidable_money == Decimal("41.00")
-    assert with_notice.whole_money == 141
+    assert with_notice.whole_money == 145
 
 
 def test_no_more_rent_is_avoidable_than_idle_capacity_was_charged() -> None:

@@ -58,6 +58,9 @@ async def test_a_statement_shows_who_drew_the_peak_of_its_month() -> None:
     found = statement(account(index, window, await read_sources(store, index, window)), "pool")
     (peak,) = found.peaks
     assert (peak.charge, peak.kw) == ("peak 2026-10", Decimal(10))
+    # The month goes on, and a new peak would state it again.
+    assert found.account.provisional
+    assert "status    open, provisional" in as_table(found).splitlines()
     assert peak.begins_seconds == begins + 900
     assert peak.ratios == pytest.approx({"chat": 20 / 23, "spare": 3 / 23})
     assert document(found)["peaks"] == [

@@ -39,7 +39,7 @@ from meterhouse_collector.settlement.statement import (
     whole_quarters,
 )
 from meterhouse_collector.settlement.table import as_table
-from meterhouse_collector.site.index import GroupKey
+from meterhouse_collector.site.index import GroupKey, SiteIndex
 from tests.collector.bills import instant
 from tests.collector.settled import SITE, site
 
@@ -181,7 +181,10 @@ keys = st.tuples(st.sampled_from(GROUPS), st.sampled_from(KINDS), st.sampled_fro
 
 
 def made(
-    found: dict[tuple[GroupKey, str, str], Decimal], bill: Bill | None = None, missing: int = 0
+    found: dict[tuple[GroupKey, str, str], Decimal],
+    bill: Bill | None = None,
+    missing: int = 0,
+    index: SiteIndex = INDEX,
 ) -> Account:
     sources = Sources(
         sums={},
@@ -191,7 +194,15 @@ def made(
         revision=0,
         model_revision="",
     )
-    return account(INDEX, WINDOW, sources)
+    return account(index, WINDOW, sources)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spread"), [("spare", ("spare",)), ("shared", ("spare",)), ("own", ())]
+)
+def test_what_spare_and_shared_pools_cost_is_spread(kind: str, spread: tuple[str, ...]) -> None:
+    index = site(SITE.replace('kind = "spare"', f'kind = "{kind}"'))
+    assert made({}, index=index).spread_pools == spread
 
 
 @given(st.dictionaries(keys, money, max_size=60))

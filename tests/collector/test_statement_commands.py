@@ -107,7 +107,7 @@ def test_a_month_is_stated_closed_and_adjusted(
     period = name_of(MONTH)
     by_name = ("statement", "--period", period, "--format", "json", "-c", configured)
     before = json.loads(run(capsys, *by_name))
-    assert (before["number"], before["reasons"]) == (None, [])
+    assert (before["number"], before["reasons"], before["provisional"]) == (None, [], False)
     told = run(capsys, "close", period, "-c", configured)
     assert told.startswith(f"statement 1: {period} of site is closed\ntotal      ")
     assert refused(capsys, 1, "close", period, "-c", configured) == (
