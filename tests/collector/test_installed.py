@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from meterhouse_agent import wire
 from meterhouse_collector.__main__ import main
+from meterhouse_collector.alerts.held import Held, HeldRuns
 from meterhouse_collector.alerts.known import Silence
 from meterhouse_collector.alerts.things import ThingWatch
 from meterhouse_collector.app import Collector
@@ -207,6 +208,28 @@ async def test_a_node_that_says_nothing_at_all_after_a_restart_is_unknown(store:
     assert await quarter(store, second.index, FIRST + QUARTER) == {"unknown": 8}
     silent = agents_of({}, second.index, second.live.pace, float(FIRST + QUARTER))
     assert [(view.name, view.state) for view in silent.list] == [("node-1", "unseen")]
+
+
+async def test_a_retirement_that_is_said_late_holds_from_its_day(store: Store) -> None:
+    first = Life(store)
+    await first.minute(FIRST, 8)
+    live = await play(first, MIDNIGHT, [7] * 15)
+    assert live == [{"active": 7, "unknown": 1}] * 15
+    assert await quarter(store, first.index, MIDNIGHT) == {"active": 7, "unknown": 1}
+    second = Life(store, RETIRED)
+    await second.begin()
+    assert await quarter(store, second.index, MIDNIGHT) == {"active": 7}
+
+
+async def test_a_device_that_is_not_told_any_more_may_be_idle() -> None:
+    life = Life(MemoryStore())
+    runs, high = HeldRuns(life.index), []
+    for number, count in enumerate((8, 7, 7, 7, 7, 7)):
+        await life.minute(FIRST + number * STEP, count)
+        runs.add(rows_of(life, FIRST + number * STEP))
+        high.append(runs.held().get(GROUP, Held()).high_devices)
+    # Reclaimable is what has lasted for five minutes.
+    assert high == [0, 0, 0, 0, 0, 1]
 
 
 async def test_a_retired_node_is_gone(store: Store) -> None:

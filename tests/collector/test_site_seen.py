@@ -143,20 +143,14 @@ def test_devices_are_in_the_group_of_what_nobody_registered() -> None:
     assert placement.group == it.unregistered_group("A")
 
 
-def test_a_device_that_is_not_told_any_more_is_missing() -> None:
-    it = known()
-    it.learn(NODE, [word(100, M=8)])
-    seven = inventory(*"abcdefg")
-    assert it.grouping(NODE, seven, 100).parts == (Part("M", UNREGISTERED, tuple(range(7)), 1),)
-    assert it.grouping(NODE, seven, 99).parts == (Part("M", UNREGISTERED, tuple(range(7)), 0),)
-
-
-def test_a_split_of_before_is_not_kept_when_more_is_learned() -> None:
+def test_a_row_has_what_was_told_and_nothing_of_what_was_once_seen() -> None:
     it, seven = known(), inventory(*"abcdefg")
-    it.learn(NODE, [word(100, M=7)])
-    assert it.grouping(NODE, seven, 200).parts[0].missing == 0
-    it.learn(NODE, [word(150, M=8)])
-    assert it.grouping(NODE, seven, 200).parts[0].missing == 1
+    whole = (Part("M", UNREGISTERED, tuple(range(7)), 0),)
+    assert it.grouping(NODE, seven, 200).parts == whole
+    it.learn(NODE, [word(100, M=8)])
+    assert it.grouping(NODE, seven, 200).parts == whole
+    other = inventory("a", model="N")
+    assert it.grouping(NODE, other, 200).parts == (Part("N", UNREGISTERED, (0,), 0),)
 
 
 def test_what_many_nodes_have_in_common_is_kept_once() -> None:

@@ -127,13 +127,12 @@ class HeldRuns:
 
 
 def _counts(name: str, row: NodeRow, plan: Plan | None, length_seconds: int) -> Iterator[_Count]:
-    told = set()
+    lacking = {} if plan is None else {key: h.devices for key, h in plan.holdings.items()}
     for share in row.shares:
-        milliseconds = share.milliseconds
-        told.add((share.accelerator_model, share.holder))
-        holding = (name, share.accelerator_model, share.holder)
-        yield _Count(holding, milliseconds[_HELD_IDLE] / 1000, milliseconds[_UNKNOWN] / 1000)
-    if plan is not None:
-        for (model, holder), installed in plan.holdings.items():
-            if (model, holder) not in told:
-                yield _Count((name, model, holder), 0.0, float(installed.devices * length_seconds))
+        milliseconds, key = share.milliseconds, (share.accelerator_model, share.holder)
+        # What is installed and not in the row is not known, either.
+        rest = lacking.pop(key, 0) * length_seconds - sum(milliseconds) / 1000
+        unknown = milliseconds[_UNKNOWN] / 1000 + max(0.0, rest)
+        yield _Count((name, *key), milliseconds[_HELD_IDLE] / 1000, unknown)
+    for key, devices in lacking.items():
+        yield _Count((name, *key), 0.0, float(devices * length_seconds))

@@ -14,7 +14,6 @@ from meterhouse_collector.rollup.quarter_meter import MeterQuarter
 from meterhouse_collector.rollup.quarter_node import DeviceShares, NodeQuarter
 from meterhouse_collector.rollup.spans import stretch_of
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow, PackedRow, SpanRow, pack
-from meterhouse_collector.site.devices import match
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.store import Store
 
@@ -175,7 +174,7 @@ class Ledger:
             if inventory is not None:
                 return {
                     inventory.devices[column].device: (part.accelerator_model, part.holder)
-                    for part in match(slots, inventory).parts
+                    for part in self._index.grouping(node, inventory, start).parts
                     for column in part.columns
                 }
         shares = {(slot.accelerator_model, slot.holder) for slot in slots}

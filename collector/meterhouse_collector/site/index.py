@@ -90,21 +90,25 @@ class SiteIndex:
 
     def learn(self, node: str, words: Iterable[Word]) -> None:
         """Take in what a node showed; a register says what is installed without it."""
-        if self.seen is not None and self.seen.learn(node, words):
-            self._groupings.pop(node, None)
+        if self.seen is not None:
+            self.seen.learn(node, words)
 
     def said_down(self, start_seconds: int, length_seconds: int) -> SaidOf:
         """Return the nodes that somebody says were down in an interval, and what he says."""
         return said_down(self.model.downtime, start_seconds, length_seconds)
 
     def grouping(self, node: str, inventory: wire.Inventory, start_seconds: float) -> Grouping:
-        """Return how a report with this inventory is split; cheap for the inventory last seen."""
+        """Return how a report with this inventory is split; cheap for the inventory last seen.
+
+        Without a register it is by the inventory alone: what was once seen and is not told any more
+        is no part of a row, or no later word could say that it was retired by then.
+        """
         known = self._groupings.get(node)
         if known is not None and known[0] is inventory:
             _, plan, grouping = known
             if plan is not None and plan.begins <= start_seconds < plan.ends:
                 return grouping
-        plan = self.plan(node, start_seconds)
+        plan = self._register.plan(node, start_seconds)
         if known is not None and known[0] is inventory and known[1] is plan:
             return known[2]
         grouping = match(plan.slots if plan is not None else (), inventory)
