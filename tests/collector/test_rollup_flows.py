@@ -16,6 +16,7 @@ from meterhouse_collector.rollup.quarter_meter import MeterQuarter
 from meterhouse_collector.rollup.roll_up import NOTHING_EXPECTED, add_sums, roll_up
 from meterhouse_collector.rollup.site_energy import Expected
 from meterhouse_collector.rows import MeterRow
+from meterhouse_collector.settlement.records import record_of
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from tests.collector.rollups import (
     BY_HAND,
@@ -222,6 +223,20 @@ def test_missing_factor_is_no_carbon_of_zero() -> None:
     assert sums["location_unfactored_seconds"] == LENGTH
     found = value("cue", sums, late)
     assert (found.value, found.reason) == (None, "5 seconds have no emission factor")
+
+
+def test_emissions_of_a_quarter_are_not_known_while_a_source_is_not() -> None:
+    known = index(
+        UTILITY, PDU, GRID, FACTORS.partition('energy_source = "wind"')[0].rpartition("[[")[0]
+    )
+    told = site(known, utility=meter(2 * KWH), pdu=meter(KWH))
+    assert record_of(START, told, 0, "").scope_2_kg == pytest.approx(0.8)
+    silent = site(known, pdu=meter(KWH))
+    assert silent["market_carbon_kg"] == 0
+    assert record_of(START, silent, 0, "").scope_2_kg is None
+    unfactored = index(UTILITY, PDU, GRID, LOCATION)
+    late = site(unfactored, utility=meter(2 * KWH), pdu=meter(KWH))
+    assert record_of(START, late, 0, "").scope_2_kg is None
 
 
 def test_scope_1_comes_by_hand_over_its_days_and_fuel_counts_for_cue() -> None:

@@ -39,6 +39,9 @@ def record_of(start: int, site: Mapping[str, float], revision: int, model_revisi
     billed = site["billed_joules"] if site["unbilled_seconds"] == 0 else None
     equipment = site["it_expected_joules"] if site["pue_unexpected_seconds"] == 0 else None
     priced = site["unpriced_energy_seconds"] == 0
+    # Emissions are those of sources, so they are not known where one of these is not.
+    sourced = site["sources_joint_seconds"] >= site["interval_seconds"]
+    factored = sourced and site["market_unfactored_seconds"] == 0
     dues = {kind: site[f"due_{kind}_money"] for kind in JOULES_KINDS}
     return Record(
         start,
@@ -51,7 +54,7 @@ def record_of(start: int, site: Mapping[str, float], revision: int, model_revisi
         revision,
         model_revision,
         scope_1_kg=site["fuel_carbon_kg"] + site["refrigerant_carbon_kg"],
-        scope_2_kg=site["market_carbon_kg"] if site["market_unfactored_seconds"] == 0 else None,
+        scope_2_kg=site["market_carbon_kg"] if factored else None,
     )
 
 
