@@ -18,6 +18,7 @@ from meterhouse_collector.alerts.known import (
     Readings,
     Silence,
     Source,
+    Supply,
     Things,
 )
 from meterhouse_collector.alerts.plant import PlantWatch, cluster_watts
@@ -277,6 +278,26 @@ def test_a_battery_that_discharges_says_how_long_a_full_one_lasts() -> None:
     at_rest = plant(source._replace(watts=0.0), source._replace(watts=None))
     found, silent = supply.on_battery(threshold("on_battery", above=0.0), at_rest)
     assert (found.evidence, silent.evidence) == ({}, {})
+
+
+def test_what_is_not_known_of_the_power_path_has_no_value() -> None:
+    unknown = LoadKnown("ups", 1e6, None, 1.0)
+    seen = dataclass_replace(
+        known({}, loads=[unknown]),
+        things=Things(
+            cooling=(unknown,),
+            sources=(Source("storage", "battery", None), Source("generator", "genset", None)),
+            supplies=(Supply("pdu", None, 1000.0), Supply("pdu-2", 0.0, None)),
+        ),
+    )
+    looked = [
+        *supply.load(DEFAULTS["load"].threshold, seen),
+        *supply.cooling(DEFAULTS["cooling"].threshold, seen),
+        *supply.on_battery(DEFAULTS["on_battery"].threshold, seen),
+        *supply.generator_running(DEFAULTS["generator_running"].threshold, seen),
+        *supply.supply_lost(DEFAULTS["supply_lost"].threshold, seen),
+    ]
+    assert [(o.value, verdict(o)) for o in looked] == [(None, "unknown")] * 6
 
 
 def plant(*sources: Source) -> LiveKnown:

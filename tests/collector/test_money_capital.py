@@ -141,6 +141,14 @@ def test_tco_with_all_its_parts_says_that_none_is_missing() -> None:
     assert found.nominal_money == found.discounted_money == total(found.kind_money.values()) == 121
 
 
+@pytest.mark.parametrize("lacking", ["building", "grid_connection", "decommissioning"])
+def test_tco_names_each_part_that_is_missing(lacking: cash_flow.CashKind) -> None:
+    kinds: tuple[cash_flow.CashKind, ...] = ("building", "grid_connection", "decommissioning")
+    paid = [Payment(kind, 0, 1) for kind in kinds if kind != lacking]
+    found = cash_flow.tco(actual=paid, planned=[], now_seconds=0, interest_ratio=0)
+    assert found.missing_kinds == (lacking,)
+
+
 @given(st.lists(st.tuples(INSTANT, PRICE)), INSTANT)
 def test_tco_is_what_was_paid_and_what_is_ahead(
     payments: list[tuple[int, Decimal]], now: int

@@ -324,6 +324,28 @@ def test_colocation_that_another_follows_ends_there() -> None:
     assert demand[-1] == pytest.approx(2 * demand[0])
 
 
+RATES = "".join(
+    '[[exchange_rate]]\nfrom_currency = "USD"\nto_currency = "EUR"\nsource = "made up"\n'
+    f"rate = {rate}\nvalid_from = {day}\n"
+    for rate, day in (("0.5", "2026-01-01"), ("0.9", "2026-10-06"))
+)
+
+
+def test_a_bill_in_another_currency_is_converted_at_the_rate_of_each_day() -> None:
+    dollars = TARIFF.replace("2026-01-01\n", '2026-01-01\ncurrency = "USD"\n')
+    model = site(HEAD + METERS + dollars + RATES).model
+    days = [quarter(start) for start in starts("2026-10-05", "2026-10-07")]
+    usage = site_bill(model, days).lines[0]
+    assert usage.amounts == (Decimal("1.00"),) * 96 + (Decimal("1.80"),) * 96
+    assert (usage.currency, set(usage.originals)) == ("USD", {Decimal("2.00")})
+    # Of a day without a rate nothing is known but the original.
+    later = tuple(rate for rate in model.exchange_rate if rate.rate == Decimal("0.9"))
+    found = site_bill(model.model_copy(update={"exchange_rate": later}), days)
+    assert found.lines[0].amounts == (None,) * 96 + (Decimal("1.80"),) * 96
+    assert found.dues[0].energy is None
+    assert found.dues[0].reason == "usage: no exchange rate from USD to EUR on 2026-10-05"
+
+
 def test_an_open_month_is_billed_by_the_highest_of_drawn_ratchet_and_forecast() -> None:
     peak = """
 [[tariff]]
