@@ -68,6 +68,18 @@ def _delivered(side: str) -> Basis:
     )
 
 
+def _by_sale(numerator: str, unknown: str) -> Basis:
+    return Basis(
+        "denominator",
+        "denominator + unknown_seconds",
+        "no device available",
+        low="numerator / (denominator + unknown_seconds)",
+        high=f"(numerator + {unknown}) / (denominator + unknown_seconds)",
+        numerator=numerator,
+        denominator=f"active_seconds + {IDLE}",
+    )
+
+
 _NO_TOKENS: Final = "no tokens, or tokens or prices are missing"
 _NO_METERS: Final = "no interval has all of its meters"
 BASES: Final[Mapping[str, Basis]] = {
@@ -104,6 +116,18 @@ BASES: Final[Mapping[str, Basis]] = {
     ),
     "delivered_ratio": _delivered("sold"),
     "bought_delivered_ratio": _delivered("bought"),
+    "sold_idle_ratio": _by_sale("sold_idle_seconds", "sold_unknown_seconds"),
+    "unsold_idle_ratio": _by_sale(
+        f"{IDLE} - sold_idle_seconds", "(unknown_seconds - sold_unknown_seconds)"
+    ),
+    "contracted_idle_ratio": Basis(
+        f"{_NOT_DOWN} - unknown_seconds",
+        _NOT_DOWN,
+        "nothing is contracted",
+        low="numerator / denominator",
+        high="(numerator + unknown_seconds) / denominator",
+        numerator=IDLE,
+    ),
     "success_ratio": _of_engines("engine_told_seconds", "no request finished"),
     "joules_per_output_token": _of_engines("served_covered_seconds", "no tokens"),
     "tokens_per_second_per_megawatt": _of_engines(

@@ -87,9 +87,22 @@ def _contracts() -> list[Placed]:
         Placed(
             bounds_tile("bought_delivered_ratio", "Bought: bounds and coverage", bounds), (8, 4)
         ),
+        *_idle_by_contract(),
         Placed(contracted_over_time("sold"), Size.HALF),
         Placed(contracted_over_time("bought"), Size.HALF),
     ]
+
+
+def _idle_by_contract() -> list[Placed]:
+    titles = {
+        "sold_idle_ratio": "Idle, sold",
+        "unsold_idle_ratio": "Idle, not sold",
+        "contracted_idle_ratio": "Idle of what is bought",
+    }
+    more = " Low takes what is unknown as busy, high as idle."
+    shown = [kpi_tile(n, title, "ratio", unit=PERCENT, decimals=1) for n, title in titles.items()]
+    bounds = [bounds_tile(n, f"{title}: bounds", more) for n, title in titles.items()]
+    return [Placed(panel, Size.WIDE_TILE) for panel in (*shown, *bounds)]
 
 
 def _waterfall() -> bargauge.Panel:

@@ -195,3 +195,59 @@ def test_quarter_delivers_what_its_intervals_did(rows: list[NodeRow | None]) -> 
     for name in ("contracted", "delivered", "undetermined"):
         field = f"sold_{name}_seconds"
         assert sums[field] == pytest.approx(sum(each[field] for each in live))
+
+
+BOUGHT = (
+    '[[contract]]\nname = "rent"\nside = "bought"\ncounterparty = "N"\npools = ["chat", "spare"]\n'
+    "units = 20\nrate = 1\nvalid_from = 2026-01-01\n"
+)
+
+
+def test_idle_capacity_is_split_by_contract_and_held_against_what_is_bought() -> None:
+    known = index(asset("n1", 4), asset("n2", 4, "spare"), HARDWARE, sold(4), BOUGHT)
+    spare = node(share("none", (0, 0, 3 * ALL, 0, ALL)))
+    nodes = {"n1": states(2 * ALL, ALL, ALL), "n2": spare}
+    groups = roll_up(interval(nodes), known)
+    sums = total(groups)
+    assert (sums["sold_idle_seconds"], sums["sold_unknown_seconds"]) == (2 * LENGTH, 0)
+    assert ratio("idle_capacity_ratio", sums, known) == pytest.approx((5 / 8, 5 / 7, 6 / 8))
+    assert ratio("sold_idle_ratio", sums, known) == pytest.approx((2 / 8, 2 / 7, 2 / 8))
+    assert ratio("unsold_idle_ratio", sums, known) == pytest.approx((3 / 8, 3 / 7, 4 / 8))
+    assert ratio("contracted_idle_ratio", sums, known) == pytest.approx((5 / 20, 5 / 20, 6 / 20))
+    chat = next(s for group, s in groups.items() if group.pool == "chat")
+    assert ratio("unsold_idle_ratio", chat, known)[1] == 0.0
+    unsold = index(asset("n1", 4), asset("n2", 4, "spare"), HARDWARE)
+    sums = total(roll_up(interval(nodes), unsold))
+    assert sums["sold_idle_seconds"] == 0
+    assert ratio("sold_idle_ratio", sums, unsold)[1] is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1e6), min_size=7, max_size=7))
+def test_the_parts_of_idle_capacity_add_up_to_it(amounts: list[float]) -> None:
+    active, held, free, stranded, unknown, mine, theirs = amounts
+    known = index(asset("n1", 4), HARDWARE, sold(4), BOUGHT)
+    sums = total(roll_up(interval({"n1": states(4 * ALL)}), known)) | {
+        "active_seconds": active,
+        "held_idle_seconds": held,
+        "free_seconds": free,
+        "stranded_seconds": stranded,
+        "unknown_seconds": unknown,
+        "installed_seconds": active + held + free + unknown,
+        "sold_idle_seconds": mine - theirs,
+        "sold_unknown_seconds": mine,
+    }
+    whole, one, other = (
+        ratio(name, sums, known)
+        for name in ("idle_capacity_ratio", "sold_idle_ratio", "unsold_idle_ratio")
+    )
+    if whole[1] is None or one[1] is None or other[1] is None:
+        assert active + held + max(0.0, free - stranded) == 0
+    else:
+        assert one[1] + other[1] == pytest.approx(whole[1], abs=1e-12)
+        for low, value, high in (one, other):
+            assert low is not None
+            assert value is not None
+            assert high is not None
+            assert 0 <= low <= value + 1e-12
+            assert low <= high <= 1 + 1e-12

@@ -25,6 +25,18 @@ from tests.grafana.truth import (
     where,
 )
 
+
+def idle_bounds(name: str) -> Shown:
+    """Return the bounds and coverage of a part of idle capacity."""
+    return Shown(
+        {
+            "low": low(name),
+            "high": high(name),
+            "coverage": lambda s, w: values(s, w)[name].coverage if available(s) > 0 else None,
+        }
+    )
+
+
 CAPACITY: Final = {
     "Idle capacity": Shown({"ratio": kpi("idle_capacity_ratio")}),
     "Idle capacity: bounds and coverage": Shown(
@@ -94,6 +106,12 @@ CAPACITY: Final = {
     "Delivered of what is bought": Shown({"bought": kpi("bought_delivered_ratio")}),
     "Sold: bounds and coverage": bounds("delivered_ratio", "sold_contracted_seconds"),
     "Bought: bounds and coverage": bounds("bought_delivered_ratio", "bought_contracted_seconds"),
+    "Idle, sold": Shown({"ratio": kpi("sold_idle_ratio")}),
+    "Idle, not sold": Shown({"ratio": kpi("unsold_idle_ratio")}),
+    "Idle of what is bought": Shown({"ratio": kpi("contracted_idle_ratio")}),
+    "Idle, sold: bounds": idle_bounds("sold_idle_ratio"),
+    "Idle, not sold: bounds": idle_bounds("unsold_idle_ratio"),
+    "Idle of what is bought: bounds": idle_bounds("contracted_idle_ratio"),
     "Contracted and delivered: sold": contracted("sold"),
     "Contracted and delivered: bought": contracted("bought"),
     "Sold capacity by tenant": Shown(

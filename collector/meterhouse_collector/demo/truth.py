@@ -37,6 +37,7 @@ _ZERO: Final = (
     ),
     *("time_per_output_token_observed_requests", "latency_observed_requests"),
     *(f"unhealthy_{reason}_seconds" for reason in ("failed", "planned", "quarantined")),
+    *("sold_idle_seconds", "sold_unknown_seconds"),
 )
 _LINE_BYTES: Final = 64 * 1024 * 1024
 _DEADLINE_SECONDS: Final = 120.0

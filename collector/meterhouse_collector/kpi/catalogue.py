@@ -69,14 +69,26 @@ _DRAWN: Final = tuple(
     Field(f"{state}_drawn_joules", "joules", _SILENT if state == "unknown" else _REST)
     for state in wire.STATES
 )
-_CONTRACTED: Final = tuple(
-    field
-    for side, who in (("sold", "to the tenant of the group"), ("bought", "for the site"))
-    for field in (
-        Field(f"{side}_contracted_seconds", "device-seconds", f"{side} {who} by contract"),
-        Field(f"{side}_delivered_seconds", "device-seconds", "of it, in whole units that were up"),
-        Field(f"{side}_undetermined_seconds", "device-seconds", "of it, in units of unknown state"),
-    )
+_CONTRACTED: Final = (
+    *(
+        field
+        for side, who in (("sold", "to the tenant of the group"), ("bought", "for the site"))
+        for field in (
+            Field(f"{side}_contracted_seconds", "device-seconds", f"{side} {who} by contract"),
+            Field(
+                f"{side}_delivered_seconds", "device-seconds", "of it, in whole units that were up"
+            ),
+            Field(
+                f"{side}_undetermined_seconds", "device-seconds", "of it, in units of unknown state"
+            ),
+        )
+    ),
+    Field(
+        "sold_idle_seconds",
+        "device-seconds",
+        "free less stranded, and held idle, in pools that a contract sells",
+    ),
+    Field("sold_unknown_seconds", "device-seconds", "unknown in pools that a contract sells"),
 )
 
 # All of the site group only; "joint" is of the intervals in which both sides of a ratio are known.

@@ -69,7 +69,9 @@ def add_promised(terms: Terms, index: SiteIndex, interval: IntervalRows) -> None
         if pool.reserve_devices > 0:
             group = GroupKey(index.site, pool.cluster, name, pool.tenant)
             terms.add(group, "reserve_seconds", float(pool.reserve_devices * length))
-    for same in _alike(index.dated.contract.at(at).values()):
+    contracts = index.dated.contract.at(at).values()
+    _add_sold(terms, frozenset(p for c in contracts if c.side == "sold" for p in c.pools))
+    for same in _alike(contracts):
         contract = same[0]
         units = sum(each.units_on(index.model.day(at)) for each in same)
         up = _up(contract, terms.groups, index, interval)
@@ -81,6 +83,16 @@ def add_promised(terms: Terms, index: SiteIndex, interval: IntervalRows) -> None
         terms.add(group, f"{contract.side}_contracted_seconds", contracted)
         terms.add(group, f"{contract.side}_delivered_seconds", low)
         terms.add(group, f"{contract.side}_undetermined_seconds", high - low)
+
+
+def _add_sold(terms: Terms, pools: Collection[str]) -> None:
+    """Add what is idle and what is unknown in pools that a contract sells."""
+    for group in [group for group in terms.groups if group.pool in pools]:
+        fields = terms.fields(group)
+        stranded = [-seconds for seconds in fields["stranded_seconds"]]
+        fields["sold_idle_seconds"] += fields["free_seconds"] + fields["held_idle_seconds"]
+        fields["sold_idle_seconds"] += stranded
+        fields["sold_unknown_seconds"] += fields["unknown_seconds"]
 
 
 def _alike(contracts: Iterable[CapacityContract]) -> list[list[CapacityContract]]:

@@ -20,6 +20,7 @@ SITE_FIGURES: Final = frozenset(
         "erf",
         "ups_efficiency",
         "bought_delivered_ratio",
+        "contracted_idle_ratio",
     )
 )
 # What an engine of several models costs and draws for each goes by the weights that are declared.
