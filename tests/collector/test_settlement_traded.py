@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse_collector.rollup.pricing import zero_sums
+from meterhouse_collector.settlement.allocation import Settled
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
-from meterhouse_collector.settlement.sales import Sale, margins, sales
+from meterhouse_collector.settlement.dues import Bill
+from meterhouse_collector.settlement.exchange import Original
+from meterhouse_collector.settlement.sales import Sale, margins, sales, token_originals
+from meterhouse_collector.settlement.statement import Sources, account
 from meterhouse_collector.settlement.traded import (
     NOTHING_TRADED,
     Delivered,
@@ -171,6 +175,35 @@ def test_tokens_sell_at_the_price_of_their_day_and_tenant() -> None:
         ("acme", Decimal(13 + 28)),
         ("other", Decimal(2)),
     ]
+
+
+def test_tokens_keep_the_amount_of_the_currency_that_they_were_sold_in() -> None:
+    dollars = PRICES.replace("2026-11-02\n", '2026-11-02\ncurrency = "USD"\n')
+    rate = """
+[[exchange_rate]]
+from_currency = "USD"
+to_currency = "EUR"
+rate = 0.5
+valid_from = 2026-01-01
+source = "made up"
+"""
+    index = site(SITE + dollars + rate)
+    days = (MONTH[0], MONTH[0] + 86_400)
+    traded = Traded({}, {(day, who, "llama"): ONE for day in days for who in ("acme", "other")})
+    assert sales(index, traded, ())[0].low_money == 13 + 14
+    assert token_originals(index, traded) == (
+        Original(kind="tokens", name="acme llama", currency="USD", money=Decimal(28)),
+    )
+    sources = Sources(
+        sums={},
+        money=Settled({}, (), (), 0),
+        bill=Bill((), ()),
+        registers=(),
+        revision=0,
+        model_revision="",
+        traded=traded,
+    )
+    assert account(index, MONTH, sources).originals == token_originals(index, traded)
 
 
 def test_tokens_without_a_price_have_no_revenue_and_no_zero() -> None:

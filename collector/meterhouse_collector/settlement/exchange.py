@@ -30,7 +30,7 @@ class RateUsed(Struct, frozen=True, kw_only=True):
 
 
 class Original(Struct, frozen=True, kw_only=True):
-    """What something cost in the currency that it is priced in, as far as that is known."""
+    """What something cost, or was sold for, in its own currency, as far as that is known."""
 
     kind: str
     name: str

@@ -1,6 +1,7 @@
 """What was earned: capacity sold by contract, and tokens sold at the prices of their day. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
@@ -14,6 +15,7 @@ from meterhouse_collector.money.margin import gross_margin_ratio, markup_ratio, 
 from meterhouse_collector.money.rounding import round_total
 from meterhouse_collector.money.validity import in_force
 from meterhouse_collector.settlement.capacity import ContractTotal
+from meterhouse_collector.settlement.exchange import Original
 from meterhouse_collector.settlement.traded import Sold, Traded
 from meterhouse_collector.site.contracts import TokenPrice
 from meterhouse_collector.site.index import SiteIndex
@@ -77,14 +79,33 @@ def _tokens(model: SiteModel, traded: Traded) -> Iterable[Sale]:
         )
 
 
-def _of_day(model: SiteModel, at_seconds: int, whose: tuple[str, str], sold: Sold) -> Reasoned:
-    day = model.day(at_seconds)
+def token_originals(index: SiteIndex, traded: Traded) -> tuple[Original, ...]:
+    """Return what tokens were sold for in other currencies than the reporting one."""
+    model = index.model
+    found: dict[tuple[str, str], list[Decimal]] = {}
+    for (at, tenant, served_model), sold in traded.tokens.items():
+        price = _price(model, model.day(at), (tenant, served_model))
+        if price is not None and price.currency not in (None, model.currency):
+            key = f"{tenant} {served_model}", str(price.currency)
+            found.setdefault(key, []).append(_money(price, sold))
+    return tuple(
+        Original(kind="tokens", name=name, currency=code, money=round_total(add(money), code))
+        for (name, code), money in sorted(found.items())
+    )
+
+
+def _price(model: SiteModel, day: date, whose: tuple[str, str]) -> TokenPrice | None:
     tenant, served_model = whose
     named = [price for price in model.token_price if price.served_model == served_model]
     own = in_force([price for price in named if price.tenant == tenant], day)
-    price = own or in_force([price for price in named if price.tenant is None], day)
+    return own or in_force([price for price in named if price.tenant is None], day)
+
+
+def _of_day(model: SiteModel, at_seconds: int, whose: tuple[str, str], sold: Sold) -> Reasoned:
+    day = model.day(at_seconds)
+    price = _price(model, day, whose)
     if price is None:
-        return Reasoned(None, f"no price of {served_model} tokens on {day}")
+        return Reasoned(None, f"no price of {whose[1]} tokens on {day}")
     converted = convert_currency(
         _money(price, sold),
         (price.currency or model.currency, model.currency),

@@ -41,7 +41,7 @@ from meterhouse_collector.settlement.idleness import (
 from meterhouse_collector.settlement.outages import downtime_notes
 from meterhouse_collector.settlement.peaks import DemandPeak, PeakShares, peak_shares
 from meterhouse_collector.settlement.registers import MeterRegister
-from meterhouse_collector.settlement.sales import Sale, by_tenant, margins, sales
+from meterhouse_collector.settlement.sales import Sale, by_tenant, margins, sales, token_originals
 from meterhouse_collector.settlement.traded import NOBODY, NOTHING_TRADED, Traded
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 
@@ -242,7 +242,10 @@ def account(index: SiteIndex, window: tuple[int, int], sources: Sources) -> Acco
         spread_pools=tuple(sorted({pool.name for pool in model.pool if pool.kind != "own"})),
         peaks=tuple(sources.peaks),
         rates=rates_used(index, window),
-        originals=originals(index, window, sources.bill.lines),
+        originals=(
+            *originals(index, window, sources.bill.lines),
+            *token_originals(index, sources.traded),
+        ),
         declared_models=declared_models(index, window),
     )
 
