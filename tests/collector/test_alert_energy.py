@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from meterhouse_collector.alerts.conditions import coverage, energy
 from meterhouse_collector.alerts.known import DemandKnown, LoadKnown
 from meterhouse_collector.alerts.power import PowerWatch, of_meters, projected_mean_watts
+from meterhouse_collector.kpi.headroom import headroom
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import MeterRow
+from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import parse_site
 from meterhouse_collector.site.targets import Scope
 from tests.collector.alerting import (
     CHAT,
@@ -24,6 +27,7 @@ from tests.collector.alerting import (
     threshold,
     verdict,
 )
+from tests.collector.collecting import SITE as SITE_TEXT
 from tests.collector.collecting import index
 
 IT_METER = '[[meter]]\nname = "pdu"\nrole = "it"\ncategory = 2\n'
@@ -150,6 +154,16 @@ def test_what_was_missed_of_an_interval_is_taken_to_be_as_what_is_recent() -> No
     assert verdict(one(energy.demand_beyond(threshold("demand", above=1.0), silent))) == "unknown"
 
 
+def test_a_demand_interval_begins_on_the_local_clock_as_the_bill_does() -> None:
+    hourly = CONNECTION + 'demand_interval = "1h"\n'
+    hour = START // 3600 * 3600
+    for zone, begun_after in (("UTC", 0), ("Asia/Kolkata", 1800), ("Asia/Kathmandu", 900)):
+        site = SiteIndex(parse_site(SITE_TEXT.replace('"UTC"', f'"{zone}"') + hourly, "site.toml"))
+        watch = PowerWatch(site)
+        feed(watch, hour, 900e3, 2400 // 5)
+        assert demand(watch).elapsed_seconds == 2400 - begun_after
+
+
 def metered(watts: dict[str, tuple[float, float]]) -> dict[str, MeterRow]:
     return {
         name: MeterRow(5000, 5000, energy_joules=mean * 5, power_watts_max=maximum)
@@ -257,6 +271,23 @@ valid_from = 2020-02-01
         part = of_meters(dated, IntervalRows(start, 5, {}, rows, {}), ["half"])
         assert part is not None
         assert part.mean_watts == mean
+
+
+def test_one_side_of_two_is_its_lower_rating_less_its_margin() -> None:
+    # 1,200 kW, and 1,250 kVA at 0.9: 1,125 kW, of which a tenth is kept free.
+    both = "unit_watts = 1200000.0\nunit_volt_amperes = 1.25e6\npower_factor_ratio = 0.9\n"
+    sides = PATH.replace("unit_watts = 1200000.0\n", f"{both}margin_ratio = 0.1\n")
+    watch = PowerWatch(index(sides))
+    rows = metered({"ups-a": (400e3, 450e3), "ups-b": (500e3, 550e3)})
+    watch.add(IntervalRows(START, 5, {}, rows, {}), None)
+    found = known({}, loads=watch.loads(START))
+    assert [limit.limit_watts for limit in found.limits] == pytest.approx([1012.5e3] * 2)
+    assert headroom(limits=found.limits).it_watts == pytest.approx(12.5e3)
+    # What the other side carries is not known: neither is what this one must.
+    half = metered({"ups-a": (400e3, 450e3)})
+    alone = PowerWatch(index(sides))
+    alone.add(IntervalRows(START, 5, {}, half, {}), None)
+    assert {load.load_watts for load in alone.loads(START)} == {None}
 
 
 def test_headroom_is_of_each_limit_at_its_own_node() -> None:

@@ -3,8 +3,10 @@
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from math import fsum
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from meterhouse_collector.alerts.known import DemandKnown, LoadKnown, Supply
 from meterhouse_collector.rollup.site_energy import MEASURED, IntervalRows
@@ -70,10 +72,17 @@ class _Recent:
         return max((part.maximum_watts for part in self._parts), default=None)
 
 
-class _Demand:
-    """The running demand interval of one grid connection."""
+def _interval_start(at_seconds: int, interval_seconds: float, zone: ZoneInfo) -> int:
+    offset = datetime.fromtimestamp(at_seconds, zone).utcoffset() or timedelta()
+    local = at_seconds + offset.total_seconds()
+    return int(local // interval_seconds * interval_seconds - offset.total_seconds())
 
-    def __init__(self) -> None:
+
+class _Demand:
+    """The running demand interval of one grid connection: it begins on the local clock."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
         self._begins = 0
         self._energy: list[float] = []
         self._known_seconds = 0
@@ -81,7 +90,7 @@ class _Demand:
         self._recent = _Recent(RECENT_SECONDS)
 
     def add(self, part: Part | None, end_seconds: int, interval_seconds: float) -> None:
-        begins = int((end_seconds - 1) // interval_seconds * interval_seconds)
+        begins = _interval_start(end_seconds - 1, interval_seconds, self._zone)
         if begins != self._begins:
             self._begins, self._energy, self._known_seconds = begins, [], 0
         self._ends = end_seconds
@@ -135,6 +144,7 @@ class PowerWatch:
 
     def __init__(self, index: SiteIndex) -> None:
         self._index = index
+        self._zone: Final = ZoneInfo(index.model.time_zone)
         self._demands: dict[str, _Demand] = {}
         self._loads: dict[str, _Recent] = {}
 
@@ -147,7 +157,7 @@ class PowerWatch:
                 part = of_meters(self._index, rows, connection.meters)
             else:
                 part = _of_site(rows, site_sums)
-            demand = self._demands.setdefault(name, _Demand())
+            demand = self._demands.setdefault(name, _Demand(self._zone))
             demand.add(part, end, connection.demand_interval)
         for name, node in dated.power.at(rows.start_seconds).items():
             if node.meters:
@@ -177,7 +187,7 @@ class PowerWatch:
         )
 
     def _demand(self, connection: GridConnection) -> DemandKnown:
-        return self._demands.get(connection.name, _Demand()).known(connection)
+        return self._demands.get(connection.name, _Demand(self._zone)).known(connection)
 
     def _of_connection(self, connection: GridConnection) -> LoadKnown:
         watts = self._demand(connection).projected_watts
