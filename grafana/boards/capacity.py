@@ -182,7 +182,8 @@ def _reserve() -> timeseries.Panel:
     )
     text = (
         "Devices that pools declare they keep free, and devices that are available beyond what can "
-        "be powered and cooled: device-seconds / seconds. Both are part of what is free."
+        "be powered and cooled, estimated by the peak power of each: device-seconds / seconds. "
+        "Both are part of what is free."
     )
     looks = {"reserve": [colour("free")], "stranded": [colour("limit")]}
     return lines(

@@ -149,8 +149,9 @@ def _stranded() -> timeseries.Panel:
         over_time=True,
     )
     text = (
-        "Devices that are available beyond what can be powered and cooled at N: device-seconds / "
-        "seconds. What cooling carries is counted here, at its design day."
+        "Devices that are available beyond what can be powered and cooled at N, estimated by the "
+        "peak power of each: device-seconds / seconds. What cooling carries "
+        "is counted here, at its design day."
     )
     said = Said("Stranded by power and cooling", text, "nothing was rolled up")
     return lines(said, [query], unit=SHORT, looks={"stranded": [colour("limit")]})

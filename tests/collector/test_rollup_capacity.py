@@ -47,6 +47,11 @@ def states(*milliseconds: int) -> NodeRow:
     return node(share("tenant:acme", times))
 
 
+def label(name: str, sums: Sums, known: SiteIndex) -> str:
+    window = Window(LENGTH, energy_basis(known), "EUR")
+    return kpi(name, sums, window=window, floor=0.0).label
+
+
 def ratio(name: str, sums: Sums, known: SiteIndex) -> tuple[float | None, ...]:
     found = kpi(name, sums, window=Window(LENGTH, energy_basis(known), "EUR"), floor=0.0)
     return found.low, found.value, found.high
@@ -59,9 +64,11 @@ def test_room_for_900_with_900_active_and_100_free_is_no_idle_capacity() -> None
     sums = total(roll_up(interval(nodes), known))
     assert sums["stranded_seconds"] == pytest.approx(100 * LENGTH)
     assert ratio("idle_capacity_ratio", sums, known)[1] == pytest.approx(0.0)
+    assert "stranded is estimated" in label("idle_capacity_ratio", sums, known)
     unlimited = index(assets, HARDWARE)
     sums = total(roll_up(interval(nodes), unlimited))
     assert ratio("idle_capacity_ratio", sums, unlimited)[1] == pytest.approx(0.1)
+    assert "estimated" not in label("idle_capacity_ratio", sums, unlimited)
 
 
 def test_stranded_is_spread_over_the_pools_of_a_cluster_by_what_is_free() -> None:

@@ -140,7 +140,7 @@ ROLLUP_FIELDS: Final = (
     Field(
         "stranded_seconds",
         "device-seconds",
-        "available beyond what can be powered and cooled; 0 where no limit is stated",
+        "available beyond what can be powered and cooled, estimated by peak power; 0 without limit",
     ),
     Field("reserve_seconds", "device-seconds", "that pools declare they keep free"),
     *_CONTRACTED,

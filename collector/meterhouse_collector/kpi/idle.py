@@ -36,7 +36,7 @@ def idle_capacity_ratio(sums: Mapping[str, float], *, floor: float = COVERAGE_FL
     return KpiValue(
         name="idle_capacity_ratio",
         unit="ratio",
-        label="idle share of usable capacity",
+        label=_label("idle share of usable capacity", sums),
         value=float(value) if value is not None and reason is None else None,
         numerator=idle,
         denominator=sums["active_seconds"] + idle,
@@ -75,7 +75,7 @@ def idle_by_sale(sums: Mapping[str, float], *, side: Sale, floor: float) -> KpiV
         Ratio(
             name=f"{side}_idle_ratio",
             unit="ratio",
-            label=_LABELS[side],
+            label=_label(_LABELS[side], sums),
             numerator=part,
             denominator=active + idle,
             coverage=share(active + idle, whole),
@@ -98,7 +98,7 @@ def contracted_idle_ratio(sums: Mapping[str, float], *, floor: float) -> KpiValu
         Ratio(
             name="contracted_idle_ratio",
             unit="ratio",
-            label="idle capacity of what is bought by contract",
+            label=_label("idle capacity of what is bought by contract", sums),
             numerator=idle,
             denominator=contracted,
             coverage=share(available - unknown, available),
@@ -108,6 +108,11 @@ def contracted_idle_ratio(sums: Mapping[str, float], *, floor: float) -> KpiValu
         floor,
         Bounds(found.ratio, found.high_ratio),
     )
+
+
+def _label(label: str, sums: Mapping[str, float]) -> str:
+    # Limits are in watts: how many devices they carry goes by what each may draw at most.
+    return f"{label}; stranded is estimated" if sums["stranded_seconds"] > 0 else label
 
 
 def _idle(sums: Mapping[str, float]) -> float:
