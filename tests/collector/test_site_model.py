@@ -62,10 +62,14 @@ TABLES = {
 
 
 def test_sample_is_valid_as_shown_and_with_every_commented_line_taken() -> None:
-    shown, taken = parse_site(sample(), "sample"), parse_site(TAKEN, "sample")
+    # Of a site with a register nothing is retired by hand.
+    [retire] = re.findall(r"^\[\[retire\]\]\n(?:\w.*\n)+", TAKEN, flags=re.MULTILINE)
+    shown, taken = parse_site(sample(), "sample"), parse_site(TAKEN.replace(retire, ""), "sample")
+    retiring = parse_site(HEAD + retire, "sample")
     for name in TABLES:
         assert bool(getattr(shown, name)) == (name in SHOWN)
-        assert len(getattr(taken, name)) == len(tomllib.loads(TAKEN)[name]) > 0
+        found = getattr(retiring if name == "retire" else taken, name)
+        assert len(found) == len(tomllib.loads(TAKEN)[name]) > 0
 
 
 @pytest.mark.parametrize("name", TABLES)
