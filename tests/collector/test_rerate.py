@@ -1,11 +1,18 @@
 """The command ``rerate``: what changed prices come to, stored or only asked for."""
 
+import asyncio
+from datetime import UTC, datetime
+from math import fsum
 from pathlib import Path
 
 import pytest
 
 from meterhouse_collector.__main__ import main
+from meterhouse_collector.kpi.catalogue import ROLLUP_FIELD_NAMES
+from meterhouse_collector.store.config import SqliteConfig
+from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.collecting import SITE
+from tests.collector.settling import FIRST
 from tests.collector.stored_site import PRICED, since, stored_site
 
 
@@ -78,3 +85,49 @@ def test_another_site_is_no_what_if(config: Path, capsys: pytest.CaptureFixture[
     asked = ["rerate", "-c", str(config), "--from", since(), "--what-if", str(other)]
     assert main(asked) == 2
     assert "found site-b, allowed: site-a" in capsys.readouterr().err
+
+
+def test_a_late_word_that_a_node_was_down_re_states_what_was_summed(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begins, ends = (datetime.fromtimestamp(FIRST + at, UTC).isoformat() for at in (900, 1800))
+    site = config.parent / "site.toml"
+    said = (
+        '\n[[downtime]]\nnodes = ["node-2"]\nreason = "failed"\nsaid_by = "ticket 7"\n'
+        f"begins = {begins}\nends = {ends}\n"
+    )
+    site.write_text(site.read_text() + said)
+    before = asyncio.run(kept(config))
+    assert {name: before[name] for name in STATES} == {
+        **dict.fromkeys(STATES, 0.0),
+        "active_seconds": 5400.0,
+        "held_idle_seconds": 0.0,
+        "free_seconds": 1800.0,
+    }
+    assert main(["rerate", "-c", str(config), "--from", since()]) == 0
+    assert rated(capsys.readouterr().out)["total"] == ["83.96", "83.96", "0.00"]
+    after = asyncio.run(kept(config))
+    # The second quarter hour of two devices: one was at work, the other for half of it.
+    assert {name: after[name] for name in STATES} == {
+        **dict.fromkeys(STATES, 0.0),
+        "active_seconds": 4050.0,
+        "free_seconds": 1350.0,
+        "unhealthy_seconds": 1800.0,
+        "unhealthy_failed_seconds": 1800.0,
+    }
+    assert after["unhealthy_capital_money"] > 0 == before["unhealthy_capital_money"]
+
+
+STATES = (
+    *("active_seconds", "held_idle_seconds", "free_seconds", "unknown_seconds"),
+    *("unhealthy_seconds", "unhealthy_failed_seconds", "unhealthy_lost_seconds"),
+)
+
+
+async def kept(config: Path) -> dict[str, float]:
+    """Return the sums of all kept rollups."""
+    store = SqliteStore(SqliteConfig(path=str(config.parent / "rows.sqlite")))
+    await store.open()
+    points = await store.points("kept", "rollup", start_seconds=0, end_seconds=2**33)
+    await store.close()
+    return {n: fsum(float(p.fields[n]) for p in points) for n in ROLLUP_FIELD_NAMES}
