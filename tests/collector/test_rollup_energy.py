@@ -8,9 +8,15 @@ import pytest
 
 from meterhouse_agent import wire
 from meterhouse_collector.kpi.compute import Window, kpis
+from meterhouse_collector.kpi.jointly import side
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.rollup.roll_up import NOTHING_EXPECTED, roll_up
-from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, site_energy
+from meterhouse_collector.rollup.site_energy import (
+    Expected,
+    IntervalRows,
+    site_branches,
+    site_energy,
+)
 from meterhouse_collector.rows import MeterRow, NodeRow, StateJoules
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from tests.collector.rollups import (
@@ -205,6 +211,31 @@ def test_interval_counts_though_a_percent_of_a_side_is_missing() -> None:
         assert groups["it_expected_joules"] == 500_000.0
         assert groups["it_joules"] == 500.0 * (1000 - missing)
         assert groups["estimated_joint_joules"] == (500.0 * missing if counts else 0.0)
+
+
+def test_a_node_that_is_silent_for_hours_weighs_its_peak_and_no_more() -> None:
+    row = node(energy=5000.0)
+    for hardware, missing, counts in (
+        (HARDWARE, 1, True),
+        (HARDWARE, 10, True),
+        (HARDWARE, 11, False),
+        ("", 1, False),
+    ):
+        known = index(UTILITY, hardware, *(asset(f"n{number}", 1) for number in range(1000)))
+        nodes = {f"n{number}": row for number in range(missing, 1000)}
+        found = joint(known, interval(nodes, {"utility": meter(6e6)}))
+        # One device of model M draws 1,000 W at most.
+        assert found == (counts, 6e6, 5e6 if counts else None)
+        groups = roll_up(interval(nodes, {"utility": meter(6e6)}), known)
+        site = groups[GroupKey("site")]
+        assert site["pue_unexpected_seconds"] == (0 if counts else LENGTH)
+        assert site["estimated_joint_joules"] == (5000.0 * missing if counts else 0.0)
+        # What it drew is nobody's: its peak only says how little is missing.
+        drawn = fsum(total(groups)[f"{state}_drawn_joules"] for state in wire.STATES)
+        assert drawn == pytest.approx(5000.0 * (1000 - missing))
+        branches = site_branches(interval(nodes), known, NOTHING_EXPECTED).it
+        assert side(found for _, found in branches).joint == counts
+        assert sum(found.nameplate for _, found in branches) == (missing if counts else 0)
 
 
 def test_a_pue_says_which_part_of_it_is_estimated() -> None:

@@ -46,6 +46,14 @@ def branch(
     return Branch(energy, (energy or 0.0) + gap, gap)
 
 
+def at_peak(found: Branch, covered: float, peak_watts: float | None, seconds: float) -> Branch:
+    """Return a branch whose hole nobody knows, filled with the most it can draw where stated."""
+    if found.expected is not None or peak_watts is None:
+        return found
+    peak = peak_watts * seconds
+    return Branch(found.measured, peak, peak * (1.0 - covered), nameplate=True)
+
+
 def side(entries: Iterable[Branch], whole: Sequence[float] = ()) -> Side:
     """Sum one side, which counts where what is missing is at most 1 % of what is expected.
 

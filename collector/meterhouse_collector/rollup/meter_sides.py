@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
 
 from meterhouse_agent import wire
-from meterhouse_collector.kpi.jointly import Branch, Side, branch, side
+from meterhouse_collector.kpi.jointly import Branch, Side, at_peak, branch, side
 from meterhouse_collector.rows import MeterRow
 from meterhouse_collector.site.meters import Term
 
@@ -23,9 +23,7 @@ def energy_branches(
         row = rows.get(meter.name)
         energy, covered = _read(row, "energy_joules")
         found = branch(energy, covered, watts.get(meter.name), length_seconds)
-        if found.expected is None and meter.peak_watts is not None:
-            peak = meter.peak_watts * length_seconds
-            found = Branch(energy, peak, peak * (1.0 - covered), nameplate=True)
+        found = at_peak(found, covered, meter.peak_watts, length_seconds)
         yield meter.name, found._replace(factor=factor)
 
 

@@ -1,11 +1,11 @@
 """The energy of a whole site in one interval: what PUE and the energy bill are made of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
-from meterhouse_collector.kpi.jointly import Branch, Side, branch, side
+from meterhouse_collector.kpi.jointly import Branch, Side, at_peak, branch, side
 from meterhouse_collector.rollup.fuel import fuel_joules
 from meterhouse_collector.rollup.meter_sides import MEASURED, energy_branches, energy_side
 from meterhouse_collector.rows import EngineRow, MeterRow, NodeRow
@@ -13,6 +13,8 @@ from meterhouse_collector.site.index import SiteIndex
 
 __all__ = ["MEASURED", "Expected", "IntervalRows", "SiteEnergy", "node_energy", "site_energy"]
 
+# A node, what it measured, and of which part of the interval.
+_Known = tuple[str, float | None, float]
 _UNKNOWN: Final = wire.STATES.index("unknown")
 
 
@@ -83,7 +85,7 @@ def site_branches(interval: IntervalRows, index: SiteIndex, expected: Expected) 
     tree = index.metering(interval.start_seconds)
     meters, length, watts = interval.meters, interval.length_seconds, expected.meter_watts
     if tree.it:
-        equipment = energy_branches(tree.it, meters, length, watts)
+        equipment = [*energy_branches(tree.it, meters, length, watts)]
     else:
         equipment = _nodes(interval, index, expected.node_watts)
     facility = energy_branches(tree.facility, meters, length, watts)
@@ -95,27 +97,65 @@ def _node_side(interval: IntervalRows, index: SiteIndex, watts: Mapping[str, flo
     plans = index.plans(interval.start_seconds)
     rows, length = interval.nodes, interval.length_seconds
     whole: list[float] = []
-    rest = [branch(None, 0.0, watts.get(node), length) for node in plans.keys() - rows.keys()]
+    rest: list[_Known] = [(node, None, 0.0) for node in plans.keys() - rows.keys()]
     for node, row in rows.items():
         plan = plans.get(node)
         energy, covered = node_energy(row, 0 if plan is None else len(plan.slots))
         if energy is not None and covered >= 1.0:
             whole.append(energy)
         else:
-            rest.append(branch(energy, covered, watts.get(node), length))
-    return side(rest, whole)
+            rest.append((node, energy, covered))
+    found = [branch(energy, covered, watts.get(node), length) for node, energy, covered in rest]
+    return side(_weighed(interval, index, rest, found, whole), whole)
 
 
 def _nodes(
     interval: IntervalRows, index: SiteIndex, watts: Mapping[str, float]
-) -> Iterator[tuple[str, Branch]]:
+) -> list[tuple[str, Branch]]:
     plans = index.plans(interval.start_seconds)
     rows, length = interval.nodes, interval.length_seconds
+    known: list[_Known] = []
     for node in plans.keys() | rows.keys():
         row, plan = rows.get(node), plans.get(node)
         devices = 0 if plan is None else len(plan.slots)
         energy, covered = (None, 0.0) if row is None else node_energy(row, devices)
-        yield node, branch(energy, covered, watts.get(node), length)
+        known.append((node, energy, covered))
+    found = [branch(energy, covered, watts.get(node), length) for node, energy, covered in known]
+    weighed = _weighed(interval, index, known, found, ())
+    return [(node, each) for (node, _, _), each in zip(known, weighed, strict=True)]
+
+
+def _weighed(
+    interval: IntervalRows,
+    index: SiteIndex,
+    known: Sequence[_Known],
+    found: list[Branch],
+    whole: Sequence[float],
+) -> list[Branch]:
+    """Return nodes with the peak of their devices where nothing else is known of a small part.
+
+    A node that is silent for hours must not take the whole site with it; of a larger part the peak
+    would be a guess.
+    """
+    if all(each.expected is not None for each in found):
+        return found
+    at, length = interval.start_seconds, interval.length_seconds
+    hardware, plans = index.dated.hardware.at(at), index.plans(at)
+
+    def peak_watts(node: str) -> float | None:
+        slots = plans[node].slots if node in plans else ()
+        peaks = [
+            None if (priced := hardware.get(slot.accelerator_model)) is None else priced.peak_watts
+            for slot in slots
+        ]
+        stated = [peak for peak in peaks if peak is not None]
+        return fsum(stated) if slots and len(stated) == len(slots) else None
+
+    weighed = [
+        at_peak(each, covered, peak_watts(node), length)
+        for each, (node, _, covered) in zip(found, known, strict=True)
+    ]
+    return weighed if side(weighed, whole).joint else found
 
 
 def node_energy(row: NodeRow, devices: int) -> tuple[float | None, float]:
