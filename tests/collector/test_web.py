@@ -113,6 +113,20 @@ async def test_groups_are_pools_and_served_models() -> None:
     assert model["output_tokens"] == sum(900 + n for n in range(6))
 
 
+async def test_what_one_engine_serves_by_declared_weights_is_estimated() -> None:
+    mixed = 'served_models = { "llama" = 0.25, "other" = 0.75 }'
+    labels = []
+    for text in (SITE, SITE.replace('served_model = "llama"\ndevices', f"{mixed}\ndevices")):
+        site = LiveSite(text=text)
+        await site.interval(0, tokens=900)
+        async with site.served() as page:
+            models = (await api(page))["served_models"]["list"]
+        labels += [(m["name"], m["kpis"]["cost_per_million_tokens"]["label"]) for m in models]
+    said = "cost per million tokens, estimated by declared weights"
+    assert labels[0] == ("llama", "cost per million tokens")
+    assert sorted(labels[1:]) == [("llama", said), ("other", said)]
+
+
 async def test_before_the_first_interval_nothing_has_a_value() -> None:
     site = LiveSite()
     async with site.served() as page:

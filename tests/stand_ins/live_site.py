@@ -94,8 +94,8 @@ def _entry(node: str, start: int, **parts: object) -> Entry:
 class LiveSite:
     """The site, and what a collector would know of it live; its clock stands still."""
 
-    def __init__(self, store: Store | None = None) -> None:
-        self.index = SiteIndex(parse_site(SITE, "site.toml"))
+    def __init__(self, store: Store | None = None, text: str = SITE) -> None:
+        self.index = SiteIndex(parse_site(text, "site.toml"))
         self.now = float(START)
         self.bugs: list[str] = []
         self.agents: dict[str, Agent] = {}

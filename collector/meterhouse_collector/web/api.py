@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ from meterhouse_collector.live import Live, Snapshot
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.rows import NOBODY
+from meterhouse_collector.settlement.figures import declared_models, said_to_be_declared
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store
 from meterhouse_collector.web.alert_list import alerts_of
@@ -118,7 +119,7 @@ class Answers:
             tokens=Tokens(reason=NOTHING_YET) if sums is None else tokens_of(sums),
             money=None if sums is None else money_of(sums, window.currency),
             pools=_pools(groups, window),
-            served_models=_models(groups, window),
+            served_models=_models(groups, window, self._declared(snapshot)),
             agents=agents_of(self._agents, self._index, live.pace, now),
             alerts=alerts_of(self._book),
             levels=() if sums is None else self._levels(sums, snapshot),
@@ -126,6 +127,11 @@ class Answers:
             cells=cells,
             latest=last_of(self._window_history()),
         )
+
+    def _declared(self, snapshot: Snapshot | None) -> tuple[str, ...]:
+        if snapshot is None:
+            return ()
+        return declared_models(self._index, (snapshot.start_seconds, snapshot.end_seconds))
 
     def _levels(self, sums: Sums, snapshot: Snapshot | None) -> tuple[Level, ...]:
         activity = None
@@ -217,13 +223,16 @@ def _pools(groups: Mapping[GroupKey, Sums], window: Window) -> Groups:
     )
 
 
-def _models(groups: Mapping[GroupKey, Sums], window: Window) -> Groups:
+def _models(
+    groups: Mapping[GroupKey, Sums], window: Window, declared: Collection[str] = ()
+) -> Groups:
     members: dict[str, list[Sums]] = defaultdict(list)
     for key, sums in groups.items():
         if key.served_model != NOBODY:
             members[key.served_model].append(sums)
     return _largest(
-        _group(add_sums(parts), _OF_MODELS, window, name=name) for name, parts in members.items()
+        _group(add_sums(parts), _OF_MODELS, window, name=name, is_declared=name in declared)
+        for name, parts in members.items()
     )
 
 
@@ -235,8 +244,11 @@ def _group(
     name: str,
     cluster: str = "",
     tenant: str = "",
+    is_declared: bool = False,
 ) -> Group:
     values = kpis(sums, window=window)
+    if is_declared:
+        values = {each.name: each for each in said_to_be_declared(values.values())}
     return Group(
         name=name,
         cluster=cluster,
