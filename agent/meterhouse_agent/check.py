@@ -8,7 +8,7 @@ from meterhouse_agent import sources
 from meterhouse_agent.clock import Clock
 from meterhouse_agent.config import AgentConfig
 from meterhouse_agent.runner import outcome
-from meterhouse_agent.samples import Readings
+from meterhouse_agent.samples import Partitioning, Readings
 from meterhouse_agent.settings import SourceConfig
 from meterhouse_agent.sources import Source, SourceError
 
@@ -60,6 +60,7 @@ async def _probe(source: Source, section: SourceConfig) -> str:
         models = ", ".join(sorted({device.accelerator_model for device in things.devices}))
         read = len(readings.accelerators)
         parts.append(f"{read} of {len(things.devices)} accelerators read ({models})")
+    parts += _partitioned(readings)
     if things.meters:
         parts.append(f"{len(readings.meters)} of {len(things.meters)} meters read")
     if things.engines:
@@ -72,6 +73,21 @@ async def _probe(source: Source, section: SourceConfig) -> str:
     if missing:
         parts.append("not measured: " + ", ".join(missing))
     return "; ".join(parts) or "nothing found"
+
+
+def _partitioned(readings: Readings) -> list[str]:
+    """Say which accelerators are partitioned, and into what."""
+    alike: dict[str, list[str]] = {}
+    for sample in readings.accelerators:
+        if sample.partitioning is not None:
+            alike.setdefault(_sizes(sample.partitioning), []).append(sample.device)
+    return [f"{', '.join(devices)} partitioned: {sizes}" for sizes, devices in alike.items()]
+
+
+def _sizes(found: Partitioning) -> str:
+    given = " + ".join(str(part.slices) for part in found.partitions) or "none"
+    whole = f"of {found.slices} compute slices" if found.slices else "of unknown compute slices"
+    return f"{given} {whole}" + ("" if found.complete else ", and some that could not be read")
 
 
 def _missing(readings: Readings) -> list[str]:

@@ -32,11 +32,37 @@ class Counter(Struct, frozen=True, kw_only=True, gc=False):
     rate_max: float | None = None
 
 
+class Partition(Struct, frozen=True, kw_only=True, gc=False):
+    """A part of an accelerator that only its holder computes on, of so many compute slices.
+
+    ``sm_activity_ratio`` is that of all partitions of one ``instance``; ``held`` as of an
+    accelerator.
+    """
+
+    slices: int
+    instance: int | None = None
+    held: bool | None = None
+    memory_used_bytes: float | None = None
+    sm_activity_ratio: float | None = None
+
+
+class Partitioning(Struct, frozen=True, kw_only=True, gc=False):
+    """How an accelerator of so many compute slices is partitioned; 0 slices: not known.
+
+    What the partitions leave of it nobody was given, unless not all of them are known.
+    """
+
+    slices: int
+    partitions: tuple[Partition, ...] = ()
+    complete: bool = True
+
+
 class AcceleratorSample(Struct, frozen=True, kw_only=True, gc=False):
     """One accelerator at one instant; ``held`` says whether a process holds memory on it.
 
     ``throttled`` is for any cause, ``throttled_power`` and ``throttled_thermal`` are for theirs.
     ``xids`` are the fault codes that its driver told since the sample before, in their order.
+    ``partitioning`` is of an accelerator that is partitioned, which has no activity as a whole.
     """
 
     device: str
@@ -59,6 +85,7 @@ class AcceleratorSample(Struct, frozen=True, kw_only=True, gc=False):
     ecc_corrected_errors: int | None = None
     ecc_uncorrected_errors: int | None = None
     xids: tuple[int, ...] = ()
+    partitioning: Partitioning | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

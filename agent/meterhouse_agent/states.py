@@ -11,7 +11,7 @@ from meterhouse_agent.samples import AcceleratorSample
 from meterhouse_agent.wire import State
 
 _BUSY_UTILIZATION: Final = 0.05
-_BUSY_SM: Final = 0.01
+BUSY_SM: Final = 0.01
 # A profiler that cannot read gives 0 while the utilization counter shows work; one resident
 # kernel on one of 132 SMs would show 0.0076.
 _SURE_UTILIZATION: Final = 0.5
@@ -20,7 +20,7 @@ _SILENT_SM: Final = 0.005
 _IDLE_POWER_SHARE: Final = 0.25
 _FLOOR_SPREAD: Final = 2.0
 # Where processes cannot be listed, more memory than drivers keep for themselves is held by one.
-_DRIVER_BYTES: Final = 2 * 2**30
+DRIVER_BYTES: Final = 2 * 2**30
 
 
 class PowerRange:
@@ -67,7 +67,7 @@ def state_of(sample: AcceleratorSample, power: PowerRange) -> State:
     ):
         return "unknown"
     if (utilization is not None and utilization >= _BUSY_UTILIZATION) or (
-        sm_activity is not None and sm_activity >= _BUSY_SM
+        sm_activity is not None and sm_activity >= BUSY_SM
     ):
         return "active"
     if sample.power_watts is not None and power.contradicts_idle(sample.power_watts):
@@ -78,4 +78,4 @@ def state_of(sample: AcceleratorSample, power: PowerRange) -> State:
 def _is_held(sample: AcceleratorSample) -> bool:
     if sample.held is not None:
         return sample.held
-    return sample.memory_used_bytes is not None and sample.memory_used_bytes > _DRIVER_BYTES
+    return sample.memory_used_bytes is not None and sample.memory_used_bytes > DRIVER_BYTES

@@ -9,10 +9,12 @@ from msgspec.structs import replace
 from meterhouse_agent.accumulate.amount import Amount, IntervalSums
 from meterhouse_agent.accumulate.energy import Energy
 from meterhouse_agent.accumulate.gauges import Coverage, Gauge
+from meterhouse_agent.accumulate.state_sums import Shares, StateSums
 from meterhouse_agent.accumulate.timeline import Timeline, Whose
+from meterhouse_agent.partitions import shares_of
 from meterhouse_agent.samples import AcceleratorSample, Counter
-from meterhouse_agent.states import PowerRange, state_of
-from meterhouse_agent.wire import MAX_TEXT, MAX_XIDS, Accelerators, Method, State
+from meterhouse_agent.states import PowerRange
+from meterhouse_agent.wire import MAX_TEXT, MAX_XIDS, Accelerators, Method
 
 # Report column, and the decimals its instruments are worth: NVML's power is good to 5 W, its
 # utilization comes in whole percent, its temperature in whole degrees, its clock in megahertz;
@@ -50,8 +52,7 @@ class _Device:
         self.power = PowerRange()
         self.gauges = {name: Gauge() for name in DECIMALS}
         self.throttled: dict[str, dict[int, int]] = {column: {} for column in THROTTLES}
-        self.milliseconds: dict[tuple[int, State], int] = {}
-        self.joules: dict[tuple[int, State], IntervalSums] = {}
+        self.states = StateSums()
         self.reasons: dict[int, str] = {}
         self.xids: dict[int, list[int]] = {}
 
@@ -91,13 +92,12 @@ class AcceleratorSums:
         device = self.device(sample.device)
         if sample.power_watts is not None:
             device.power.learn(sample.power_watts)
-        state = state_of(sample, device.power)
+        shares = shares_of(sample, device.power)
         slices = device.coverage.reach(sample.at_milliseconds, timeline, max_gap_milliseconds)
         gauged, throttles = _GAUGES_OF(sample), _THROTTLES_OF(sample)
         for interval, milliseconds in slices:
-            key = (interval, state)
-            device.milliseconds[key] = device.milliseconds.get(key, 0) + milliseconds
-            if state == "unhealthy":
+            device.states.add_time(interval, shares, milliseconds)
+            if "unhealthy" in shares:
                 device.reasons[interval] = _reason(sample)
             for sums, throttled in zip(device.throttled.values(), throttles, strict=True):
                 if throttled is not None:
@@ -105,7 +105,7 @@ class AcceleratorSums:
             for gauge, value in zip(device.gauges.values(), gauged, strict=True):
                 if value is not None:
                     gauge.add(interval, value, milliseconds)
-        self._feed_counters(device, sample, state, max_gap_milliseconds)
+        self._feed_counters(device, sample, shares, max_gap_milliseconds)
         if sample.xids:
             self._feed_xids(device, sample)
 
@@ -119,7 +119,7 @@ class AcceleratorSums:
                 timeline.events["xid_dropped"] += 1
 
     def _feed_counters(
-        self, device: _Device, sample: AcceleratorSample, state: State, max_gap: float
+        self, device: _Device, sample: AcceleratorSample, shares: Shares, max_gap: float
     ) -> None:
         laid = device.energy.feed(
             sample.energy_joules,
@@ -128,9 +128,7 @@ class AcceleratorSums:
             self._timeline,
             max_gap,
         )
-        for piece in laid.pieces:
-            key = (piece.interval_milliseconds, state)
-            device.joules.setdefault(key, IntervalSums()).add(laid._replace(pieces=(piece,)))
+        device.states.add_energy(laid, shares, device.power.floor_watts)
         for name, amount in device.errors.items():
             value = getattr(sample, name)
             if value is not None:
@@ -142,15 +140,27 @@ class AcceleratorSums:
     def take(self, interval_milliseconds: int, order: list[str]) -> Accelerators | None:
         """Hand out an interval's columns in inventory order, ``None`` if nothing was read."""
         devices = [self.device(name) for name in order]
-        taken = [_take_states(device, interval_milliseconds) for device in devices]
-        states = dict.fromkeys(s for pair in taken for sums in pair for s in sums)
+        for device in devices:
+            device.coverage.take(interval_milliseconds)
+        taken = [device.states.take(interval_milliseconds) for device in devices]
+        states = dict.fromkeys(
+            state
+            for totals in taken
+            for sums in (totals.milliseconds, totals.joules)
+            for state in sums
+        )
         if not states:
             return None
-        columns = Accelerators(energy_method=_one([d.energy.method for d in devices]))
+        methods = [
+            # Measured as a whole, but which state drew it was not.
+            "estimated" if totals.is_divided else device.energy.method
+            for device, totals in zip(devices, taken, strict=True)
+        ]
+        columns = Accelerators(energy_method=_one(methods))
         for state in states:
-            columns.state_milliseconds[state] = [m.get(state, 0) for m, _ in taken]
+            columns.state_milliseconds[state] = [t.milliseconds.get(state, 0) for t in taken]
             columns.state_joules[state] = [
-                j.get(state, None if state in m else 0) for m, j in taken
+                t.joules.get(state, None if state in t.milliseconds else 0) for t in taken
             ]
         self._take_gauges(columns, devices, interval_milliseconds)
         columns.unhealthy_reasons = {
@@ -192,19 +202,6 @@ def _reason(sample: AcceleratorSample) -> str:
     if not sample.health_reason:
         return sample.health
     return f"{sample.health}: {sample.health_reason}"[:MAX_TEXT]
-
-
-def _take_states(device: _Device, interval: int) -> tuple[dict[State, int], dict[State, float]]:
-    device.coverage.take(interval)
-    milliseconds = {}
-    joules = {}
-    for key in [k for k in device.milliseconds if k[0] == interval]:
-        milliseconds[key[1]] = device.milliseconds.pop(key)
-    for key in [k for k in device.joules if k[0] == interval]:
-        amount = device.joules.pop(key).take(interval)
-        if amount is not None:
-            joules[key[1]] = amount
-    return milliseconds, joules
 
 
 def keep_xid(codes: list[int], code: int) -> bool:

@@ -1,5 +1,6 @@
 """Single calls to NVML, each remembering what its device or driver does not support."""
 
+import contextlib
 import ctypes
 import math
 import struct
@@ -87,6 +88,7 @@ class Refused:
     def __init__(self) -> None:
         self.failures: list[str] = []
         self.notes: list[str] = []
+        self._noted: set[str] = set()
 
     def take(self, name: str, code: int) -> bool:
         """Take note of an error code; tell whether the call is never to be made again."""
@@ -97,7 +99,8 @@ class Refused:
             raise GpuFailedError(text)
         if code in _LIBRARY_LOST:
             raise LibraryError(f"NVML {text}")
-        if code == pynvml.NVML_ERROR_NO_PERMISSION:
+        if code == pynvml.NVML_ERROR_NO_PERMISSION and name not in self._noted:
+            self._noted.add(name)
             self.notes.append(
                 f"{name}: no permission; run the agent as root, or grant it CAP_SYS_ADMIN"
             )
@@ -118,6 +121,11 @@ class Metric:
         self._name = name
         self._refused = refused
         self._calls = list(calls)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether any of its calls is still to be made."""
+        return bool(self._calls)
 
     def read(self, handle: Handle) -> Any:  # noqa: ANN401 - the binding has no types
         """Return the metric, or None where it was not to be had."""
@@ -173,9 +181,15 @@ class Fields:
 
 
 class Activity:
-    """SM and tensor activity of one device from GPM, between its last two samples."""
+    """SM and tensor activity of one device from GPM, between its last two samples.
 
-    def __init__(self, handle: Handle, refused: Refused) -> None:
+    ``sample`` fills a buffer, where it is not the whole device that is sampled.
+    """
+
+    def __init__(
+        self, handle: Handle, refused: Refused, sample: Callable[[Handle, Any], Any] | None = None
+    ) -> None:
+        self._fill = pynvml.nvmlGpmSampleGet if sample is None else sample
         support = Metric("activity (GPM)", refused, _gpm_buffers)
         self._sample = Metric("activity (GPM)", refused, self._take)
         self._compare = Metric("activity (GPM)", refused, self._between)
@@ -186,13 +200,16 @@ class Activity:
             self._request, self._older, self._newer = buffers
             self._metrics = self._request.metrics[0], self._request.metrics[1]
 
+    @property
+    def is_too_soon(self) -> bool:
+        """Whether the sample before is so fresh that none may be taken yet."""
+        return self._taken is not None and time.monotonic() - self._taken < _GPM_LEAST_SECONDS
+
     def read(self, handle: Handle) -> tuple[float | None, float | None]:
         """Return SM and tensor activity in percent since the last read; None for the first."""
-        now = time.monotonic()
-        if not self.supported or (
-            self._taken is not None and now - self._taken < _GPM_LEAST_SECONDS
-        ):
+        if not self.supported or self.is_too_soon:
             return None, None
+        now = time.monotonic()
         if self._sample.read(handle) is None:
             self._taken = None
             return None, None
@@ -201,8 +218,17 @@ class Activity:
         self._older, self._newer = self._newer, self._older
         return (None, None) if found is None else found
 
+    def close(self) -> None:
+        """Give its buffers back; nothing can be read any more."""
+        if self.supported:
+            self.supported = False
+            with contextlib.suppress(pynvml.NVMLError):
+                pynvml.nvmlGpmSampleFree(self._older)
+            with contextlib.suppress(pynvml.NVMLError):
+                pynvml.nvmlGpmSampleFree(self._newer)
+
     def _take(self, handle: Handle) -> bool:
-        pynvml.nvmlGpmSampleGet(handle, self._newer)
+        self._fill(handle, self._newer)
         return True
 
     def _between(self, _handle: Handle) -> tuple[float | None, float | None]:
@@ -228,3 +254,27 @@ def _percent(metric: Any) -> float | None:  # noqa: ANN401 - the binding has no 
     value = float(_plain(metric, "value"))
     # JSON has no NaN; a negative share is junk as well, and so gets counted as junk.
     return value if math.isfinite(value) else -1.0
+
+
+def memory_v2(handle: Handle) -> Any:  # noqa: ANN401 - untyped binding
+    """Return the memory of a device or MIG device, what is reserved apart."""
+    return pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+
+
+def processes_v3(handle: Handle) -> Any:  # noqa: ANN401 - untyped binding
+    """Return the compute processes of a device or MIG device."""
+    try:
+        return pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
+    except pynvml.NVMLError_InsufficientSize:
+        # Processes started between the call for their number and the call for their list.
+        return pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
+
+
+def processes_v2(handle: Handle) -> Any:  # noqa: ANN401 - untyped binding
+    """Return the compute processes of a device, of a driver that does not know the third form."""
+    return pynvml.nvmlDeviceGetComputeRunningProcesses_v2(handle)
+
+
+def holds(process: Any) -> bool:  # noqa: ANN401 - untyped binding
+    """Tell whether a process holds memory: one whose share the driver does not know does."""
+    return process.usedGpuMemory is None or process.usedGpuMemory > 0

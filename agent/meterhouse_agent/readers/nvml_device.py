@@ -18,6 +18,7 @@ from meterhouse_agent.readers.nvml_calls import (
 )
 from meterhouse_agent.readers.nvml_events import Events
 from meterhouse_agent.readers.nvml_messages import Identity, Options, Reading
+from meterhouse_agent.readers.nvml_mig import Mig
 from meterhouse_agent.readers.serve import DeviceError
 
 _AGGREGATE: Final = 1
@@ -46,7 +47,14 @@ class NvmlDevice:
         self._lost_until = 0.0
         self._held: bool | None = None
         self._held_until = 0.0
-        self._refused = refused = Refused()
+        self._refused = Refused()
+        self._mig = Mig(options, self._refused)
+        self._activity: Activity | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take every call for one that can be made, whatever was refused before."""
+        refused = self._refused
         self._fields = Fields(
             refused,
             calls.ENERGY,
@@ -60,11 +68,10 @@ class NvmlDevice:
             calls.REMAP_FAILURE,
             calls.RECOVERY_ACTION,
         )
-        self._activity: Activity | None = None
         self._energy = Metric("energy", refused, pynvml.nvmlDeviceGetTotalEnergyConsumption)
         self._power = Metric("power", refused, pynvml.nvmlDeviceGetPowerUsage)
         self._utilization = Metric("utilization", refused, pynvml.nvmlDeviceGetUtilizationRates)
-        self._memory = Metric("memory", refused, _memory_v2, pynvml.nvmlDeviceGetMemoryInfo)
+        self._memory = Metric("memory", refused, calls.memory_v2, pynvml.nvmlDeviceGetMemoryInfo)
         self._temperature = Metric("temperature", refused, _temperature_v, _temperature)
         self._clock = Metric("SM clock", refused, _sm_clock)
         self._throttle = Metric(
@@ -78,8 +85,8 @@ class NvmlDevice:
         self._processes = Metric(
             "process list",
             refused,
-            _processes_v3,
-            _processes_v2,
+            calls.processes_v3,
+            calls.processes_v2,
         )
 
     def identify(self) -> Identity:
@@ -93,6 +100,7 @@ class NvmlDevice:
             memory = self._memory.read(self._handle)
             limit = Metric("power limit", refused, _limit_max, _limit).read(self._handle)
             capabilities = self._probe()
+            self._mig.look(self._handle)
         except (GpuLostError, GpuFailedError, pynvml.NVMLError) as error:
             raise DeviceError(f"GPU with index {self._index} has no name yet: {error}") from error
         return Identity(
@@ -165,23 +173,45 @@ class NvmlDevice:
         return metric.read(self._handle) if value is None else value
 
     def _read_rest(self, reading: Reading) -> None:
-        rates = self._utilization.read(self._handle)
         memory = self._memory.read(self._handle)
-        reading.utilization_percent = None if rates is None else int(rates.gpu)
         reading.memory_used_bytes = None if memory is None else int(memory.used)
         reading.temperature_celsius = self._temperature.read(self._handle)
         reading.sm_clock_megahertz = self._clock.read(self._handle)
         reading.throttle_reasons = self._throttle.read(self._handle)
+        if not self._mig.is_on:
+            self._read_whole(reading)
+        if self._mig.is_on:
+            reading.mig = self._mig.read(self._handle)
+            if reading.mig is None:
+                self._leave_mig_mode()
+
+    def _read_whole(self, reading: Reading) -> None:
+        """Read what a GPU in MIG mode does not have."""
+        was_there = self._utilization.is_there
+        rates = self._utilization.read(self._handle)
+        if not self._mig.is_known or self._utilization.is_there != was_there:
+            # The driver refuses it from when the GPU is put into MIG mode.
+            self._mig.look(self._handle)
+            if self._mig.is_on:
+                return
+        reading.utilization_percent = None if rates is None else int(rates.gpu)
         if self._activity is not None:
             sm, tensor = self._activity.read(self._handle)
             reading.sm_activity_percent, reading.tensor_activity_percent = sm, tensor
         reading.held = self._read_held()
 
+    def _leave_mig_mode(self) -> None:
+        self._begin()
+        self._held_until = 0.0
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = Activity(self._handle, self._refused)
+
     def _read_held(self) -> bool | None:
         now = time.monotonic()
         if now >= self._held_until:
             listed = self._processes.read(self._handle)
-            self._held = None if listed is None else any(map(_holds, listed))
+            self._held = None if listed is None else any(map(calls.holds, listed))
             self._held_until = now + self._options.processes_every
         return self._held
 
@@ -192,6 +222,7 @@ class NvmlDevice:
         with contextlib.suppress(pynvml.NVMLError):
             self._handle = pynvml.nvmlDeviceGetHandleByUUID(self._uuid)
             self._lost_reason = ""
+            self._mig.forget()
             self._events.begin_again()
         return not self._lost_reason
 
@@ -224,33 +255,12 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _memory_v2(handle: Handle) -> Any:  # noqa: ANN401 - untyped binding
-    return pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
-
-
 def _temperature_v(handle: Handle) -> int:
     return int(pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU))
 
 
 def _temperature(handle: Handle) -> int:
     return int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
-
-
-def _processes_v3(handle: Handle) -> Any:  # noqa: ANN401 - untyped binding
-    try:
-        return pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
-    except pynvml.NVMLError_InsufficientSize:
-        # Processes started between the call for their number and the call for their list.
-        return pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
-
-
-def _processes_v2(handle: Handle) -> Any:  # noqa: ANN401 - untyped binding
-    return pynvml.nvmlDeviceGetComputeRunningProcesses_v2(handle)
-
-
-def _holds(process: Any) -> bool:  # noqa: ANN401 - untyped binding
-    # A process whose share the driver does not know (None) still holds some memory.
-    return process.usedGpuMemory is None or process.usedGpuMemory > 0
 
 
 def _sm_clock(handle: Handle) -> int:

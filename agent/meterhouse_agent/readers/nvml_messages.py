@@ -23,9 +23,28 @@ class Identity(Struct, omit_defaults=True, kw_only=True):
     capabilities: list[str] = []
 
 
+class MigDevice(Struct, omit_defaults=True, kw_only=True):
+    """One MIG device; ``sm_activity_percent`` is of the whole GPU ``instance``."""
+
+    slices: int
+    instance: int | None = None
+    held: bool | None = None
+    memory_used_bytes: int | None = None
+    sm_activity_percent: float | None = None
+
+
+class MigDevices(Struct, omit_defaults=True, kw_only=True):
+    """A GPU in MIG mode: its compute slices (0: not known), and the MIG devices made of them."""
+
+    slices: int
+    complete: bool = True
+    parts: list[MigDevice] = []
+
+
 class Reading(Struct, omit_defaults=True, kw_only=True):
     """What one device showed; ``at_milliseconds`` (UTC) is when its energy counter was read.
 
+    In MIG mode it has ``mig`` instead of ``held``, its utilization and its activities.
     ``xids`` are the driver's fault codes since the reading before, oldest first; ``notes`` are
     texts for the log, each given once.
     """
@@ -46,5 +65,6 @@ class Reading(Struct, omit_defaults=True, kw_only=True):
     throttle_reasons: int | None = None
     ecc_corrected_errors: int | None = None
     ecc_uncorrected_errors: int | None = None
+    mig: MigDevices | None = None
     xids: list[int] = []
     notes: list[str] = []

@@ -13,8 +13,15 @@ import msgspec
 from msgspec import Raw
 from pydantic import Field
 
-from meterhouse_agent.readers.nvml_messages import Identity, Options, Reading
-from meterhouse_agent.samples import AcceleratorSample, Counter, Readings, Things
+from meterhouse_agent.readers.nvml_messages import Identity, MigDevices, Options, Reading
+from meterhouse_agent.samples import (
+    AcceleratorSample,
+    Counter,
+    Partition,
+    Partitioning,
+    Readings,
+    Things,
+)
 from meterhouse_agent.settings import DurationSeconds, SourceConfig
 from meterhouse_agent.sources.child import Child, Command
 from meterhouse_agent.wire import Device, is_name
@@ -36,6 +43,9 @@ _MAX_ERRORS: Final = 2**53
 _MAX_XID: Final = 9999
 # GPM's activities are computed and can come out a hair above the whole.
 _MAX_PERCENT: Final = 101.0
+# Of GPU instances more than the whole was seen, by a third and more (NVIDIA/DCGM, issue 152).
+_MAX_INSTANCE_PERCENT: Final = 1000.0
+_MAX_SLICES: Final = 64
 # nvmlClocksEventReason…: GpuIdle and the clocks that someone set are no throttling.
 NOT_THROTTLED: Final = 0x1 | 0x2 | 0x100
 # SwPowerCap and HwPowerBrakeSlowdown; SwThermalSlowdown and HwThermalSlowdown. HwSlowdown does not
@@ -221,6 +231,34 @@ def sample(identity: Identity, reading: Reading, epoch: str, junk: Tally[str]) -
         ecc_corrected_errors=errors("ecc_corrected_errors", reading.ecc_corrected_errors),
         ecc_uncorrected_errors=errors("ecc_uncorrected_errors", reading.ecc_uncorrected_errors),
         xids=xids,
+        partitioning=None if reading.mig is None else partitioning(reading.mig, junk),
+    )
+
+
+def partitioning(mig: MigDevices, junk: Tally[str]) -> Partitioning:
+    """Convert what a GPU in MIG mode is divided into; a MIG device out of range is not known."""
+    found = []
+    for part in mig.parts:
+        activity, memory = part.sm_activity_percent, part.memory_used_bytes
+        if not 0 < part.slices <= _MAX_SLICES:
+            junk["slices"] += 1
+            continue
+        if activity is not None and not 0 <= activity <= _MAX_INSTANCE_PERCENT:
+            junk["sm_activity_ratio"] += 1
+            activity = None
+        found.append(
+            Partition(
+                slices=part.slices,
+                instance=part.instance,
+                held=part.held,
+                memory_used_bytes=_scaled(memory, 1.0),
+                sm_activity_ratio=None if activity is None else min(activity / 100.0, 1.0),
+            )
+        )
+    return Partitioning(
+        slices=mig.slices if 0 < mig.slices <= _MAX_SLICES else 0,
+        partitions=tuple(found),
+        complete=mig.complete and len(found) == len(mig.parts),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 SOURCE: Final = Path(__file__).with_name("nvml.c")
 LIBRARY: Final = "libnvidia-ml.so.1"
+NO_PERMISSION: Final = 4
 GPU_IS_LOST: Final = 15
 RESET_REQUIRED: Final = 16
 DRIVER_NOT_LOADED: Final = 9
@@ -37,6 +38,23 @@ class Served(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
+class MigDevice:
+    """One MIG device; those of one GPU instance show its activity, the first one's.
+
+    ``error`` is what each call with its handle answers, ``hidden`` what asking for its handle does.
+    """
+
+    slices: int
+    instance: int
+    uuid: str
+    process_bytes: int = 0
+    memory_used_bytes: int = 0
+    sm_activity_percent: float = 0.0
+    error: int = 0
+    hidden: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
 class Gpu:
     """What one device shows; change it, then call ``Nvml.apply``.
 
@@ -44,7 +62,9 @@ class Gpu:
     is its integral. ``unsupported`` and ``forbidden`` take: handle, uuid, name, serial, memory,
     fields, ecc, memory_temperature, energy, remap, power, power_average, power_instant, recovery,
     power_limit, utilization, temperature, clock, throttle, processes, gpm, events (all of them),
-    xid (the events of that type).
+    xid (the events of that type), mig (the mode), and of MIG devices mig_count, mig_handle,
+    mig_uuid, mig_instance, mig_attributes, mig_processes, mig_memory, mig_gpm.
+    ``mig_devices`` are by their index, in which there may be holes.
     """
 
     uuid: str
@@ -74,6 +94,9 @@ class Gpu:
     error: int = 0
     hang: bool = False
     register_error: int = 0
+    mig_mode: bool = False
+    mig_slices: int = 7
+    mig_devices: dict[int, MigDevice] = field(default_factory=dict)
     unsupported: set[str] = field(default_factory=set)
     forbidden: set[str] = field(default_factory=set)
 
@@ -107,6 +130,8 @@ class Gpu:
             "recovery": self.recovery_action,
             "sm_activity": self.sm_activity_percent,
             "tensor_activity": self.tensor_activity_percent,
+            "mig_mode": int(self.mig_mode),
+            "mig_slices": self.mig_slices,
         }
         result = {key: [str(value)] for key, value in numbers.items() if value is not None}
         result |= {"uuid": [self.uuid], "name": [self.name], "serial": [self.serial]}
@@ -114,6 +139,11 @@ class Gpu:
         result["forbidden"] = [" ".join(sorted(self.forbidden))] if self.forbidden else []
         result["power"] = [f"{start} {milliwatts}" for start, milliwatts in self.schedule]
         result["process"] = [f"{pid} {size}" for pid, size in self.processes]
+        result["mig"] = [
+            f"{place} {m.instance} {m.slices} {m.process_bytes} {m.memory_used_bytes}"
+            f" {m.sm_activity_percent} {m.error} {m.hidden} {m.uuid}"
+            for place, m in self.mig_devices.items()
+        ]
         return result
 
 
@@ -178,7 +208,15 @@ class Nvml:
     @property
     def waits(self) -> int:
         """How often the driver was asked for an event."""
-        path = Path(f"{self.log}.waits")
+        return self._bytes("waits")
+
+    @property
+    def mig_mode_calls(self) -> int:
+        """How often the driver was asked for the MIG mode of a device."""
+        return self._bytes("mig")
+
+    def _bytes(self, suffix: str) -> int:
+        path = Path(f"{self.log}.{suffix}")
         return path.stat().st_size if path.exists() else 0
 
     def served(self, index: int | None = None) -> list[Served]:

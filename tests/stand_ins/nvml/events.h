@@ -17,18 +17,6 @@ typedef struct {
 
 enum { XID_CRITICAL_ERROR = 8, TIMEOUT = 10, GPU_IS_LOST = 15 };
 
-static void note_wait(void)
-{
-    const char *log = getenv("METERHOUSE_STAND_IN_NVML_LOG");
-    char path[4096];
-    if (log == NULL) return;
-    snprintf(path, sizeof path, "%s.waits", log);
-    int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (file < 0) return;
-    if (write(file, ".", 1) != 1) abort();
-    close(file);
-}
-
 /* Called with the lock held. */
 static int next_event(event_set_t *set, event_data_t *data)
 {

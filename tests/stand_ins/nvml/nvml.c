@@ -1,5 +1,6 @@
 /* A libnvidia-ml.so.1 for tests: the calls the agent makes, of devices that a text file describes. */
 #include "events.h"
+#include "mig.h"
 #include "state.h"
 
 int nvmlInitWithFlags(unsigned flags)
@@ -64,7 +65,16 @@ static int text(void *handle, const char *what, size_t offset, char *buffer, uns
     return code;
 }
 
-int nvmlDeviceGetUUID(void *h, char *b, unsigned n) { return text(h, "uuid", offsetof(device_t, uuid), b, n); }
+int nvmlDeviceGetUUID(void *h, char *b, unsigned n)
+{
+    device_t d;
+    mig_t part;
+    if (h == gpu_of(h)) return text(h, "uuid", offsetof(device_t, uuid), b, n);
+    int code = enter_mig(h, "mig_uuid", &d, &part);
+    if (code == OK) snprintf(b, n, "%s", part.uuid);
+    return code;
+}
+
 int nvmlDeviceGetName(void *h, char *b, unsigned n) { return text(h, "name", offsetof(device_t, name), b, n); }
 int nvmlDeviceGetSerial(void *h, char *b, unsigned n) { return text(h, "serial", offsetof(device_t, serial), b, n); }
 
@@ -72,13 +82,15 @@ int nvmlDeviceGetMemoryInfo_v2(void *handle, void *out)
 {
     struct { unsigned version; unsigned long long total, reserved, free, used; } *m = out;
     device_t d;
-    int code = enter(handle, "memory", &d);
+    mig_t part;
+    int is_mig = handle != gpu_of(handle);
+    int code = is_mig ? enter_mig(handle, "mig_memory", &d, &part) : enter(handle, "memory", &d);
     if (code != OK) return code;
     if (m->version != 0x02000028) return ARGUMENT_VERSION_MISMATCH;
     m->total = d.total;
     m->reserved = 1 << 20;
-    m->used = d.used;
-    m->free = d.total - d.used - m->reserved;
+    m->used = is_mig ? part.used : d.used;
+    m->free = d.total - m->used - m->reserved;
     return OK;
 }
 
@@ -190,6 +202,7 @@ int nvmlDeviceGetUtilizationRates(void *handle, unsigned rates[2])
     device_t d;
     int code = enter(handle, "utilization", &d);
     if (code != OK) return code;
+    if (d.mig) return NOT_SUPPORTED;
     rates[0] = (unsigned)d.utilization;
     rates[1] = (unsigned)d.utilization / 2;
     return OK;
@@ -245,9 +258,23 @@ int nvmlDeviceGetTotalEccErrors(void *handle, int kind, int counter, unsigned lo
     return OK;
 }
 
+static int processes_of_mig(void *handle, unsigned *count, process_t *out)
+{
+    device_t d;
+    mig_t part;
+    int code = enter_mig(handle, "mig_processes", &d, &part);
+    unsigned room = *count;
+    if (code != OK) return code;
+    *count = part.process_bytes != 0;
+    if (room < *count) return INSUFFICIENT_SIZE;
+    if (*count) *out = (process_t){4242, part.process_bytes, part.instance, 0};
+    return OK;
+}
+
 int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, process_t *out)
 {
     device_t d;
+    if (handle != gpu_of(handle)) return processes_of_mig(handle, count, out);
     int code = enter(handle, "processes", &d);
     unsigned room = *count;
     if (code != OK) return code;
@@ -262,8 +289,8 @@ int nvmlDeviceGetComputeRunningProcesses_v2(void *handle, unsigned *count, proce
     return nvmlDeviceGetComputeRunningProcesses_v3(handle, count, out);
 }
 
-/* What a sample of activity is made of: the device and when it was taken. */
-typedef struct { void *handle; uint64_t at_ms; } activity_t;
+/* What a sample of activity is made of: the device, or its instance, and when it was taken. */
+typedef struct { void *handle; uint64_t at_ms; unsigned instance; } activity_t;
 typedef struct { unsigned id; int code; double value; const char *info[3]; } metric_t;
 typedef struct { unsigned version, count; activity_t *older, *newer; metric_t metric[]; } metrics_t;
 
@@ -291,8 +318,25 @@ int nvmlGpmSampleGet(void *handle, activity_t *sample)
 {
     device_t d;
     int code = enter(handle, "gpm", &d);
-    if (code == OK) *sample = (activity_t){handle, now_ms(CLOCK_MONOTONIC)};
+    if (code == OK) *sample = (activity_t){handle, now_ms(CLOCK_MONOTONIC), ~0u};
     return code;
+}
+
+static const mig_t *instance_of(const device_t *d, unsigned instance)
+{
+    for (unsigned i = 0; i < MAX_MIGS; i++)
+        if (mig_at(d, i) && d->part[i].instance == instance) return &d->part[i];
+    return NULL;
+}
+
+int nvmlGpmMigSampleGet(void *handle, unsigned instance, activity_t *sample)
+{
+    device_t d;
+    int code = enter(handle, "mig_gpm", &d);
+    if (code != OK) return code;
+    if (instance_of(&d, instance) == NULL) return NOT_FOUND;
+    *sample = (activity_t){handle, now_ms(CLOCK_MONOTONIC), instance};
+    return OK;
 }
 
 /* Touches only `count` metrics: the length of the array differs between bindings. */
@@ -302,11 +346,14 @@ int nvmlGpmMetricsGet(metrics_t *m)
     if (m->version != 1) return ARGUMENT_VERSION_MISMATCH;
     if (m->older->handle != m->newer->handle || m->newer->at_ms < m->older->at_ms + 100)
         return INVALID_ARGUMENT;
+    if (m->older->instance != m->newer->instance) return INVALID_ARGUMENT;
     int code = enter(m->newer->handle, "gpm", &d);
     if (code != OK) return code;
+    const mig_t *part = instance_of(&d, m->newer->instance);
+    double sm_activity = part == NULL ? d.sm_activity : part->sm_activity;
     for (unsigned i = 0; i < m->count; i++) {
         m->metric[i].code = m->metric[i].id == 2 || m->metric[i].id == 5 ? OK : NOT_SUPPORTED;
-        m->metric[i].value = m->metric[i].id == 2 ? d.sm_activity : d.tensor_activity;
+        m->metric[i].value = m->metric[i].id == 2 ? sm_activity : d.tensor_activity;
     }
     return OK;
 }
@@ -349,7 +396,7 @@ int nvmlDeviceRegisterEvents(void *handle, unsigned long long types, event_set_t
 int nvmlEventSetWait_v2(event_set_t *set, event_data_t *data, unsigned milliseconds)
 {
     if (milliseconds != 0) return INVALID_ARGUMENT;
-    note_wait();
+    note_byte(".waits");
     pthread_mutex_lock(&lock);
     load_control();
     int code = next_event(set, data);
