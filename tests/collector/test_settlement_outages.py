@@ -11,10 +11,11 @@ from meterhouse_collector.alerts.conditions import supply
 from meterhouse_collector.alerts.state import Observation, Rule, State, step
 from meterhouse_collector.kpi.pue import energy_basis
 from meterhouse_collector.money.delivery import contract_delivery
+from meterhouse_collector.settlement.account import Account
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
 from meterhouse_collector.settlement.documents import document
 from meterhouse_collector.settlement.outages import Counted, counted, counted_all
-from meterhouse_collector.settlement.statement import Account, Statement, statement
+from meterhouse_collector.settlement.statement import Statement, statement
 from meterhouse_collector.settlement.table import as_table
 from meterhouse_collector.settlement.traded import Delivered, Traded
 from meterhouse_collector.site.contracts import CapacityContract

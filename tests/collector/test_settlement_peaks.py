@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from meterhouse_collector.money.bill_lines import PeakInterval
 from meterhouse_collector.rollup.pricing import zero_sums
+from meterhouse_collector.settlement.account import account
 from meterhouse_collector.settlement.documents import document
 from meterhouse_collector.settlement.peaks import demand_peak, peak_shares
 from meterhouse_collector.settlement.reading import read_sources
-from meterhouse_collector.settlement.statement import PART, account, statement
+from meterhouse_collector.settlement.statement import PART, statement
 from meterhouse_collector.settlement.table import as_table
 from meterhouse_collector.site.index import GroupKey
 from tests.collector.bills import instant

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from meterhouse_collector.settlement.account import Account, GroupSums, Line
 from meterhouse_collector.settlement.invoices import (
     Invoice,
     InvoiceError,
@@ -16,7 +17,6 @@ from meterhouse_collector.settlement.invoices import (
 from meterhouse_collector.settlement.periods import Period
 from meterhouse_collector.settlement.reconcile import Reconciliation, metered, reconcile
 from meterhouse_collector.settlement.registers import MeterRegister
-from meterhouse_collector.settlement.statement import Account, GroupSums, Line
 from tests.collector.settled import SITE, site
 from tests.collector.test_settlement_statement import CHAT, SPARE, WINDOW, fixed
 

@@ -19,14 +19,7 @@ from meterhouse_collector.money import focus
 from meterhouse_collector.money.decimals import add
 from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.money.rounding import round_total
-from meterhouse_collector.settlement.allocation import Settled
-from meterhouse_collector.settlement.documents import CSV_COLUMNS, as_csv, as_focus, as_json
-from meterhouse_collector.settlement.dues import Bill, DueLine
-from meterhouse_collector.settlement.exchange import Original
-from meterhouse_collector.settlement.figures import declared_models
-from meterhouse_collector.settlement.registers import MeterRegister, meter_register
-from meterhouse_collector.settlement.statement import (
-    BYS,
+from meterhouse_collector.settlement.account import (
     Account,
     Adjustment,
     BillTotal,
@@ -35,9 +28,15 @@ from meterhouse_collector.settlement.statement import (
     Line,
     Sources,
     account,
-    statement,
     whole_quarters,
 )
+from meterhouse_collector.settlement.allocation import Settled
+from meterhouse_collector.settlement.documents import CSV_COLUMNS, as_csv, as_focus, as_json
+from meterhouse_collector.settlement.dues import Bill, DueLine
+from meterhouse_collector.settlement.exchange import Original
+from meterhouse_collector.settlement.figures import declared_models
+from meterhouse_collector.settlement.registers import MeterRegister, meter_register
+from meterhouse_collector.settlement.statement import BYS, statement
 from meterhouse_collector.settlement.table import as_table
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from tests.collector.bills import instant

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterhouse_collector.rollup.pricing import zero_sums
+from meterhouse_collector.settlement.account import Sources, account
 from meterhouse_collector.settlement.allocation import Settled
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
 from meterhouse_collector.settlement.dues import Bill
 from meterhouse_collector.settlement.exchange import Original
 from meterhouse_collector.settlement.sales import Sale, margins, sales, token_originals
-from meterhouse_collector.settlement.statement import Sources, account
 from meterhouse_collector.settlement.traded import (
     NOTHING_TRADED,
     Delivered,

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from meterhouse_collector.rows import POLICY_DAYS, Point
 from meterhouse_collector.settings import Secret
+from meterhouse_collector.settlement.account import Account, account
 from meterhouse_collector.settlement.reading import read_ledger_hash, read_sources
-from meterhouse_collector.settlement.statement import Account, account
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
 from meterhouse_collector.store import Store

@@ -14,8 +14,9 @@ import pytest
 from meterhouse_agent import wire
 from meterhouse_agent.simulation.reckoning import FleetModel
 from meterhouse_collector.kpi.value import KpiValue
+from meterhouse_collector.settlement.account import Account
 from meterhouse_collector.settlement.registers import MeterRegister
-from meterhouse_collector.settlement.statement import BYS, Account, Statement, statement
+from meterhouse_collector.settlement.statement import BYS, Statement, statement
 from meterhouse_collector.store import Store
 from tests.month.collecting import DISORDER, IN_ORDER, Disorder
 from tests.month.playing import Played, influx, play, rollups, sqlite

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from meterhouse_collector.commands.books import period_of, with_books
+from meterhouse_collector.settlement.account import Account
 from meterhouse_collector.settlement.books import Books, NotClosableError
 from meterhouse_collector.settlement.periods import ALLOWED
-from meterhouse_collector.settlement.statement import Account
 
 _FAILED: Final = 1
 

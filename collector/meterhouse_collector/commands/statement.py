@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from meterhouse_collector.commands.books import UsageError, period_of, with_books
+from meterhouse_collector.settlement.account import Account, whole_quarters
 from meterhouse_collector.settlement.books import Books
 from meterhouse_collector.settlement.documents import as_csv, as_focus, as_json
 from meterhouse_collector.settlement.periods import ALLOWED, local_text, parse_instant
 from meterhouse_collector.settlement.reconcile import read_reconciliations
-from meterhouse_collector.settlement.statement import BYS, Account, By, statement, whole_quarters
+from meterhouse_collector.settlement.statement import BYS, By, statement
 from meterhouse_collector.settlement.table import as_table
 
 _BY: Final[By] = "pool"

@@ -10,6 +10,7 @@ import msgspec
 from meterhouse_collector.money.billing_month import QUARTER_SECONDS, billing_month
 from meterhouse_collector.quarters.marks import read_marks
 from meterhouse_collector.rows import POLICY_DAYS
+from meterhouse_collector.settlement.account import Account, Adjustment, Closing, account
 from meterhouse_collector.settlement.allocation import days
 from meterhouse_collector.settlement.closing import (
     Head,
@@ -26,7 +27,6 @@ from meterhouse_collector.settlement.reading import (
     silent,
 )
 from meterhouse_collector.settlement.records import read_records
-from meterhouse_collector.settlement.statement import Account, Adjustment, Closing, account
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.store import Store
 

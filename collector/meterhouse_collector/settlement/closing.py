@@ -20,7 +20,7 @@ from meterhouse_agent import wire
 from meterhouse_collector.money.decimals import ZERO, add
 from meterhouse_collector.money.kinds import KINDS
 from meterhouse_collector.rows import PackedRow
-from meterhouse_collector.settlement.statement import Account, Adjustment, Line
+from meterhouse_collector.settlement.account import Account, Adjustment, Line
 from meterhouse_collector.site.index import GroupKey
 from meterhouse_collector.store import Store, StoreUnavailableError
 

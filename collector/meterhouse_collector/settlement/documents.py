@@ -15,19 +15,14 @@ from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money import focus
 from meterhouse_collector.money.decimals import exact
 from meterhouse_collector.money.kinds import JOULES_KINDS
+from meterhouse_collector.settlement.account import Account, BillTotal, Line
 from meterhouse_collector.settlement.capacity import ContractTotal
 from meterhouse_collector.settlement.idleness import IdleTotal, LoadedPool
 from meterhouse_collector.settlement.peaks import PeakShares
 from meterhouse_collector.settlement.periods import utc_text
 from meterhouse_collector.settlement.registers import MeterRegister
 from meterhouse_collector.settlement.sales import Sale
-from meterhouse_collector.settlement.statement import (
-    Account,
-    BillTotal,
-    Cell,
-    Line,
-    Statement,
-)
+from meterhouse_collector.settlement.statement import Cell, Statement
 
 SCHEMA: Final = 1
 CSV_COLUMNS: Final = (

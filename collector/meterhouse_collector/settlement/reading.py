@@ -15,6 +15,7 @@ from meterhouse_collector.rollup.points import group_of, sums_of
 from meterhouse_collector.rollup.pricing import Sums
 from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.rows import MeterRow, PackedRow
+from meterhouse_collector.settlement.account import Sources
 from meterhouse_collector.settlement.allocation import Settled, days, joined, settled
 from meterhouse_collector.settlement.dues import Bill, Due
 from meterhouse_collector.settlement.months import bill_of, billed_stretch, read_meters
@@ -22,7 +23,6 @@ from meterhouse_collector.settlement.peaks import demand_peak
 from meterhouse_collector.settlement.records import read_records
 from meterhouse_collector.settlement.registers import MeterRegister, meter_register
 from meterhouse_collector.settlement.revision import model_revision
-from meterhouse_collector.settlement.statement import Sources
 from meterhouse_collector.settlement.traded import Traded, all_traded, traded
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.store import Store

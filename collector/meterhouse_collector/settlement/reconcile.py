@@ -19,9 +19,9 @@ from meterhouse_collector.money.decimals import (
 )
 from meterhouse_collector.money.rounding import round_total
 from meterhouse_collector.rows import PackedRow
+from meterhouse_collector.settlement.account import Account
 from meterhouse_collector.settlement.invoices import Invoice, Kind
 from meterhouse_collector.settlement.periods import Period
-from meterhouse_collector.settlement.statement import Account
 from meterhouse_collector.site.model import SiteModel
 from meterhouse_collector.store import Store, StoreUnavailableError
 

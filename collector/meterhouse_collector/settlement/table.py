@@ -9,10 +9,11 @@ from meterhouse_agent import wire
 from meterhouse_collector.kpi.value import KpiValue
 from meterhouse_collector.money.decimals import ZERO, add
 from meterhouse_collector.money.kinds import KINDS
+from meterhouse_collector.settlement.account import Account
 from meterhouse_collector.settlement.columns import NO_VALUE, columns, figure_text
 from meterhouse_collector.settlement.periods import local_text, utc_text
 from meterhouse_collector.settlement.registers import MeterRegister
-from meterhouse_collector.settlement.statement import Account, Cell, Statement
+from meterhouse_collector.settlement.statement import Cell, Statement
 from meterhouse_collector.settlement.traded_table import (
     contracts_table,
     deliveries_table,

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from meterhouse_collector.money.decimals import add
+from meterhouse_collector.settlement.account import Account
 from meterhouse_collector.settlement.capacity import ContractTotal
 from meterhouse_collector.settlement.columns import NO_VALUE, columns, money_text
 from meterhouse_collector.settlement.sales import Sale
-from meterhouse_collector.settlement.statement import Account
 
 _SECONDS_PER_HOUR = 3600.0
 
