@@ -27,7 +27,7 @@ class StateSums:
     def __init__(self) -> None:
         self._milliseconds: dict[tuple[int, State], int] = {}
         self._parted: dict[int, dict[State, Fraction]] = {}
-        self._joules: dict[tuple[int, State], IntervalSums] = {}
+        self._joules: dict[State, IntervalSums] = {}
         self._divided: set[int] = set()
 
     def add_time(self, interval_milliseconds: int, shares: Shares, milliseconds: int) -> None:
@@ -45,22 +45,24 @@ class StateSums:
 
     def add_energy(self, laid: Laid, shares: Shares, floor_watts: float | None) -> None:
         """Add what the accelerator drew; ``floor_watts`` is the least it was seen to draw."""
+        if len(shares) == 1:
+            for state in shares:
+                self._energy_of(state).add(laid)
+            return
         for piece in laid.pieces:
-            interval = piece.interval_milliseconds
-            if len(shares) == 1:
-                ticks = dict.fromkeys(shares, piece.ticks)
-            else:
-                self._divided.add(interval)
+            self._divided.add(piece.interval_milliseconds)
+            idle = None
+            if floor_watts is not None:
                 milliseconds = max(0, piece.to_milliseconds - piece.from_milliseconds)
-                idle = (
-                    None
-                    if floor_watts is None
-                    else round(floor_watts * milliseconds / 1000 / laid.unit)
-                )
-                ticks = apportion_energy(piece.ticks, idle, shares)
-            for state, part in ticks.items():
-                sums = self._joules.setdefault((interval, state), IntervalSums())
-                sums.add(laid._replace(pieces=(piece._replace(ticks=part),)))
+                idle = round(floor_watts * milliseconds / 1000 / laid.unit)
+            for state, ticks in apportion_energy(piece.ticks, idle, shares).items():
+                self._energy_of(state).add(laid._replace(pieces=(piece._replace(ticks=ticks),)))
+
+    def _energy_of(self, state: State) -> IntervalSums:
+        found = self._joules.get(state)
+        if found is None:
+            found = self._joules[state] = IntervalSums()
+        return found
 
     def take(self, interval_milliseconds: int) -> StateTotals:
         """Hand out the sums of an interval; the times are whole milliseconds that sum exactly."""
@@ -72,10 +74,10 @@ class StateSums:
         if parted:
             for state, part in apportion(int(sum(parted.values())), parted).items():
                 milliseconds[state] = milliseconds.get(state, 0) + part
-        for key in [k for k in self._joules if k[0] == interval_milliseconds]:
-            amount = self._joules.pop(key).take(interval_milliseconds)
+        for state, sums in self._joules.items():
+            amount = sums.take(interval_milliseconds)
             if amount is not None:
-                joules[key[1]] = amount
+                joules[state] = amount
         is_divided = interval_milliseconds in self._divided
         self._divided.discard(interval_milliseconds)
         return StateTotals(milliseconds, joules, is_divided)
