@@ -1,5 +1,6 @@
 """What the joules, the fuel and the water of quarter hours cost."""
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from meterhouse_collector.settlement.dues import Bill, site_bill
 from meterhouse_collector.settlement.inputs import billed_meters, site_quarters
 from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.settlement.supplies import SiteQuarter
+from meterhouse_collector.site.load import SiteModelError
 from tests.collector.bills import starts
 from tests.collector.settled import site
 
@@ -266,6 +268,18 @@ per_kwh = 0.01
     assert amounts == [Decimal("0.4"), Decimal("1.8"), Decimal("0.1")]
 
 
+FACTOR = """
+[[energy_source]]
+name = "north"
+kind = "grid"
+valid_from = 2026-01-01
+[[emission_factor]]
+energy_source = "north"
+method = "market"
+kg_per_kwh = 0.1
+source = "ours"
+valid_from = 2026-01-01
+"""
 CARBON = """
 [[carbon_price]]
 kind = "invoiced"
@@ -286,12 +300,21 @@ valid_from = 2020-01-01
 
 
 def test_emissions_cost_what_is_invoiced_and_never_a_shadow_price() -> None:
-    found = bill(TARIFF + CARBON, carbon_kg={1: 10.0, 2: 100.0})
+    found = bill(TARIFF + FACTOR + CARBON, carbon_kg={1: 10.0, 2: 100.0})
     assert [due.carbon for due in found.dues] == [Decimal("0.5") + 2] * 96
 
 
+def test_a_price_of_emissions_without_a_factor_is_a_fault_and_no_bill_of_zero() -> None:
+    fault = (
+        "carbon_price.1.scope: found 2, allowed: 1, or 2 with an [[emission_factor]] of the method"
+        ' "market"'
+    )
+    with pytest.raises(SiteModelError, match=re.escape(fault)):
+        site(HEAD + METERS + TARIFF + CARBON)
+
+
 def test_emissions_that_are_not_known_are_missing_and_energy_is_not() -> None:
-    found = bill(TARIFF + CARBON, carbon_kg={1: 10.0, 2: None})
+    found = bill(TARIFF + FACTOR + CARBON, carbon_kg={1: 10.0, 2: None})
     assert {due.energy for due in found.dues} == {Decimal(2)}
     assert {due.missing for due in found.dues} == {("scope 2 emissions: not known",)}
 

@@ -66,6 +66,7 @@ def faults(model: SiteModel) -> Iterator[str]:
         yield from _unknown(model, reference)
     yield from _pools_in_force(model)
     yield from _currencies(model)
+    yield from _emissions(model)
 
 
 def _unknown(model: SiteModel, reference: Reference) -> Iterator[str]:
@@ -146,6 +147,17 @@ def _currencies(model: SiteModel) -> Iterator[str]:
                     f"{table}.{position}.currency: found {currency!r}, allowed: {model.currency},"
                     f" or a currency with an [[exchange_rate]] to it{when}"
                 )
+
+
+def _emissions(model: SiteModel) -> Iterator[str]:
+    """Yield a fault for each price of emissions that nothing says the amount of."""
+    factored = any(factor.method == "market" for factor in model.emission_factor)
+    for position, price in enumerate(model.carbon_price):
+        if price.kind == "invoiced" and price.scope == 2 and not factored:  # noqa: PLR2004 - scope 2
+            yield (
+                f"carbon_price.{position}.scope: found 2, allowed: 1, or 2 with an"
+                ' [[emission_factor]] of the method "market"'
+            )
 
 
 def _needed(assets: Iterable[Asset], table: str, entry: object) -> date:
