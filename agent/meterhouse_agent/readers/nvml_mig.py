@@ -95,7 +95,7 @@ class Mig:
         count = self._most.read(handle)
         # The smallest MIG device has one compute slice, so the GPU has as many as it can have MIG
         # devices at most: 7 of an A100 or H100, 4 of an A30.
-        self._found = found = MigDevices(slices=int(count or 0))
+        self._found = found = MigDevices(slices=0 if count is None else int(count))
         uuids: dict[int, list[str]] = {}
         for index in range(min(found.slices, _MOST)):
             try:
