@@ -130,8 +130,11 @@ def test_several_idle_partitions_of_an_instance() -> None:
 
 
 def test_partitions_of_unknown_instances_are_not_one() -> None:
-    alone = [Partition(slices=2, held=True), Partition(slices=1, held=False)]
-    assert _shares(*alone) == {"unknown": 2, "free": 5}
+    alone = [
+        Partition(slices=2, held=True, sm_activity_ratio=BUSY),
+        Partition(slices=1, held=True, sm_activity_ratio=IDLE),
+    ]
+    assert _shares(*alone) == {"active": 2, "held_idle": 1, "free": 4}
 
 
 def test_a_rest_that_may_be_partitions_that_could_not_be_read_is_unknown() -> None:
@@ -293,6 +296,31 @@ def test_rounding_is_of_an_interval_and_not_of_each_sample() -> None:
     # 60,000 · 2 ÷ 7 = 17,142.9; sixty times 285.7 rounded would be 17,160.
     assert report.accelerators.state_milliseconds == {"active": [17_143], "free": [42_857]}
     assert report.accelerators.energy_method == "estimated"
+
+
+def test_the_least_power_seen_is_what_idleness_draws() -> None:
+    sums = NodeSums("site-a", "node-1", 5)
+    sums.timeline.closed_until_milliseconds = BASE * 1000
+    ticks = 0
+    for second in range(11):
+        watts = 100 if second < 6 else 400
+        ticks += watts * 1000
+        parts = (part(1, 4, IDLE if second < 6 else BUSY),)
+        sample = AcceleratorSample(
+            device="gpu-0",
+            at_milliseconds=(BASE + second) * 1000,
+            energy_joules=Counter(ticks=ticks, unit=0.001),
+            power_watts=watts,
+            partitioning=Partitioning(slices=8, partitions=parts),
+        )
+        sums.feed(Readings(accelerators=(sample,)), GAP)
+    joules = []
+    for start in (BASE, BASE + 5):
+        report = sums.close(start, INVENTORY)
+        assert report is not None
+        assert report.accelerators is not None
+        joules.append(report.accelerators.state_joules)
+    assert joules == [{"free": [500.0]}, {"active": [1750.0], "free": [250.0]}]
 
 
 def test_energy_of_an_accelerator_in_one_state_is_not_estimated() -> None:
