@@ -251,7 +251,7 @@ def test_what_contradicts_itself_is_a_fault(text: str, expected: str) -> None:
 def test_one_word_may_follow_another() -> None:
     assert known(down("n1", ends=START + 60) + down("n1", begins=START + 60)).said_down(
         START + 30, 60
-    ) == {"n1": (SaidDown("lost", 30_000.0, None), SaidDown("lost", 30_000.0, None))}
+    ) == {"n1": (SaidDown("lost", 30_000.0, None, "ticket 7"),) * 2}
 
 
 FIVE: Five = (1.0, 0.0, 0.0, 0.0, 0.0)

@@ -20,7 +20,7 @@ from meterhouse_collector.web.flows import levels_of, path_of
 from meterhouse_collector.web.server import PageServer
 from meterhouse_collector.web.stored_cells import StoredCells
 from tests.collector.collecting import MemoryStore
-from tests.stand_ins.live_site import LENGTH, START, LiveSite
+from tests.stand_ins.live_site import LENGTH, SITE, START, LiveSite
 
 
 @pytest.fixture
@@ -94,6 +94,44 @@ async def test_a_node_without_a_report_is_unknown(site: LiveSite, page: PageServ
     assert nodes["n2"]["power_watts"] is None
     assert nodes["n2"]["money_per_hour"] is None
     assert not nodes["n2"]["heard"]
+
+
+DOWN = """
+[[downtime]]
+nodes = ["n1"]
+reason = "planned"
+begins = 2026-05-28T20:26:40Z
+said_by = "operations"
+[[downtime]]
+nodes = ["n2"]
+reason = "lost"
+begins = 2026-05-28T20:26:45Z
+said_by = "ticket 7"
+"""
+
+
+async def test_a_node_that_somebody_says_is_down_is_so_on_the_map() -> None:
+    site = LiveSite(text=SITE + DOWN)
+    async with site.served() as page:
+        for number in range(2):
+            await site.interval(number)
+            site.tell("n1", number, "ahff")
+        live = await asked(page, "api/live")
+        nodes = [await asked(page, f"api/nodes/{name}") for name in ("n1", "n2")]
+        listed = {n["name"]: n for n in (await asked(page, "api/nodes"))["list"]}
+    # What computes goes on until it is done; what is lost does not.
+    assert live["cells"]["start_seconds"] == START + LENGTH
+    assert live["cells"]["states"] == "axxx" + "xxxx"
+    assert [n["said_down"] for n in nodes] == [
+        "planned, said by operations",
+        "lost, said by ticket 7",
+    ]
+    assert listed["n2"]["states"]["unhealthy"] == 4
+    before = LiveSite(text=SITE + DOWN)
+    await before.interval(0, silent=("n1", "n2"))
+    async with before.served() as page:
+        assert (await asked(page, "api/live"))["cells"]["states"] == "xxxx" + "uuuu"
+        assert (await asked(page, "api/nodes/n2"))["said_down"] == "lost, said by ticket 7"
 
 
 async def test_before_any_report_the_register_makes_the_map() -> None:

@@ -43,6 +43,7 @@ class SaidDown(NamedTuple):
     reason: UnhealthyReason
     milliseconds: float
     devices: int | None
+    said_by: str = ""
 
 
 SaidOf = Mapping[str, tuple[SaidDown, ...]]
@@ -54,7 +55,7 @@ def said_down(entries: Iterable[Downtime], start_seconds: int, length_seconds: i
     for entry in entries:
         lasted = entry.seconds_within(start_seconds, start_seconds + length_seconds)
         if lasted > 0:
-            said = SaidDown(entry.reason, lasted * 1000, entry.devices)
+            said = SaidDown(entry.reason, lasted * 1000, entry.devices, entry.said_by)
             found |= {node: (*found.get(node, ()), said) for node in entry.nodes}
     return found
 

@@ -1,7 +1,8 @@
 """Which state each accelerator is in, interval by interval, for the map of the fleet.
 
 A cell says what its device was for most of an interval, by the same rules as the ledger: what no
-report covers is ``unknown``, and what an engine holds is never ``free``. The cells of a node stay
+report covers is ``unknown``, what an engine holds is never ``free``, and what somebody says is down
+is ``unhealthy`` where it is all of a node. The cells of a node stay
 in the order of the register's devices, then of those that only telemetry shows.
 """
 
@@ -16,6 +17,7 @@ from msgspec import Struct
 from meterhouse_agent import wire
 from meterhouse_collector.device_states import state_numbers
 from meterhouse_collector.rows import NOBODY
+from meterhouse_collector.site.downtime import SaidDown
 from meterhouse_collector.site.index import Plan, SiteIndex
 
 # A letter for each state, in the order of ``wire.STATES``.
@@ -26,6 +28,13 @@ _HELD_INTERVALS: Final = 4
 # Activity is held for longer than any window of the page.
 _ACTIVITY_SECONDS: Final = 7200
 _UNKNOWN: Final = LETTERS[4]
+# What becomes of the letters of a node that is said to be down: what is drained may still compute.
+_DOWN: Final[dict[wire.UnhealthyReason, dict[int, int]]] = {
+    "failed": str.maketrans("ahfu", "xxxx"),
+    "lost": str.maketrans("ahfu", "xxxx"),
+    "planned": str.maketrans("hfu", "xxx"),
+    "quarantined": str.maketrans("hfu", "xxx"),
+}
 _ENCODER: Final = msgspec.json.Encoder()
 # What is asked of an interval that is not a node's newest: its states and its activity.
 _ASKED_LATER: Final = {"state_milliseconds", "sm_activity_ratio", "tensor_activity_ratio"}
@@ -235,11 +244,26 @@ class Fleet:
         """Return the states of an interval; a node without a report for it is ``unknown``."""
         layout = self.layout(at_seconds)
         self._note_activity(start_seconds)
-        states = "".join(
-            self._states(node.name, start_seconds).ljust(len(node.devices), _UNKNOWN)
+        states = {
+            node.name: self._states(node.name, start_seconds).ljust(len(node.devices), _UNKNOWN)
             for node in layout.nodes
+        }
+        for name, said in self._said(start_seconds).items():
+            if name in states:
+                states[name] = states[name].translate(_DOWN[said.reason])
+        return Cells(
+            revision=layout.revision, start_seconds=start_seconds, states="".join(states.values())
         )
-        return Cells(revision=layout.revision, start_seconds=start_seconds, states=states)
+
+    def _said(self, start_seconds: int) -> dict[str, SaidDown]:
+        """Return the nodes of which somebody says that all of them was down in a second."""
+        said = self._index.said_down(start_seconds, 1).items()
+        return {name: each for name, parts in said for each in parts if each.devices is None}
+
+    def said(self, name: str, at_seconds: float) -> str | None:
+        """Return why all of a node is said to be down and by whom, None where nobody says so."""
+        found = self._said(int(at_seconds)).get(name)
+        return None if found is None else f"{found.reason}, said by {found.said_by}"
 
     def _states(self, name: str, start_seconds: int) -> str:
         node = self._nodes.get(name)

@@ -47,6 +47,7 @@ class NodeDetail(Struct, frozen=True, kw_only=True):
     cluster: str
     tenant: str
     reading_seconds: int | None
+    said_down: str | None
     start_seconds: Sequence[int]
     past_seconds: Sequence[int]
     devices: Sequence[DeviceView]
@@ -82,6 +83,7 @@ async def node_detail(
         cluster=cells.cluster,
         tenant=cells.tenant,
         reading_seconds=None if last is None else last[0],
+        said_down=fleet.said(name, now_seconds),
         start_seconds=[*starts, *now],
         past_seconds=starts,
         devices=[

@@ -70,7 +70,8 @@ async function load() {
     if (!answer.ok) return say($("node-note"), (await answer.text()).trim());
     const node = await answer.json();
     const since = node.start_seconds.length ? `states since ${clock(node.start_seconds[0])}` : "it has not reported yet";
-    say($("node-note"), `pool ${node.pool}, cluster ${node.cluster}${node.tenant === "none" ? "" : `, tenant ${node.tenant}`}; ${since}${node.reading_seconds === null ? "" : `; readings ${ago(Math.max(0, Date.now() / 1000 - node.reading_seconds))}`}`);
+    const down = node.said_down === null ? "" : `down: ${node.said_down}; `;
+    say($("node-note"), `${down}pool ${node.pool}, cluster ${node.cluster}${node.tenant === "none" ? "" : `, tenant ${node.tenant}`}; ${since}${node.reading_seconds === null ? "" : `; readings ${ago(Math.max(0, Date.now() / 1000 - node.reading_seconds))}`}`);
     $("node-devices").tBodies[0].replaceChildren(...node.devices.map((device) => row(device, node)));
   } catch {
     say($("node-note"), "the node cannot be reached; trying again");
