@@ -30,12 +30,14 @@ from meterhouse_collector.rollup.roll_up import NOTHING_EXPECTED, roll_up
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.site.index import SiteIndex
+from meterhouse_collector.site.load import parse_site
 from tests.collector.explaining import (
     EXPECTED,
     FLOWS,
     IT,
     IT_JOULES,
     LENGTH,
+    SITE,
     START,
     engines,
     evidence,
@@ -376,3 +378,17 @@ said_by = "ticket 7"
     note = "n1: 1 of each lost from 2026-05-28 22:00 +0200 on, said by ticket 7"
     assert note in explained("availability", evidence(site, rows()), site, {}).notes
     assert note not in explained("pue", evidence(site, rows()), site, {}).notes
+
+
+def test_a_landlord_s_pue_says_that_it_is_stated_and_of_which_energy() -> None:
+    stated = (
+        '[[colocation]]\nname = "hall"\ncommitted_kw = 10\nper_kw = 1\nper_kwh = 1\n'
+        "landlord_pue = 1.5\nvalid_from = 2026-01-01\n"
+    )
+    site = SiteIndex(parse_site(SITE[: SITE.index("[[meter]]")] + stated, "site.toml"))
+    interval = rows()._replace(nodes=dict.fromkeys(("n1", "n2", "n3", "n4"), nodes()["n1"]))
+    found = explained("pue", evidence(site, interval), site, {})
+    assert found.value == 1.5
+    (note,) = (note for note in found.notes if "side" not in note)
+    assert note.startswith("the value is what the landlord states: 6600000 J of facility energy")
+    assert note.endswith(" for 4400000 J of IT energy")

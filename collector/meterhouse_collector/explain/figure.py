@@ -188,7 +188,14 @@ def _notes(asked: Asked, found: Contributions, value: KpiValue, total: Sums) -> 
                     f"missing, {MISSING_SHARE_MAX:.0%} may be"
                 )
     plain = asked.numerator.value(total)
-    if not isclose(plain, value.numerator, rel_tol=SAME_RATIO, abs_tol=1e-9):
+    if isclose(plain, value.numerator, rel_tol=SAME_RATIO, abs_tol=1e-9):
+        return
+    if asked.of_energy:
+        yield (
+            f"the value is what the landlord states: {number(value.numerator)} J of facility energy"
+            f" for {number(value.denominator)} J of IT energy"
+        )
+    else:
         yield f"free less stranded counts as none where that is below 0: not {number(plain)}"
 
 
