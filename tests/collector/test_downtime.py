@@ -201,9 +201,15 @@ def test_time_and_energy_only_move_to_unhealthy(cells: list[Cell], said: list[Sa
 
 
 def test_a_unit_of_a_contract_is_down_as_long_as_somebody_says_so() -> None:
-    assert said_to_be_down(Down(0, 5000), [SaidDown("lost", 5000, None)], 5000) == Down(5000, 0)
-    assert said_to_be_down(Down(0, 5000), [SaidDown("lost", 2000, 1)], 5000) == Down(2000, 3000)
-    assert said_to_be_down(Down(4000, 0), [SaidDown("lost", 1000, 1)], 5000) == Down(4000, 0)
+    for found, said, expected in (
+        (Down(0, 5000), SaidDown("lost", 5000, None), Down(5000, 0)),
+        (Down(0, 5000), SaidDown("lost", 2000, 1), Down(2000, 3000)),
+        (Down(4000, 0), SaidDown("lost", 1000, 1), Down(4000, 0)),
+        # 3,000 of its device time did not compute.
+        (Down(0, 0), SaidDown("lost", 5000, None), Down(5000, 0)),
+        (Down(0, 0), SaidDown("planned", 5000, None), Down(3000, 0)),
+    ):
+        assert said_to_be_down(found, [said], 5000, 3000) == expected
     sold = (
         '[[contract]]\nname = "sale"\nside = "sold"\ncounterparty = "A"\ntenant = "acme"\n'
         'pools = ["chat"]\nunit = "node"\nunits = 1\nrate = 1\nvalid_from = 2026-01-01\n'
@@ -217,6 +223,9 @@ def test_a_unit_of_a_contract_is_down_as_long_as_somebody_says_so() -> None:
     assert up["sold_delivered_seconds"] == 40
     one = total(roll_up(interval({"n1": busy}), known(sold, down("n1", devices=1))))
     assert one["sold_delivered_seconds"] == 0
+    # What is drained is up until it is done, as its states are active.
+    drained = total(roll_up(interval({"n1": busy}), known(sold, down("n1", reason="planned"))))
+    assert (drained["active_seconds"], drained["sold_delivered_seconds"]) == (40, 40)
 
 
 HEAD = (

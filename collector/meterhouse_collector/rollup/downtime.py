@@ -6,7 +6,7 @@ device-second). A row names no devices: of a node that is partly down it is what
 first, then what was free, then held. Pure.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from math import fsum
 from typing import Final
 
@@ -17,15 +17,11 @@ from meterhouse_collector.rollup.cells import NO_REASONS, Cell
 from meterhouse_collector.site.downtime import SaidDown
 
 _PLACES: Final = {state: place for place, state in enumerate(wire.STATES)}
+_ACTIVE: Final = _PLACES["active"]
 _UNHEALTHY: Final = _PLACES["unhealthy"]
 _IDLE: Final = (_PLACES["unknown"], _PLACES["free"], _PLACES["held_idle"])
 # What is drained may compute until it is done; what is lost or failed cannot.
-_MOVED: Final[Mapping[wire.UnhealthyReason, tuple[int, ...]]] = {
-    "failed": (*_IDLE, _PLACES["active"]),
-    "lost": (*_IDLE, _PLACES["active"]),
-    "planned": _IDLE,
-    "quarantined": _IDLE,
-}
+MAY_COMPUTE: Final[frozenset[wire.UnhealthyReason]] = frozenset(("planned", "quarantined"))
 
 
 def put_down(placed: list[Cell], said: Iterable[SaidDown], length_milliseconds: int) -> list[Cell]:
@@ -38,7 +34,7 @@ def put_down(placed: list[Cell], said: Iterable[SaidDown], length_milliseconds: 
         needed = down * each.milliseconds / 1000
         meant = min(shown, needed)
         shown, needed = shown - meant, needed - meant
-        for state in _MOVED[each.reason]:
+        for state in _IDLE if each.reason in MAY_COMPUTE else (*_IDLE, _ACTIVE):
             there = fsum(cell.seconds[state] for cell in placed)
             if needed > 0 and there > 0:
                 part = min(1.0, needed / there)

@@ -12,6 +12,7 @@ from math import fsum
 from typing import Final, NamedTuple
 
 from meterhouse_agent import wire
+from meterhouse_collector.rollup.downtime import MAY_COMPUTE
 from meterhouse_collector.rollup.serving import Fields, Terms
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import NodeRow
@@ -19,6 +20,7 @@ from meterhouse_collector.site.contracts import CapacityContract
 from meterhouse_collector.site.downtime import SaidDown
 from meterhouse_collector.site.index import GroupKey, Plan, SiteIndex
 
+_ACTIVE: Final = wire.STATES.index("active")
 _UNHEALTHY: Final = wire.STATES.index("unhealthy")
 _UNKNOWN: Final = wire.STATES.index("unknown")
 
@@ -55,11 +57,27 @@ def node_down(row: NodeRow | None, length_milliseconds: int) -> Down:
     return Down(down, min(length, unhealthy + unknown) - down)
 
 
-def said_to_be_down(found: Down, said: Iterable[SaidDown], length_milliseconds: int) -> Down:
-    """Return how long a node had a device down, with what an operator says of it."""
-    lasted = min(length_milliseconds, fsum(each.milliseconds for each in said))
-    down = max(found.down, lasted)
+def said_to_be_down(
+    found: Down, said: Iterable[SaidDown], length_milliseconds: int, at_rest_milliseconds: int
+) -> Down:
+    """Return how long a node had a device down, with what an operator says of it.
+
+    ``at_rest_milliseconds`` is the device time without computing: what may compute until it is done
+    is down for no more than that.
+    """
+    told = (
+        min(each.milliseconds, at_rest_milliseconds)
+        if each.reason in MAY_COMPUTE
+        else each.milliseconds
+        for each in said
+    )
+    down = max(found.down, min(length_milliseconds, fsum(told)))
     return Down(down, min(length_milliseconds, max(down, found.down + found.unclear)) - down)
+
+
+def _at_rest_milliseconds(row: NodeRow | None, plan: Plan, length_milliseconds: int) -> int:
+    active = 0 if row is None else sum(share.milliseconds[_ACTIVE] for share in row.shares)
+    return max(0, len(plan.slots) * length_milliseconds - active)
 
 
 def add_promised(terms: Terms, index: SiteIndex, interval: IntervalRows) -> None:
@@ -133,7 +151,8 @@ def _up(
         count = sum(len(plans[node].slots) for node in nodes)
         parts = {node: node_down(interval.nodes.get(node), length) for node in nodes}
         for node in said.keys() & parts.keys():
-            parts[node] = said_to_be_down(parts[node], said[node], length)
+            at_rest = _at_rest_milliseconds(interval.nodes.get(node), plans[node], length)
+            parts[node] = said_to_be_down(parts[node], said[node], length, at_rest)
         down, unclear = _together(parts.values(), length)
         lows.append(count * (length - down - unclear) / 1000)
         highs.append(count * (length - down) / 1000)
