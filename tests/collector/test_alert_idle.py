@@ -140,8 +140,8 @@ class Course:
         )
 
 
-def site() -> SiteIndex:
-    known_site = index()
+def site(*more: str) -> SiteIndex:
+    known_site = index(*more)
     return SiteIndex(known_site.model.model_copy(update={"engine": ()}))
 
 
@@ -179,6 +179,15 @@ def test_silence_is_between_both() -> None:
     # A device that was at work, and is silent for long, may be idle by now.
     assert course.then(59, node_1=unknown) == Held(0, 1)
     assert course.then(1, node_1=unknown) == Held(0, 3)
+
+
+def test_a_node_that_somebody_says_is_down_is_not_held() -> None:
+    begins = "begins = 2023-11-01T00:00:00Z\n"
+    down = '[[downtime]]\nnodes = ["node-1"]\nreason = "lost"\nsaid_by = "ticket 7"\n' + begins
+    assert Course(site(down)).then(61, node_2=BUSY) == Held(0, 0)
+    assert Course(site(down)).then(61, node_1=IDLE, node_2=BUSY) == Held(0, 0)
+    # Of one that is down in part nobody says which devices those are.
+    assert Course(site(down + "devices = 1\n")).then(61, node_2=BUSY) == Held(0, 2)
 
 
 def test_after_a_hole_nothing_is_known_of_before() -> None:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from meterhouse_agent import wire
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import NodeRow
+from meterhouse_collector.site.downtime import wholly_down
 from meterhouse_collector.site.index import GroupKey, SiteIndex
 from meterhouse_collector.site.register import Placement, Plan
 
@@ -87,9 +88,12 @@ class HeldRuns:
 
     def _counts(self, rows: IntervalRows) -> Iterator[_Count]:
         plans = self._index.plans(rows.start_seconds)
+        # What is down is not held, and of that nothing is unknown.
+        down = wholly_down(self._index.said_down(rows.start_seconds, rows.length_seconds))
         for name, row in rows.nodes.items():
-            yield from _counts(name, row, plans.get(name), rows.length_seconds)
-        for name in plans.keys() - rows.nodes.keys():
+            if name not in down:
+                yield from _counts(name, row, plans.get(name), rows.length_seconds)
+        for name in plans.keys() - rows.nodes.keys() - down:
             for (model, holder), holding in plans[name].holdings.items():
                 silent = float(holding.devices * rows.length_seconds)
                 yield _Count((name, model, holder), 0.0, silent)

@@ -13,6 +13,7 @@ from meterhouse_collector.alerts.known import Lost, Readings, Silence
 from meterhouse_collector.ledger import DETAIL_NAMES, Entry
 from meterhouse_collector.rollup.site_energy import MEASURED, IntervalRows
 from meterhouse_collector.rows import MeterRow, NodeRow
+from meterhouse_collector.site.downtime import wholly_down
 from meterhouse_collector.site.index import SiteIndex
 
 _UNHEALTHY: Final = wire.STATES.index("unhealthy")
@@ -97,8 +98,7 @@ class ThingWatch:
         if plans is not self._registered:
             self._restless = None
         self._end, self._registered = end, plans
-        said = self._index.said_down(start, rows.length_seconds).items()
-        down = {name for name, parts in said if any(each.devices is None for each in parts)}
+        down = wholly_down(self._index.said_down(start, rows.length_seconds))
         self._nodes.add(plans, nodes.keys() | down if down else nodes, start, end)
         # A slow meter tells of spans, not of intervals.
         meters = [m.name for m in self._index.metering(start).meters.values() if m.step is None]

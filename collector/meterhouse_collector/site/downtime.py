@@ -60,6 +60,13 @@ def said_down(entries: Iterable[Downtime], start_seconds: int, length_seconds: i
     return found
 
 
+def wholly_down(said: SaidOf) -> frozenset[str]:
+    """Return the nodes of which all devices are said to be down."""
+    return frozenset(
+        node for node, parts in said.items() if any(each.devices is None for each in parts)
+    )
+
+
 def overlapping(entries: Iterable[Downtime]) -> Iterator[tuple[str, Downtime, Downtime]]:
     """Yield nodes of which two entries speak at once."""
     by_node: dict[str, list[Downtime]] = {}
