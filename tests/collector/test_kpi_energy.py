@@ -356,7 +356,9 @@ def test_a_tenant_without_meters_shows_the_figure_of_the_landlord_as_an_estimate
     january, february, march = (
         datetime(2026, month, 1, tzinfo=UTC).timestamp() for month in (1, 2, 3)
     )
-    assert production.energy_basis(index, (january, february)).landlord_pue_ratio is None
+    # The contract begins in February: nobody states anything of January, nor of both.
+    for begins, ends in ((january, february), (january, march)):
+        assert production.energy_basis(index, (begins, ends)).landlord_pue_ratio is None
     basis = production.energy_basis(index, (february, march))
     sums = zero_sums() | {"interval_seconds": HOUR, "it_expected_joules": 100.0}
     found = production.pue(sums, window_seconds=HOUR, basis=basis)

@@ -72,11 +72,10 @@ def energy_basis(index: SiteIndex, window: tuple[float, float] | None = None) ->
 def _stated(index: SiteIndex, first: float, last: float) -> float | None:
     """Return the only figure of landlords in a window; of several nobody knows the weights."""
     colocations = index.dated.colocation
-    found = {
-        each.landlord_pue
-        for at in (first, *(at for at in colocations.instants if first < at < last))
-        for each in colocations.at(at).values()
-    }
+    found: set[float | None] = set()
+    for at in (first, *(at for at in colocations.instants if first < at < last)):
+        # Where there is no contract nobody states anything.
+        found |= {each.landlord_pue for each in colocations.at(at).values()} or {None}
     return found.pop() if len(found) == 1 else None
 
 
