@@ -42,6 +42,10 @@ TABLES = {
     "grid_connection.meters": (
         '[[grid_connection]]\nname = "g"\ncontracted_watts = 1.0\nmeters = ["x"]\n'
     ),
+    "shared_equipment.meters": (
+        '[[shared_equipment]]\nname = "s"\nkind = "network"\nprice = 1\nlife = "1d"\n'
+        'in_service = 2026-01-01\nmeters = ["x"]\n'
+    ),
     "supply.source": (
         '[[energy_source]]\nname = "s"\nkind = "ppa"\n'
         '[[supply]]\nsource = "x"\nkind = "ppa"\nper_kwh = 1\nvalid_from = 2026-01-01\n'

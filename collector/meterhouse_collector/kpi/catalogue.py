@@ -63,7 +63,7 @@ _MONEY: Final = tuple(
     for kind in KINDS
     for state in wire.STATES
 )
-_REST: Final = "the same with the rest of the node spread over it"
+_REST: Final = "the same with the rest of the node over it, and network and storage by number"
 _SILENT: Final = f"{_REST}, and what metered nodes are expected to have drawn while silent"
 _DRAWN: Final = tuple(
     Field(f"{state}_drawn_joules", "joules", _SILENT if state == "unknown" else _REST)

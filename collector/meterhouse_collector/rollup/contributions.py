@@ -25,6 +25,7 @@ from meterhouse_collector.rollup.pricing import (
 from meterhouse_collector.rollup.rates import Rates
 from meterhouse_collector.rollup.roll_up import add_joules, live_dues, measured, rated_cells
 from meterhouse_collector.rollup.serving import Serving, Terms
+from meterhouse_collector.rollup.shared_power import shared_watts
 from meterhouse_collector.rollup.site_energy import (
     Branches,
     Expected,
@@ -104,7 +105,10 @@ def _parts(
     """Return the terms of nodes and engines, and what nodes bring to those of engines."""
     serving, by_node = Serving(index), {}
     parts: dict[Thing, Terms] = {}
-    for name, cells in groupby(rated_cells(interval, index, expected), attrgetter("node")):
+    rated = rated_cells(interval, index, expected)
+    seconds = (second for entry in rated for second in entry.cell.seconds)
+    rates = rates._replace(shared_watts=shared_watts(interval, index, expected, seconds))
+    for name, cells in groupby(rated, attrgetter("node")):
         terms = parts[Thing("node", name)] = Terms()
         mine = by_node[name] = Serving(index)
         of_node = list(cells)

@@ -156,6 +156,10 @@ def place(terms: Terms, serving: Serving, entries: Iterable[RatedCell], rates: R
 def _place_alike(terms: Terms, serving: Serving, alike: _Alike, rates: Rates) -> None:
     placements, capital, unmetered, seconds, joules, drawn, measured = alike
     installed = list(map(sum, seconds))
+    if rates.shared_watts:
+        drawn = [
+            _with_shared(*each, rates.shared_watts) for each in zip(drawn, seconds, strict=True)
+        ]
     columns = _columns(seconds, joules, drawn)
     for placement in placements:
         group, part = placement.group, placement.weight
@@ -177,6 +181,11 @@ def _place_alike(terms: Terms, serving: Serving, alike: _Alike, rates: Rates) ->
         rate = sum(per_second) if known else None
         metered = bool(measured) or not unmetered
         serving.place(placement, seconds, drawn, per_second=rate, metered=metered)
+
+
+def _with_shared(drawn: Five, seconds: Five, watts: float) -> Five:
+    a, b, c, d, e = (joules + time * watts for joules, time in zip(drawn, seconds, strict=True))
+    return a, b, c, d, e
 
 
 def _add_reasons(terms: Terms, placements: Iterable[Placement], reasons: Four) -> None:

@@ -14,6 +14,7 @@ class Rates(NamedTuple):
     ``devices`` is per device-second by pool and accelerator model, None where a price is not known.
     ``unplaced`` is nobody's device. What is due for joules beside the price of energy is as far as
     it is known now, and so is ``month_kwh``, the import of the month by tariff with tiers.
+    ``shared_watts`` are no money: each installed device draws them in network and storage.
     """
 
     devices: Mapping[tuple[str, str], BySeconds | None] = {}
@@ -22,6 +23,7 @@ class Rates(NamedTuple):
     water_per_second: float = 0.0
     carbon_per_second: float = 0.0
     month_kwh: Mapping[str, Decimal] = {}
+    shared_watts: float = 0.0
 
 
 NO_RATES: Final = Rates()

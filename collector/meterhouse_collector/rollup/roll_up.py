@@ -4,7 +4,7 @@ Pure, and every sum is an exact one (``math.fsum``), so neither the order of row
 groups changes a digit. Money here is live and in floats; statements compute theirs in decimals.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import fsum
 from operator import itemgetter
 from typing import Final, TypeVar
@@ -17,11 +17,18 @@ from meterhouse_collector.money.kinds import SECONDS_KINDS
 from meterhouse_collector.rollup.cells import cells, weights, with_gap
 from meterhouse_collector.rollup.downtime import put_down
 from meterhouse_collector.rollup.observed import quantile_fields
-from meterhouse_collector.rollup.placing import RatedCell, fitting_shares, place, place_shares
+from meterhouse_collector.rollup.placing import (
+    Fitting,
+    RatedCell,
+    fitting_shares,
+    place,
+    place_shares,
+)
 from meterhouse_collector.rollup.pricing import Dues, Sums, priced, zero_sums
 from meterhouse_collector.rollup.promised import add_promised
 from meterhouse_collector.rollup.rates import NO_RATES, Rates
 from meterhouse_collector.rollup.serving import Serving, Terms
+from meterhouse_collector.rollup.shared_power import shared_watts
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows, SiteEnergy, site_energy
 from meterhouse_collector.rollup.site_flows import site_flows
 from meterhouse_collector.rollup.stranded import add_stranded
@@ -122,8 +129,12 @@ def measured(
     at, length = interval.start_seconds, interval.length_seconds
     said = index.said_down(at, length)
     fitting, others = fitting_shares(interval, index.plans(at), expected, said)
+    rated = _rated(others, interval, index, expected)
+    rates = rates._replace(
+        shared_watts=shared_watts(interval, index, expected, _device_seconds(fitting, rated))
+    )
     place_shares(terms, serving, fitting, rates)
-    place(terms, serving, _rated(others, interval, index, expected), rates)
+    place(terms, serving, rated, rates)
     serving.add_to(terms, interval)
     add_stranded(terms.groups, index, at, length)
     add_promised(terms, index, interval)
@@ -131,6 +142,13 @@ def measured(
     for group, buckets in serving.buckets.items():
         groups[group].update(quantile_fields(buckets.merged()))
     return groups
+
+
+def _device_seconds(fitting: Fitting, rated: Iterable[RatedCell]) -> Iterator[float]:
+    for _, shares in fitting.values():
+        yield from (sum(share.milliseconds) / 1000 for share in shares)
+    for entry in rated:
+        yield from entry.cell.seconds
 
 
 def _sums(fields: dict[str, list[float]]) -> Sums:

@@ -62,7 +62,8 @@ class Hardware(Lasting):
 class SharedEquipment(Section):
     """What all devices share by their number: network, storage, building, grid connection.
 
-    Delivered but not yet in service it has a price too, from ``purchased`` on.
+    Delivered but not yet in service it has a price too, from ``purchased`` on. What the ``meters``
+    of network and storage count is shared by the number of devices, too.
     """
 
     name: Name
@@ -79,10 +80,13 @@ class SharedEquipment(Section):
     decommissioning: Money = Decimal(0)
     currency: Currency | None = None
     embodied_carbon_kg: Amount | None = None
+    meters: tuple[Name, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> "SharedEquipment":
         _check(self.price, self.salvage, self.depreciation, self.cost_of_capital)
+        if self.meters and self.kind not in ("network", "storage"):
+            raise ValueError('meters with kind = "network" or "storage", and only there')
         if self.retired is not None and self.retired <= self.in_service:
             raise ValueError(f"a retired date after in_service, {self.in_service}")
         if self.purchased is not None and self.purchased > self.in_service:

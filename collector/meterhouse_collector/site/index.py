@@ -142,6 +142,19 @@ class SiteIndex:
         known = self.sensors.get(sensor)
         return known is None or not known.readers or reader in known.readers
 
+    def shared_meters(self, at_seconds: float) -> tuple[str, ...]:
+        """Return the meters of the network and storage in service at an instant, each once."""
+        day = self.model.instant
+        return tuple(
+            dict.fromkeys(
+                meter
+                for each in self.model.shared_equipment
+                if each.meters and day(each.in_service) <= at_seconds
+                if each.retired is None or at_seconds < day(each.retired)
+                for meter in each.meters
+            )
+        )
+
     def metering(self, start_seconds: float) -> MeterTree:
         """Return the tree of meters in force at an instant, with the cuts that are summed."""
         return self._trees[bisect_right(self._tree_changes, start_seconds)]

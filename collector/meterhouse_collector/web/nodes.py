@@ -17,6 +17,8 @@ from meterhouse_collector.money.kinds import JOULES_KINDS
 from meterhouse_collector.rollup.cells import Cell, cells
 from meterhouse_collector.rollup.downtime import put_down
 from meterhouse_collector.rollup.pricing import Sums
+from meterhouse_collector.rollup.roll_up import NOTHING_EXPECTED
+from meterhouse_collector.rollup.shared_power import shared_watts
 from meterhouse_collector.rollup.site_energy import IntervalRows
 from meterhouse_collector.rows import EngineRow, NodeRow
 from meterhouse_collector.site.index import GroupKey, Plan, SiteIndex
@@ -60,6 +62,7 @@ class Rates(NamedTuple):
 
     per_device_second: Mapping[str, float]
     per_joule: float | None
+    shared_watts: float = 0.0
 
 
 def rates_of(groups: Mapping[GroupKey, Sums]) -> Rates:
@@ -91,7 +94,9 @@ def node_views(
     rows: IntervalRows, groups: Mapping[GroupKey, Sums], index: SiteIndex
 ) -> list[NodeView]:
     """Return every registered or reporting node of an interval, by cluster, pool and name."""
-    rates = rates_of(groups)
+    installed = (sums["installed_seconds"] for sums in groups.values())
+    watts = shared_watts(rows, index, NOTHING_EXPECTED, installed)
+    rates = rates_of(groups)._replace(shared_watts=watts)
     plans = index.plans(rows.start_seconds)
     said = index.said_down(rows.start_seconds, rows.length_seconds)
     tokens = _tokens(rows.engines, index, rows.start_seconds)
@@ -143,16 +148,17 @@ def _joules(row: NodeRow) -> tuple[float | None, bool]:
 
 def _money(parts: list[Cell], joules: float | None, rates: Rates, length: int) -> float | None:
     """Return money per hour, or None where a device, its pool or what was drawn has no price."""
-    terms = []
+    terms, shared = [], 0.0
     for cell in parts:
         seconds = fsum(cell.seconds)
+        shared += seconds * rates.shared_watts
         by_time = rates.per_device_second.get(cell.placements[0].group.pool)
         if cell.capital_per_second is None or by_time is None:
             return None
         terms.append(seconds * (cell.capital_per_second + by_time))
     if joules is None or rates.per_joule is None:
         return None
-    terms.append(joules * rates.per_joule)
+    terms.append((joules + shared) * rates.per_joule)
     return fsum(terms) * _HOUR_SECONDS / length
 
 

@@ -38,6 +38,7 @@ REFERENCES: Final = (
     Reference("grid_connection", "meters", ("meter",)),
     Reference("supply", "source", ("energy_source", "generator")),
     Reference("colocation", "tariff", ("tariff",)),
+    Reference("shared_equipment", "meters", ("meter",)),
     Reference("contract", "pools", ("pool",)),
     Reference("contract", "tenant", ("tenant",)),
     Reference("commitment", "contract", ("contract",)),
