@@ -252,6 +252,7 @@ MORE = FEED.replace("1000000", "1500000") + "valid_from = 2001-10-01\n"
         (FEED + MORE.replace("1500000", "1300000"), "2001-11"),
         # What the first contract was promised ends with it.
         (FEED + STEP.replace("09-01", "10-02") + MORE.replace("15", "10"), "2001-11"),
+        (FEED + "valid_to = 2001-10-01\n" + STEP.replace("09-01", "10-02"), "2001-11"),
     ],
 )
 def test_planned_load_is_held_against_limits_at_their_dates(parts: str, month: str) -> None:

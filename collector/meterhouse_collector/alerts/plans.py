@@ -86,8 +86,9 @@ def _dated(model: SiteModel, limit: PathLimit, today: date) -> Iterator[tuple[da
         if begins > today:
             yield begins, watts
         if isinstance(entry, GridConnection):
+            until = min(end, entry.valid_to or date.max)
             for step in sorted(entry.increment, key=lambda step: step.due):
-                if step.delivered is None and max(begins, today + _DAY) <= step.due < end:
+                if step.delivered is None and max(begins, today + _DAY) <= step.due < until:
                     watts += step.watts * (1 - entry.margin_ratio)
                     yield step.due, watts
 
