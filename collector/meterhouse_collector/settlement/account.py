@@ -19,13 +19,8 @@ from meterhouse_collector.settlement.allocation import Key, Settled
 from meterhouse_collector.settlement.capacity import ContractTotal, contract_totals
 from meterhouse_collector.settlement.dues import Bill, DueLine
 from meterhouse_collector.settlement.exchange import Original, RateUsed, originals, rates_used
-from meterhouse_collector.settlement.figures import (
-    declared_models,
-)
-from meterhouse_collector.settlement.idleness import (
-    IdleTotal,
-    idle_total,
-)
+from meterhouse_collector.settlement.figures import declared_models
+from meterhouse_collector.settlement.idleness import IdleTotal, idle_total
 from meterhouse_collector.settlement.outages import downtime_notes
 from meterhouse_collector.settlement.peaks import DemandPeak
 from meterhouse_collector.settlement.registers import MeterRegister

@@ -1,9 +1,9 @@
 """Planned maintenance and what the tenant caused, taken out of what a contract delivered. Pure.
 
 A row may say why a device was unhealthy, but both sides must agree to what is no loss, so the
-contract says that by hand. What it excludes leaves
-what is due in each quarter hour, and delivered counts at most up to what is left of it: so it
-counts neither way (``definitions.md``, Contracts), and a failure beside it is still a loss.
+contract says that by hand. What it excludes leaves what is due in each quarter hour, and delivered
+counts at most up to what is left of it: so it counts neither way (``definitions.md``, Contracts),
+and a failure beside it is still a loss.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -16,15 +16,8 @@ from meterhouse_collector.money.matrix import UNATTRIBUTED
 from meterhouse_collector.rollup.pricing import zero_sums
 from meterhouse_collector.rollup.roll_up import add_sums
 from meterhouse_collector.settlement.account import Account, GroupSums, Line
-from meterhouse_collector.settlement.figures import (
-    TOTAL,
-    figures_of,
-    said_to_be_declared,
-)
-from meterhouse_collector.settlement.idleness import (
-    LoadedPool,
-    loaded_pools,
-)
+from meterhouse_collector.settlement.figures import TOTAL, figures_of, said_to_be_declared
+from meterhouse_collector.settlement.idleness import LoadedPool, loaded_pools
 from meterhouse_collector.settlement.peaks import PeakShares, peak_shares
 from meterhouse_collector.settlement.sales import by_tenant, margins
 from meterhouse_collector.settlement.traded import NOBODY
