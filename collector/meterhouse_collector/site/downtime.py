@@ -1,6 +1,7 @@
 """What an operator says is down: the word that turns silence into ``unhealthy`` with a reason."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Annotated, NamedTuple
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -76,6 +77,7 @@ def overlapping(entries: Iterable[Downtime]) -> Iterator[tuple[str, Downtime, Do
     for node, mine in by_node.items():
         mine.sort(key=lambda entry: entry.begins)
         for at, one in enumerate(mine):
-            for other in mine[at + 1 :]:
-                if one.ends is None or other.begins < one.ends:
-                    yield node, one, other
+            for other in islice(mine, at + 1, None):
+                if one.ends is not None and other.begins >= one.ends:
+                    break
+                yield node, one, other
