@@ -22,8 +22,8 @@ def seen(at: float, watts: float | None, demand: Iterable[DemandKnown] = ()) -> 
     return replace(found, at_seconds=at)
 
 
-def running(watts: float, elapsed: float) -> DemandKnown:
-    return DemandKnown("feed", 1e6, watts, elapsed, elapsed)
+def running(watts: float, elapsed: float, known_seconds: float | None = None) -> DemandKnown:
+    return DemandKnown("feed", 1e6, watts, known_seconds or elapsed, elapsed)
 
 
 async def test_the_most_of_a_year_outlives_a_restart_and_no_more_than_the_year() -> None:
@@ -59,6 +59,9 @@ async def test_what_a_demand_interval_is_projected_to_is_no_peak_until_it_ends()
     peaks = Peaks(index(FEED))
     peaks.see(seen(JANUARY + 60, 9e5, [running(9e5, 60.0)]))
     assert await peaks.year(MemoryStore(), JANUARY + 60) == {}
+    # After a restart at its end what is known of it is what was drawn last.
+    peaks.see(seen(JANUARY + 900, 9e5, [running(9e5, 900.0, known_seconds=25.0)]))
+    assert await peaks.year(MemoryStore(), JANUARY + 900) == {}
     peaks.see(seen(JANUARY + 900, 6e5, [running(6e5, 900.0)]))
     assert await peaks.year(MemoryStore(), JANUARY + 900) == {"feed": 6e5}
 

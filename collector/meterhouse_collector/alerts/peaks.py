@@ -14,8 +14,8 @@ from meterhouse_collector.store import Store
 
 PEAK: Final = "peak"
 _YEAR_SECONDS: Final = 366 * 86_400
-# Before so much of a demand interval is over, its mean is mostly a projection.
-_ENDED_RATIO: Final = 0.9
+# Before so much of a demand interval is over and known, its mean is a projection of a minute.
+_KNOWN_RATIO: Final = 0.9
 
 
 class Peaks:
@@ -29,14 +29,14 @@ class Peaks:
         """Take the load of each limit; of a connection the mean of its whole demand interval."""
         month = _month(known.at_seconds)
         connections = self._index.dated.grid_connection.at(known.at_seconds)
-        running = {
+        partly_known = {
             each.connection
             for each in known.demand
             if each.connection in connections
-            and each.elapsed_seconds < _ENDED_RATIO * connections[each.connection].demand_interval
+            and each.known_seconds < _KNOWN_RATIO * connections[each.connection].demand_interval
         }
         for limit in known.limits:
-            if limit.load_watts is not None and limit.name not in running:
+            if limit.load_watts is not None and limit.name not in partly_known:
                 key = month, limit.name
                 self._seen[key] = max(limit.load_watts, self._seen.get(key, 0.0))
 
