@@ -250,6 +250,14 @@ def test_a_pue_says_which_part_of_it_is_estimated() -> None:
         assert found.label == f"iPUE, category 2{says}"
 
 
+def test_gaps_of_what_comes_and_of_what_leaves_are_both_estimated() -> None:
+    known = index(UTILITY, UTILITY.replace("utility", "campus"), EXPORT, PDU)
+    rows = interval({}, {"utility": meter(2000.0), "pdu": meter(1000.0)})
+    expected = Expected({"campus": 1.0, "export": 1.0}, {})
+    site = roll_up(rows, known, expected)[GroupKey("site")]
+    assert (site["facility_joint_joules"], site["estimated_joint_joules"]) == (2000.0, 10.0)
+
+
 def test_ten_percent_of_it_missing_is_no_pue_rather_than_a_wrong_one() -> None:
     meters = "".join(PDU.replace("pdu", f"pdu{number}") for number in range(10))
     known = index(UTILITY, meters)

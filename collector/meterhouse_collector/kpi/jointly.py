@@ -21,13 +21,17 @@ class Branch(NamedTuple):
 
 
 class Side(NamedTuple):
-    """Facility or IT energy: as measured, with gaps filled where their size is known."""
+    """Facility or IT energy: as measured, with gaps filled where their size is known.
+
+    ``gap`` is what fills them, less where something is subtracted; ``estimated`` is its whole size.
+    """
 
     measured: float | None
     filled: float | None
     gap: float
     billable: bool
     joint: bool
+    estimated: float = 0.0
 
 
 def branch(
@@ -68,8 +72,10 @@ def side(entries: Iterable[Branch], whole: Sequence[float] = ()) -> Side:
     if (not known and not branches) or len(expectations) < len(branches):
         return Side(measured, None, 0.0, billable=False, joint=False)
     size = fsum(map(abs, (*expectations, *whole)))
-    joint = fsum(map(abs, gaps)) <= MISSING_SHARE_MAX * size
+    estimated = fsum(map(abs, gaps))
+    joint = estimated <= MISSING_SHARE_MAX * size
     gap = fsum(gaps)
     # A bill may rest on the last known power of much, but on a nameplate only within the limit.
     billable = joint or not any(branch.nameplate for branch in branches)
-    return Side(measured, fsum([*known, gap]), gap, billable=billable, joint=joint)
+    filled = fsum([*known, gap])
+    return Side(measured, filled, gap, billable=billable, joint=joint, estimated=estimated)

@@ -143,7 +143,7 @@ def _of_landlord(
 
 def _estimated(sums: Mapping[str, float]) -> str:
     joint = sums["facility_joint_joules"] + sums["it_joint_joules"]
-    part = share(abs(sums["estimated_joint_joules"]), joint)
+    part = share(sums["estimated_joint_joules"], joint)
     return f", {part:.1%} estimated" if part >= _TOLD_PART_MIN else ""
 
 

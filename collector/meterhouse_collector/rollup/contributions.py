@@ -172,7 +172,8 @@ def _part(found: Branch, whole: Side) -> Side:
     if whole.filled is None:
         return whole._replace(measured=measured)
     gap = found.factor * (found.gap or 0.0)
-    return whole._replace(measured=measured, filled=(measured or 0.0) + gap, gap=gap)
+    filled = (measured or 0.0) + gap
+    return whole._replace(measured=measured, filled=filled, gap=gap, estimated=abs(gap))
 
 
 def _sums(parts: Mapping[Thing, Terms]) -> dict[Thing, dict[GroupKey, Sums]]:

@@ -238,7 +238,7 @@ def add_joules(terms: Terms, group: GroupKey, energy: SiteEnergy) -> None:
     if energy.joint and energy.it.filled is not None and energy.facility.filled is not None:
         terms.add(group, "facility_joint_joules", energy.facility.filled)
         terms.add(group, "it_joint_joules", energy.it.filled)
-        terms.add(group, "estimated_joint_joules", energy.facility.gap + energy.it.gap)
+        terms.add(group, "estimated_joint_joules", energy.facility.estimated + energy.it.estimated)
     if energy.billed is not None:
         terms.add(group, "billed_joules", energy.billed)
         terms.add(group, "estimated_billed_joules", energy.billed_gap)
