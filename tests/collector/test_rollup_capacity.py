@@ -229,6 +229,16 @@ def test_idle_capacity_is_split_by_contract_and_held_against_what_is_bought() ->
     assert ratio("sold_idle_ratio", sums, unsold)[1] is None
 
 
+def test_what_is_held_idle_and_sold_stays_so_where_more_is_stranded_than_is_free() -> None:
+    known = index(asset("n1", 10), HARDWARE, cluster(6000.0), sold(10))
+    # Room for 6 of 10, of which 7 are at work, 2 held and 1 is free.
+    sums = total(roll_up(interval({"n1": states(7 * ALL, 2 * ALL, ALL)}), known))
+    assert sums["stranded_seconds"] == pytest.approx(4 * LENGTH)
+    assert sums["sold_idle_seconds"] == pytest.approx(2 * LENGTH)
+    assert ratio("sold_idle_ratio", sums, known)[1] == pytest.approx(2 / 9)
+    assert ratio("unsold_idle_ratio", sums, known)[1] == pytest.approx(0.0)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=7, max_size=7))
 def test_the_parts_of_idle_capacity_add_up_to_it(amounts: list[float]) -> None:

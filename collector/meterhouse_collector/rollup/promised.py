@@ -107,9 +107,11 @@ def _add_sold(terms: Terms, pools: Collection[str]) -> None:
     """Add what is idle and what is unknown in pools that a contract sells."""
     for group in [group for group in terms.groups if group.pool in pools]:
         fields = terms.fields(group)
-        stranded = [-seconds for seconds in fields["stranded_seconds"]]
-        fields["sold_idle_seconds"] += fields["free_seconds"] + fields["held_idle_seconds"]
-        fields["sold_idle_seconds"] += stranded
+        free = fields["free_seconds"]
+        if fields["stranded_seconds"]:
+            # More may be stranded than is free; what is held idle is idle all the same.
+            free = [max(0.0, fsum(free) - fsum(fields["stranded_seconds"]))]
+        fields["sold_idle_seconds"] += free + fields["held_idle_seconds"]
         fields["sold_unknown_seconds"] += fields["unknown_seconds"]
 
 
