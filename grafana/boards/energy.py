@@ -114,8 +114,8 @@ def _by_state() -> timeseries.Panel:
         columns, where="interval_seconds > 0", scope=Scope.GROUPS_AND_TIME, over_time=True
     )
     text = (
-        "Mean power drawn by devices in each state, the rest of their nodes spread over them: "
-        "joules / seconds."
+        "Mean power drawn by devices in each state, with the rest of their nodes, and network and "
+        "storage where those have meters, spread over them: joules / seconds."
     )
     said = Said("Power by state", text, "no energy was measured")
     return stack(said, [query], unit=WATTS, looks=state_looks())
