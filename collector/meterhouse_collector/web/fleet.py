@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from meterhouse_agent import wire
 from meterhouse_collector.device_states import state_numbers
+from meterhouse_collector.rollup.downtime import MAY_COMPUTE
 from meterhouse_collector.rows import NOBODY
 from meterhouse_collector.site.downtime import SaidDown
 from meterhouse_collector.site.index import Plan, SiteIndex
@@ -28,13 +29,9 @@ _HELD_INTERVALS: Final = 4
 # Activity is held for longer than any window of the page.
 _ACTIVITY_SECONDS: Final = 7200
 _UNKNOWN: Final = LETTERS[4]
-# What becomes of the letters of a node that is said to be down: what is drained may still compute.
-_DOWN: Final[dict[wire.UnhealthyReason, dict[int, int]]] = {
-    "failed": str.maketrans("ahfu", "xxxx"),
-    "lost": str.maketrans("ahfu", "xxxx"),
-    "planned": str.maketrans("hfu", "xxx"),
-    "quarantined": str.maketrans("hfu", "xxx"),
-}
+# What becomes of the letters of a node that is said to be down.
+_GONE: Final = str.maketrans("ahfu", "xxxx")
+_DRAINED: Final = str.maketrans("hfu", "xxx")
 _ENCODER: Final = msgspec.json.Encoder()
 # What is asked of an interval that is not a node's newest: its states and its activity.
 _ASKED_LATER: Final = {"state_milliseconds", "sm_activity_ratio", "tensor_activity_ratio"}
@@ -250,7 +247,8 @@ class Fleet:
         }
         for name, said in self._said(start_seconds).items():
             if name in states:
-                states[name] = states[name].translate(_DOWN[said.reason])
+                become = _DRAINED if said.reason in MAY_COMPUTE else _GONE
+                states[name] = states[name].translate(become)
         return Cells(
             revision=layout.revision, start_seconds=start_seconds, states="".join(states.values())
         )
