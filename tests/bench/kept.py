@@ -113,7 +113,10 @@ def _write_month(influx: InfluxDB, index: SiteIndex, nodes: int, window: tuple[i
     for number, start in enumerate(range(*window, _QUARTER_SECONDS)):
         told = {
             group: {
-                name: len(names) * (1.0 + number % 96 / 96 + place) if value == 0 else value
+                # Each field differs, and none by so much that a sum less one of them falls below 0.
+                name: len(names) * (1.0 + number % 96 / 96 + 1 / (2 + place))
+                if value == 0
+                else value
                 for place, (name, value) in enumerate(fields.items())
             }
             for group, fields in sums.items()
