@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,13 +22,10 @@ from meterhouse_collector.rollup.points import kept_points
 from meterhouse_collector.rows import Point, Row
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.store import Store, StoreUnavailableError
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.sqlite import SqliteStore
 from meterhouse_collector.telemetry import Telemetry
 from tests.collector.alerting import CHAT, sums
 from tests.collector.collecting import INVENTORY, LENGTH, SITE, MemoryStore, index, report
 from tests.collector.hearing import until
-from tests.collector.stores import influx_config, opened_influx
 
 QUARTER, DAY = 900, 86_400
 START = int(time.time()) // DAY * DAY - 10 * DAY
@@ -145,17 +141,7 @@ class Site:
         return [p for p in mine if not str(p.fields["name"]).startswith("always:")]
 
 
-@pytest.fixture(params=["sqlite", "influx"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "sqlite":
-        embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-        await embedded.open()
-        yield embedded
-        await embedded.close()
-        return
-    server = request.getfixturevalue("influxdb_shared")
-    async with opened_influx(await influx_config(server, tmp_path)) as influx:
-        yield influx
+STORES = ("sqlite", "influx")
 
 
 async def test_a_restart_neither_fires_again_nor_forgets(

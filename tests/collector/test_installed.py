@@ -39,7 +39,7 @@ from meterhouse_collector.web.fleet import Fleet
 from meterhouse_collector.web.health import agents_of
 from tests.collector.collecting import MemoryStore, now_on_grid, report, status, topic
 from tests.collector.hearing import until
-from tests.collector.stores import influx_config, opened_influx
+from tests.collector.stores import influx_config
 from tests.servers import InfluxDB, Port
 
 SITE = 'name = "site-a"\ncurrency = "EUR"\ntime_zone = "UTC"\n'
@@ -148,17 +148,7 @@ async def kept(store: Store, start: int) -> dict[str, float]:
     return whole(mine[0], QUARTER) if mine else {}
 
 
-@pytest.fixture(params=["sqlite", "influx"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "sqlite":
-        embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-        await embedded.open()
-        yield embedded
-        await embedded.close()
-        return
-    server = request.getfixturevalue("influxdb_shared")
-    async with opened_influx(await influx_config(server, tmp_path)) as influx:
-        yield influx
+STORES = ("sqlite", "influx")
 
 
 async def play(life: Life, start: int, counts: Sequence[int | None]) -> list[dict[str, float]]:

@@ -1,9 +1,7 @@
 """What kept rollups cost: priced by the bill of their month, and re-rated with a history."""
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from math import fsum, isclose
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,8 +13,6 @@ from meterhouse_collector.quarters.settle import Settlement, settle_quarters
 from meterhouse_collector.rows import Point
 from meterhouse_collector.settlement.rates import RateBook
 from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.collecting import index
 from tests.collector.settling import FIRST, STEP, inventories, rows_of, told
 
@@ -42,14 +38,6 @@ kind = "demand"
 name = "peak"
 per_kw = 15
 """
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def starts(count: int = 4) -> list[int]:

@@ -1,8 +1,5 @@
 """Goodput of one objective at a time: the requests of a quarter within it, as points for boards."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,21 +9,11 @@ from meterhouse_collector.quarters.objectives import objective_points
 from meterhouse_collector.quarters.settle import settle_quarters
 from meterhouse_collector.rows import Point
 from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.collecting import index
 from tests.collector.settling import FIRST
 from tests.collector.test_slo_windows import slo, told
 
 TIMES = st.floats(0.0, 2.0, allow_nan=False)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-    await embedded.open()
-    yield embedded
-    await embedded.close()
 
 
 async def points(store: Store) -> list[Point]:

@@ -1,8 +1,5 @@
 """Cooling and PDUs: the energy of a quarter that no rollup has, as a point for boards."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from meterhouse_collector.quarters.path import path_points
@@ -10,22 +7,12 @@ from meterhouse_collector.quarters.settle import settle_quarters
 from meterhouse_collector.rollup.site_energy import Expected, IntervalRows
 from meterhouse_collector.rows import MeterRow, PackedRow, Point, pack
 from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.settling import FIRST
 from tests.grafana.plain_path import QUARTER, SITE
 
 NOTHING_EXPECTED = Expected({}, {})
 COOLING = {"cooling_joules": 9.0e7, "cooling_seconds": 900.0}
 PDU = {"pdu_joules": 6.0e7, "pdu_seconds": 900.0}
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-    await embedded.open()
-    yield embedded
-    await embedded.close()
 
 
 def row(joules: float | None, *, covered: float = 1.0) -> MeterRow:

@@ -1,16 +1,9 @@
 """What a site takes of its local grid: a point of each quarter, for boards."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from meterhouse_collector.quarters.region import region_points
 from meterhouse_collector.quarters.settle import settle_quarters
 from meterhouse_collector.rows import MeterRow, PackedRow, pack
 from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.collecting import index
 from tests.collector.settling import FIRST
 
@@ -23,14 +16,6 @@ source = "Grid operator, capacity map"
 valid_from = 2020-01-01
 """
 SUMS = {"grid_joint_joules": 9.0e8, "sources_joint_seconds": 900.0}
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-    await embedded.open()
-    yield embedded
-    await embedded.close()
 
 
 def told(joules: float) -> PackedRow:

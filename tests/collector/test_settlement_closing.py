@@ -25,7 +25,6 @@ from meterhouse_collector.store import Store, StoreUnavailableError
 from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.settled import SITE, fill, site
-from tests.collector.stores import influx_config, opened_influx
 
 # A day each instead of a month: a period is any window with a name.
 DAY = 86_400
@@ -36,17 +35,7 @@ PERIODS = [Period(f"day-{n}", *window) for n, window in enumerate(pairwise(_DAYS
 NOW = PERIODS[-1].ends
 
 
-@pytest.fixture(params=["sqlite", "influx"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "sqlite":
-        embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-        await embedded.open()
-        yield embedded
-        await embedded.close()
-        return
-    server = request.getfixturevalue("influxdb_shared")
-    async with opened_influx(await influx_config(server, tmp_path)) as influx:
-        yield influx
+STORES = ("sqlite", "influx")
 
 
 def books(store: Store, text: str = SITE, now: float = NOW) -> Books:

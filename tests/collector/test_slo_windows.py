@@ -1,8 +1,6 @@
 """Latency objectives over a window: what engines observed, known bucket by bucket."""
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -20,8 +18,6 @@ from meterhouse_collector.quarters.slo_windows import (
 from meterhouse_collector.quarters.windows import Stretch
 from meterhouse_collector.rows import EngineRow, PackedRow, Served, pack
 from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.collecting import index
 from tests.collector.settling import FIRST, KNOWN
 
@@ -43,14 +39,6 @@ def slo(name: str = "first-token", **changed: str) -> str:
     }
     lines = (f"{key} = {value}" for key, value in keys.items())
     return "\n".join(["[[slo]]", f'name = "{name}"', *lines, ""])
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-    await embedded.open()
-    yield embedded
-    await embedded.close()
 
 
 def told(

@@ -1,25 +1,18 @@
 """Every store behaves alike: what is written is there exactly, and only bad rows are refused."""
 
 import itertools
-from collections.abc import AsyncIterator
 from math import inf, nan
-from pathlib import Path
 
 import msgspec
-import pytest
 from msgspec.structs import replace
 
 from meterhouse_collector.rows import PackedRow, Point, Series, Table
 from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.stores import (
     QUARTER,
     detail,
-    influx_config,
     ledger,
     of_fields,
-    opened_influx,
     packed,
     point,
     readings,
@@ -37,17 +30,7 @@ HOSTILE = [
 REFUSED = ["", "trailing\\", "\\ ", "line\nbreak", "nul\0", "tab\t", "\r", "\udc80", "y" * 70_000]
 
 
-@pytest.fixture(params=["sqlite", "influx"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "sqlite":
-        embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-        await embedded.open()
-        yield embedded
-        await embedded.close()
-        return
-    server = request.getfixturevalue("influxdb_shared")
-    async with opened_influx(await influx_config(server, tmp_path)) as influx:
-        yield influx
+STORES = ("sqlite", "influx")
 
 
 async def test_a_row_written_twice_is_there_once(store: Store) -> None:

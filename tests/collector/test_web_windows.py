@@ -1,8 +1,6 @@
 """The page's long windows: what is kept, read at most once a minute."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +9,6 @@ from meterhouse_collector.quarters.settle import settle_quarters
 from meterhouse_collector.quarters.windows import named_windows, window_kpis
 from meterhouse_collector.rows import EngineRow, PackedRow, Row, Served, pack
 from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.sqlite import SqliteStore
 from meterhouse_collector.web.long_windows import LongWindows
 from tests.collector.collecting import index
 from tests.collector.settling import FIRST, KNOWN, STEP, rows_of, told
@@ -26,14 +22,6 @@ threshold = "500ms"
 objective_ratio = 0.9
 """
 WINDOWS = {"hour", "day", "month_to_date", "trailing_year"}
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-    await embedded.open()
-    yield embedded
-    await embedded.close()
 
 
 async def settle(store: Store, quarter: int) -> None:

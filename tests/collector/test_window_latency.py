@@ -1,29 +1,14 @@
 """Latencies over a window: buckets of its quarters, of the ledger after them, each row once."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from meterhouse_agent import wire
 from meterhouse_collector.quarters.settle import settle_quarters
 from meterhouse_collector.quarters.window_latency import WINDOW_SECONDS_MAX, window_observed
 from meterhouse_collector.quarters.windows import Stretch, window_kpis
 from meterhouse_collector.rows import EngineRow, PackedRow, Policy, Served, pack
 from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
-from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.settling import FIRST, KNOWN, STEP
 
 SITE = KNOWN.site
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-    await embedded.open()
-    yield embedded
-    await embedded.close()
 
 
 def row(start: int, counts: list[int], *, reader: str = "node-1", site: str = SITE) -> PackedRow:

@@ -1,9 +1,7 @@
 """Windows: the sums of their quarters, live ones where those are not kept, and what is missing."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from math import fsum
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +25,7 @@ from meterhouse_collector.settlement.records import Record
 from meterhouse_collector.site.index import SiteIndex
 from meterhouse_collector.site.load import parse_site
 from meterhouse_collector.store import Store
-from meterhouse_collector.store.config import SqliteConfig
 from meterhouse_collector.store.overlay import OverlayStore
-from meterhouse_collector.store.sqlite import SqliteStore
 from tests.collector.collecting import SITE
 from tests.collector.settling import FIRST, KNOWN, STEP, rows_of, told
 
@@ -48,14 +44,6 @@ def _year_seconds() -> int:
     year = datetime.fromtimestamp(FIRST, UTC).year
     begins, ends = (datetime(each, 1, 1, tzinfo=UTC).timestamp() for each in (year, year + 1))
     return int(ends - begins)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    embedded = SqliteStore(SqliteConfig(path=str(tmp_path / "rows.sqlite")))
-    await embedded.open()
-    yield embedded
-    await embedded.close()
 
 
 async def bring(store: Store, start: int, end: int) -> None:
