@@ -123,18 +123,7 @@ def test_the_site_says_its_currency_and_what_its_pue_is() -> None:
     assert "PUE" in str(point.fields["pue_label"])
 
 
-def test_increments_and_the_month_in_which_planned_load_fits_no_more() -> None:
-    # Known at 1e9 seconds, which is 2001-09-09.
-    site = index(
-        """
-[[grid_connection]]
-name = "feed"
-contracted_watts = 1000000.0
-marginal_pue = 1.25
-[[grid_connection.increment]]
-name = "phase-2"
-watts = 500000.0
-promised = [{ said = 2001-01-01, due = 2001-12-08 }]
+RACKS = """
 [[pipeline]]
 name = "racks"
 kind = "devices"
@@ -143,7 +132,23 @@ quantity = 400
 peak_watts = 1000.0
 promised = [{ said = 2001-01-01, due = 2001-11-01 }]
 """
-    )
+FEED = """
+[[grid_connection]]
+name = "feed"
+contracted_watts = 1000000.0
+marginal_pue = 1.25
+"""
+STEP = """
+[[grid_connection.increment]]
+name = "phase-2"
+watts = 500000.0
+promised = [{ said = 2001-01-01, due = 2001-09-01 }]
+"""
+
+
+def test_increments_and_the_month_in_which_planned_load_fits_no_more() -> None:
+    # Known at 1e9 seconds, which is 2001-09-09.
+    site = index(FEED, STEP.replace("2001-09-01", "2001-12-08"), RACKS)
     # 900 kW now + 400 * 1 kW * 1.25 = 1,400 kW: above 1,000 from November, below 1,500 after.
     loads = [LoadKnown("feed", 1e6, 9e5, 1.25), LoadKnown("ups", 2e6, None, 1.0)]
     points = plans.plan_points(known({}, of=site, loads=loads), {})
@@ -215,27 +220,6 @@ def test_a_limit_where_nobody_states_what_it_adds_has_a_load_and_no_headroom() -
     assert (fits.get("it_watts"), fits["high_it_watts"], fits["binding"]) == (None, 6e5, "ups")
 
 
-RACKS = """
-[[pipeline]]
-name = "racks"
-kind = "devices"
-accelerator_model = "h100"
-quantity = 400
-peak_watts = 1000.0
-promised = [{ said = 2001-01-01, due = 2001-11-01 }]
-"""
-FEED = """
-[[grid_connection]]
-name = "feed"
-contracted_watts = 1000000.0
-marginal_pue = 1.25
-"""
-STEP = """
-[[grid_connection.increment]]
-name = "phase-2"
-watts = 500000.0
-promised = [{ said = 2001-01-01, due = 2001-09-01 }]
-"""
 MORE = FEED.replace("1000000", "1500000") + "valid_from = 2001-10-01\n"
 
 
@@ -263,17 +247,7 @@ def test_planned_load_is_held_against_limits_at_their_dates(parts: str, month: s
 
 
 def test_planned_devices_must_be_cooled_too() -> None:
-    site = index(
-        """
-[[pipeline]]
-name = "racks"
-kind = "devices"
-accelerator_model = "h100"
-quantity = 400
-peak_watts = 1000.0
-promised = [{ said = 2001-01-01, due = 2001-11-01 }]
-"""
-    )
+    site = index(RACKS)
     things = Things(cooling=(LoadKnown("chillers", 1.2e6, 9e5, 1.0),))
     of_power = known({}, of=site, loads=[LoadKnown("ups", 2e6, 9e5, 1.0)])
     points = plans.plan_points(replace(of_power, things=things), {})
